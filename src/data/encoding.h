@@ -1,0 +1,120 @@
+/*
+ * encoding.h
+ *	  How a row's columns become numbers: part of every model.
+ *
+ * An Encoding is chosen and fitted when a model is trained (on the rows of
+ * training tasks only), stored in the model as JSON, and applied identically
+ * when rows are adapted on, predicted and evaluated.
+ */
+#ifndef DATA_ENCODING_H
+#define DATA_ENCODING_H
+
+#include "postgres.h"
+
+#include "access/htup.h"
+#include "access/tupdesc.h"
+#include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+
+#include "nn/network.h"
+#include "nn/rows.h"
+
+typedef enum EncoderKind
+{
+	ENCODER_NUMBER,				/* (value - mean) / deviation; missing: 0 */
+	ENCODER_BOOLEAN,			/* 0 or 1; missing: training mean */
+	ENCODER_CATEGORY,			/* embedded, or one-hot when few labels */
+	ENCODER_VECTOR,				/* fixed length, as it is */
+	ENCODER_IMAGE,				/* bytea of 8-bit pixels, scaled to 0..1 */
+	ENCODER_RAW					/* a number as it is */
+} EncoderKind;
+
+typedef struct Encoder
+{
+	char	   *column;			/* exact column name */
+	EncoderKind kind;
+	double		mean;
+	double		deviation;
+	bool		indicator;		/* NULLs occurred in training: one more input,
+								 * 1 where the value is missing */
+	bool		one_hot;		/* category: inputs instead of an embedding */
+	int			width;			/* numeric inputs used, indicator included */
+	int			image[3];		/* height, width, channels */
+	int			n_labels;
+	char	  **labels;			/* sorted bytewise; code = position + 1 */
+	int			x;				/* first numeric input, or -1 */
+	int			c;				/* embedded column, or -1 */
+} Encoder;
+
+typedef enum TargetKind
+{
+	TARGET_NUMBER,
+	TARGET_BINARY,				/* boolean, or numbers that are only 0 and 1 */
+	TARGET_CLASS				/* text, enum, or an integer declared category */
+} TargetKind;
+
+typedef struct Encoding
+{
+	int			n_encoders;
+	Encoder    *encoders;
+
+	char	   *target;			/* column */
+	TargetKind	target_kind;
+	double		target_mean;	/* 0 and 1 where raw or not a number */
+	double		target_deviation;
+	int			n_classes;		/* TARGET_CLASS only, else 0 */
+	char	  **classes;		/* sorted bytewise */
+
+	List	   *task;			/* column names (char *) */
+	List	   *order_by;		/* column names, empty: no order */
+	char	   *weight;			/* column, or NULL */
+
+	Width		width;
+} Encoding;
+
+/* Entries of embedding tables (size = n_labels + 1), width.c of them. */
+extern Embedding *encoding_embeddings(const Encoding *encoding);
+
+/* JSON of DESIGN's metadata key "encoders", and back; damaged: ERRCODE_DATA_CORRUPTED. */
+extern void encoding_to_json(const Encoding *encoding, StringInfo out);
+extern Encoding *encoding_from_json(const char *json);
+
+/*
+ * Reads rows of one row type.  Created once per (encoding, row type); raises
+ * an error that names a missing or unsuitable column.  with_target: the
+ * target, weight and order_by columns are required as well.
+ */
+typedef struct RowReader RowReader;
+
+extern RowReader *row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target);
+
+/*
+ * Encodes a row's features: x (width.x numbers), c (width.c codes).  values
+ * and nulls are the deformed row.
+ */
+extern void row_reader_features(RowReader *reader, const Datum *values, const bool *nulls,
+								float *x, int32 *c);
+
+/*
+ * Encodes the target into y (width.y numbers) and its weight into w (1 where
+ * no weight column is); false where the target is NULL or NaN, the weight is
+ * NULL or 0, or the label is not one of the classes.
+ */
+extern bool row_reader_target(RowReader *reader, const Datum *values, const bool *nulls,
+							  float *y, float *w);
+
+/*
+ * Appends the row's order_by values as bytes that compare with memcmp as the
+ * values compare (NULLs last).  Appends nothing without order_by.
+ */
+extern void row_reader_order_key(RowReader *reader, const Datum *values, const bool *nulls,
+								 StringInfo out);
+
+/*
+ * "a, b, \"camelCase\"" → list of column names, folded unless quoted; what
+ * names the argument in the error.
+ */
+extern List *identifier_list(const char *text, const char *what);
+
+#endif							/* DATA_ENCODING_H */

@@ -1,0 +1,101 @@
+/*
+ * taskset.h
+ *	  The rows of a source, encoded, packed, and sorted into tasks.
+ *
+ * The rows lie in a temporary file in task order: by task key, then order_by,
+ * then encoded bytes, so that nothing depends on where the table keeps them.
+ * Memory holds one Task per task, and at most a buffer of rows.
+ */
+#ifndef DATA_TASKSET_H
+#define DATA_TASKSET_H
+
+#include "data/encoding.h"
+#include "learn/options.h"
+
+typedef enum TaskRole
+{
+	TASK_TRAIN,
+	TASK_VALIDATION,
+	TASK_TEST
+} TaskRole;
+
+typedef struct Task
+{
+	uint64		key;			/* 64-bit hash of the task key's text */
+	int64		first;			/* number of its first row in the file */
+	int32		rows;
+	TaskRole	role;
+	int32		group;			/* value of the "by" column, or -1 */
+} Task;
+
+typedef struct TaskSet
+{
+	const Encoding *encoding;
+	int			n_tasks;
+	Task	   *tasks;			/* by task key */
+	int64		n_rows;
+	int64		n_skipped;		/* rows left out: no target, or no task key */
+	char		digest[65];		/* SHA-256 of the packed rows, hexadecimal */
+	int			n_groups;
+	char	  **groups;			/* labels of the "by" column */
+	struct PackedRows *packed;	/* private */
+} TaskSet;
+
+/* What a source's rows are turned into tasks by. */
+typedef struct LoadRequest
+{
+	List	   *task;			/* column names */
+	char	   *target;
+	List	   *features;		/* NIL: chosen by the rules of DESIGN 4 */
+	List	   *order_by;
+	const char *by;				/* column to group tasks by (evaluate), or NULL */
+	Jsonb	   *encode;			/* option encode, or NULL */
+	List	   *exclude;		/* option exclude */
+	const Options *options;		/* seed, validation, test, weight, loss */
+	const Encoding *encoding;	/* given: apply it instead of fitting one */
+	Oid			relation;		/* of a plain table, for keys; or InvalidOid */
+} LoadRequest;
+
+/*
+ * Loading, row by row (the aggregate) or from a source (the procedure).
+ * loader_finish sorts, fits the encoding, packs, and says in one NOTICE what
+ * was chosen, left out and skipped.  The task set lives in the memory context
+ * that was current at loader_create and survives commits.
+ */
+typedef struct Loader Loader;
+
+extern Loader *loader_create(const LoadRequest *request, TupleDesc desc);
+extern void loader_add(Loader *loader, const Datum *values, const bool *nulls);
+extern TaskSet *loader_finish(Loader *loader);
+
+/*
+ * Reads a table's, view's or SELECT's rows through a read-only cursor as the
+ * current user.  Needs a connected SPI.  Errors name the source.
+ */
+extern TaskSet *source_load(const char *source, LoadRequest *request);
+
+/*
+ * "[schema.]relation" resolved and schema-qualified, or the SELECT as it is;
+ * errors for what is neither.  Sets *relation for a relation.
+ */
+extern char *source_qualify(const char *source, Oid *relation);
+
+/* Removes the temporary file. */
+extern void taskset_close(TaskSet *set);
+
+/*
+ * Copies rows [from, from + n) of a task to position at of rows->x, c, y, w
+ * (counted in rows from the start of the arrays).
+ */
+extern void taskset_read(TaskSet *set, const Task *task, int from, int n, Rows *rows, size_t at);
+
+/*
+ * True where row i of the task has the same order_by values as row i - 1.
+ * Fills tied[0 .. n) for rows [from, from + n).
+ */
+extern void taskset_ties(TaskSet *set, const Task *task, int from, int n, bool *tied);
+
+/* The role of a task: a hash of (seed, key) cut by the options' shares. */
+extern TaskRole task_role(uint64 key, const Options *options);
+
+#endif							/* DATA_TASKSET_H */

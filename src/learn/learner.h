@@ -1,0 +1,102 @@
+/*
+ * learner.h
+ *	  The one interface that every algorithm implements.
+ *
+ * A learner describes its tensors and appends two computations to a tape:
+ * adapt (support rows -> the parameters of one task) and predict (parameters,
+ * row -> outputs).  Meta-training differentiates the loss of predict(adapt())
+ * on the query rows; applying a model replays the same two computations, so
+ * what was trained is what is used.
+ *
+ * Adding an algorithm is one new file and one line in learner.c.
+ */
+#ifndef LEARN_LEARNER_H
+#define LEARN_LEARNER_H
+
+#include "learn/options.h"
+#include "nn/network.h"
+
+typedef enum LossKind
+{
+	LOSS_SQUARED,				/* on the encoded target */
+	LOSS_LOGISTIC,				/* target 0 or 1, one output: a logit */
+	LOSS_SOFTMAX				/* one-hot target, one output per class */
+} LossKind;
+
+/* Everything that is fixed before the first iteration. */
+typedef struct LearnerSpec
+{
+	Network		net;
+	LossKind	loss;
+	Options		options;		/* of learn/options.h, resolved */
+} LearnerSpec;
+
+/* Padded rows as leaves of a tape; see nn/rows.h. */
+typedef struct RowVars
+{
+	Var			x;				/* (tasks, rows, inputs) */
+	Var			c;				/* (tasks, rows, embeddings), or TAPE_NONE */
+	Var			y;				/* (tasks, rows, outputs) */
+	Var			w;				/* (tasks, rows, 1); 0 for padding */
+} RowVars;
+
+typedef struct Learner
+{
+	const char *name;
+	const char *summary;		/* one line for meta.algorithms */
+	const char *reference;		/* paper, or NULL */
+	const char *defaults;		/* options that differ from the table's, as
+								 * "key value" pairs parted by ';', or NULL */
+
+	/* Appends the learner's tensors to the list; false when it is full. */
+	bool		(*layout) (const LearnerSpec *spec, TensorList *list);
+
+	/* First values of all tensors. */
+	void		(*initialise) (const LearnerSpec *spec, const TensorList *list, Rng *rng, real *values);
+
+	/*
+	 * Appends the adaptation.  theta holds one Var per tensor; phi gets one
+	 * per tensor: the same Var where a task keeps what is shared.  For
+	 * adapting further, theta's adapted and state tensors are a task's own.
+	 * With training true, gradients will flow from phi to theta.
+	 */
+	void		(*adapt) (Tape *tape, const LearnerSpec *spec, const RowVars *support,
+						  const Var *theta, bool training, Var *phi);
+
+	/* Appends the outputs of rows x, c: (tasks, rows, outputs), logits for classes. */
+	Var			(*predict) (Tape *tape, const LearnerSpec *spec, const Var *phi, Var x, Var c);
+
+	/*
+	 * Appends the outer gradient; NULL means the derivative of the summed
+	 * query losses.  gradients[i] is for tensor i, summed over the tasks.
+	 */
+	void		(*outer) (Tape *tape, const LearnerSpec *spec, const RowVars *support,
+						  const Var *theta, const Var *phi, Var losses, int n, Var *gradients);
+
+	unsigned	flags;
+} Learner;
+
+#define LEARNER_NO_SUPPORT	0x01	/* adapt ignores the support (pooled) */
+#define LEARNER_PLAIN_OUTER 0x02	/* the outer step is SGD with a rate that
+									 * decays linearly, not Adam (Reptile) */
+#define LEARNER_FIXED		0x04	/* nothing to learn in an outer loop of its
+									 * own: starts from, and keeps, the pooled
+									 * parameters */
+#define LEARNER_NO_POOL		0x08	/* does not start from the pooled parameters */
+
+/* All learners, ended by NULL. */
+extern const Learner *const learners[];
+
+/* By name, or NULL. */
+extern const Learner *learner_find(const char *name);
+
+/* Loss of every row: outputs, y (tasks, rows, outputs) -> (tasks, rows, 1). */
+extern Var	loss_rows(Tape *tape, LossKind kind, Var outputs, Var y);
+
+/*
+ * Weighted mean of the rows' losses per task, (tasks, 1, 1).  A task whose
+ * weights are all 0 has loss 0 and no gradient.
+ */
+extern Var	loss_mean(Tape *tape, LossKind kind, Var outputs, Var y, Var w);
+
+#endif							/* LEARN_LEARNER_H */

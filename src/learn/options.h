@@ -1,0 +1,96 @@
+/*
+ * options.h
+ *	  Every option of a training: one table that serves parsing, errors,
+ *	  meta.options and the documentation.
+ */
+#ifndef LEARN_OPTIONS_H
+#define LEARN_OPTIONS_H
+
+#include "nn/network.h"
+
+/* "no limit", "decided later" */
+#define OPTION_UNSET (-1)
+
+typedef enum OptionType
+{
+	OPTION_INTEGER,
+	OPTION_NUMBER,
+	OPTION_BOOLEAN,
+	OPTION_CHOICE,				/* one of a list of words, stored as int */
+	OPTION_WIDTHS,				/* array of integers: hidden */
+	OPTION_RANGE,				/* a number or [low, high]: shots */
+	OPTION_TEXT,				/* free text: weight */
+	OPTION_OBJECT,				/* JSON object of strings: encode */
+	OPTION_LIST					/* JSON array of strings: exclude */
+} OptionType;
+
+/* The resolved values, by the names SQL uses. */
+typedef struct Options
+{
+	/* the network */
+	int			n_hidden;
+	int			hidden[NETWORK_MAX_HIDDEN];
+	int			activation;		/* UnaryKind */
+	bool		skip;
+	/* inner loop */
+	int			inner_steps;
+	double		inner_lr;
+	/* outer loop */
+	double		outer_lr;
+	int			iterations;
+	int			meta_batch;
+	/* rows and tasks */
+	int			shots[2];		/* lowest, highest */
+	int			query;
+	int			way;			/* 0: tasks are the task key's */
+	double		validation;
+	double		test;
+	int			patience;
+	int			metric;			/* METRIC_... of nn/metrics.h, or OPTION_UNSET */
+	int			loss;			/* LossKind, or OPTION_UNSET: by target */
+	double		weight_decay;
+	double		clip;			/* norm of the outer gradient; 0: off */
+	int64_t		seed;
+	const char *weight;			/* column, or NULL */
+	/* running */
+	double		checkpoint;		/* seconds */
+	double		report;			/* seconds */
+	int			keep;			/* versions */
+	double		time_limit;		/* seconds; 0: none */
+} Options;
+
+typedef struct OptionInfo
+{
+	const char *name;
+	OptionType	type;
+	const char *fallback;		/* default, as JSON text */
+	double		low;			/* range of numbers, ends included */
+	double		high;
+	const char *choices;		/* words parted by '|', for OPTION_CHOICE */
+	size_t		offset;			/* in Options; (size_t) -1 for encode, exclude */
+	const char *meaning;
+} OptionInfo;
+
+/* Ended by a NULL name. */
+extern const OptionInfo option_table[];
+
+/* By name, or NULL. */
+extern const OptionInfo *option_find(const char *name);
+
+/* The valid name that takes the fewest edits from a mistyped one. */
+extern const char *option_closest(const char *name);
+
+/*
+ * Sets one option from numbers (integer, number, boolean as 0 or 1, choice as
+ * its position, widths, range).  Returns NULL, or a static message that says
+ * what is allowed.
+ */
+extern const char *option_set(Options *options, const OptionInfo *info, const double *values, int n);
+
+/* Sets a choice by its word. */
+extern const char *option_set_word(Options *options, const OptionInfo *info, const char *word);
+
+/* All defaults of the table, then the learner's own (see Learner.defaults). */
+extern void options_default(Options *options, const char *learner_defaults);
+
+#endif							/* LEARN_OPTIONS_H */

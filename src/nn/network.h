@@ -1,0 +1,103 @@
+/*
+ * network.h
+ *	  The networks that learners are made of, and the tensors they consist of.
+ *
+ * A multi-layer perceptron over numeric inputs and embedded categories, with
+ * an optional linear path beside it ("wide and deep": Cheng et al., 2016):
+ *
+ *	  in  = [x, embedding_1[c_1], ..., embedding_n[c_n]]
+ *	  out = head(act(layer_k(... act(layer_1(in)))))
+ *		  + x skip + sum_j wide_j[c_j]					(where skip is on)
+ *
+ * Tensor names, in this order: "embedding.<j>" (size, width), "wide.<j>"
+ * (size, outputs), "skip.weight" (inputs, outputs), "layer.<l>.weight" (in,
+ * out), "layer.<l>.bias" (1, out), "head.weight", "head.bias".  Weights are
+ * stored (in, out), so that a row of inputs is multiplied from the left.
+ */
+#ifndef NN_NETWORK_H
+#define NN_NETWORK_H
+
+#include "nn/rng.h"
+#include "nn/rows.h"
+#include "nn/tape.h"
+
+#define NETWORK_MAX_HIDDEN 8
+#define TENSOR_NAME_LENGTH 48
+
+typedef struct Embedding
+{
+	int			size;			/* categories, "unknown" (code 0) included */
+	int			width;
+} Embedding;
+
+typedef struct Network
+{
+	int			inputs;			/* numeric inputs */
+	int			n_embeddings;
+	const Embedding *embeddings;
+	int			n_hidden;
+	int			hidden[NETWORK_MAX_HIDDEN];
+	UnaryKind	activation;
+	int			outputs;
+	bool		skip;			/* a linear path beside the layers */
+} Network;
+
+/* What a training does with a tensor. */
+typedef enum TensorRole
+{
+	TENSOR_SHARED,				/* learned by the outer loop, not adapted */
+	TENSOR_ADAPTED,				/* learned by the outer loop and adapted: a
+								 * task has its own */
+	TENSOR_STATE				/* not learned; a task has its own */
+} TensorRole;
+
+typedef struct Tensor
+{
+	char		name[TENSOR_NAME_LENGTH];
+	int			rows;
+	int			cols;
+	TensorRole	role;
+	size_t		offset;			/* of its first number in the flat vector */
+} Tensor;
+
+/* The tensors of a learner, laid out one after the other in a flat vector. */
+typedef struct TensorList
+{
+	Tensor	   *tensors;
+	int			n;
+	int			max;
+	size_t		size;			/* numbers in all */
+} TensorList;
+
+/*
+ * Appends a tensor and returns its position, or -1 when the list is full
+ * (max) or the size overflows.
+ */
+extern int	tensor_add(TensorList *list, const char *name, int rows, int cols, TensorRole role);
+
+/* Position of a name, or -1. */
+extern int	tensor_find(const TensorList *list, const char *name);
+
+/* How many tensors network_layout appends. */
+extern int	network_count(const Network *net);
+
+/*
+ * Appends the network's tensors.  The layers and the head get role body,
+ * embeddings and the linear path TENSOR_SHARED.
+ */
+extern bool network_layout(const Network *net, TensorRole body, TensorList *list);
+
+/*
+ * First values: He-normal layers for relu, Glorot-normal otherwise, a small
+ * head, embeddings N(0, 0.3^2), everything else 0.
+ */
+extern void network_initialise(const Network *net, const TensorList *list, Rng *rng, real *values);
+
+/*
+ * Outputs (tasks, rows, net->outputs) for inputs x (tasks, rows, inputs) and
+ * codes c (tasks, rows, n_embeddings; TAPE_NONE without embeddings).  vars
+ * holds one Var per tensor of the layout, from the network's first.
+ */
+extern Var	network_forward(Tape *tape, const Network *net, const Var *vars, Var x, Var c);
+
+#endif							/* NN_NETWORK_H */

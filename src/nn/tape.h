@@ -1,0 +1,176 @@
+/*
+ * tape.h
+ *	  A reverse-mode autodiff tape whose gradients are themselves on the tape.
+ *
+ * A tape is a list of nodes in the order of evaluation.  Building it computes
+ * nothing: each call below appends a node and returns its number.
+ * tape_gradient() appends the nodes that compute a gradient, so a gradient can
+ * be used and differentiated like any other node: exact second-order MAML is
+ * a forward pass, a gradient, an update, another forward pass and another
+ * gradient.  A built tape is replayed with tape_run() on new numbers; nothing
+ * is allocated then.
+ *
+ * Every tensor has the shape (tasks, rows, cols).  Where two operands are
+ * combined, a dimension of 1 is repeated along the other's: tasks 1 means
+ * "shared by all tasks", as meta-parameters are.
+ *
+ * Faults: a shape that does not fit, or memory that runs out, sets
+ * tape->fault once; from then on every call returns TAPE_NONE and
+ * tape_run() does nothing.  Callers check tape->fault when they are done
+ * building.
+ */
+#ifndef NN_TAPE_H
+#define NN_TAPE_H
+
+#include "nn/arena.h"
+
+typedef int Var;				/* number of a node */
+
+#define TAPE_NONE (-1)
+
+typedef struct Shape
+{
+	int			tasks;
+	int			rows;
+	int			cols;
+} Shape;
+
+/* Elementwise functions; each is known together with its derivatives. */
+typedef enum UnaryKind
+{
+	UNARY_RELU,
+	UNARY_TANH,
+	UNARY_SIGMOID,
+	UNARY_SOFTPLUS,				/* log(1 + e^x) */
+	UNARY_EXP,
+	UNARY_LOG,
+	UNARY_RECIPROCAL,
+	UNARY_SQRT,
+	UNARY_SQUARE
+} UnaryKind;
+
+/* Highest derivative that a UnaryKind has on the tape. */
+#define UNARY_MAX_ORDER 4
+
+typedef struct TapeNode TapeNode;
+
+typedef struct Tape
+{
+	Arena	   *arena;
+	TapeNode   *nodes;
+	int			n_nodes;
+	int			max_nodes;
+	const char *fault;			/* what went wrong while building, or NULL */
+	void		(*interrupt) (void);	/* called every few microseconds of a
+										 * run; may longjmp; may be NULL */
+} Tape;
+
+extern Shape shape(int tasks, int rows, int cols);
+extern size_t shape_size(Shape s);
+extern bool shape_equal(Shape a, Shape b);
+
+extern void tape_init(Tape *tape, Arena *arena);
+extern Shape tape_shape(const Tape *tape, Var v);
+
+/* The numbers of a node: valid after tape_run; writable for leaves. */
+extern real *tape_data(const Tape *tape, Var v);
+
+/* The integers of a tape_index leaf. */
+extern int32_t *tape_index_data(const Tape *tape, Var v);
+
+/* ---- leaves ---- */
+
+/*
+ * A leaf of the given shape.  With data NULL it gets memory of its own
+ * (zeroed); otherwise it reads the caller's, which must stay in place.
+ */
+extern Var	tape_leaf(Tape *tape, Shape s, real *data);
+
+/* A leaf of integers, for tape_gather; own memory, zeroed. */
+extern Var	tape_index(Tape *tape, Shape s);
+
+/* A number everywhere: (1, 1, 1). */
+extern Var	tape_constant(Tape *tape, real value);
+
+/* ---- linear ---- */
+
+/*
+ * op(a) op(b) + c, per task; op transposes where told.  c may be TAPE_NONE
+ * and is otherwise repeated to the result's shape (a bias is (., 1, m)).
+ *   a (tasks, n, k), b (tasks, k, m), result (tasks, n, m).
+ */
+extern Var	tape_affine(Tape *tape, Var a, bool transpose_a, Var b, bool transpose_b, Var c);
+
+/* The same without c, summed over the tasks: result (1, n, m). */
+extern Var	tape_matmul_sum(Tape *tape, Var a, bool transpose_a, Var b, bool transpose_b);
+
+/* a + scale * b, each repeated to the common shape. */
+extern Var	tape_axpy(Tape *tape, Var a, real scale, Var b);
+
+/* scale * a + offset */
+extern Var	tape_scale(Tape *tape, Var a, real scale, real offset);
+
+/* a * b elementwise, each repeated to the common shape. */
+extern Var	tape_multiply(Tape *tape, Var a, Var b);
+
+/* Sum over the dimensions in which s is 1 and a is not. */
+extern Var	tape_sum(Tape *tape, Var a, Shape s);
+
+/* Repeat a along the dimensions in which it is 1, to shape s. */
+extern Var	tape_expand(Tape *tape, Var a, Shape s);
+
+/*
+ * Columns [from, from + width) of a, placed at [to, to + width) of a result
+ * of cols columns whose others are 0.  A slice and a padding in one.
+ */
+extern Var	tape_columns(Tape *tape, Var a, int from, int width, int to, int cols);
+
+/* a^T per task: (tasks, cols, rows) */
+extern Var	tape_transpose(Tape *tape, Var a);
+
+/*
+ * Rows of a table by number: table (1 or tasks, size, width), column col of
+ * index (tasks, rows, .), result (tasks, rows, width).
+ */
+extern Var	tape_gather(Tape *tape, Var table, Var index, int col);
+
+/*
+ * Solution of a X = b for symmetric positive definite a, by Cholesky.
+ *   a (tasks, n, n), b (tasks, n, m).  A system that is not positive definite
+ * gives NaN throughout its task's X; the caller sees it as a diverged loss.
+ */
+extern Var	tape_solve(Tape *tape, Var a, Var b);
+
+/* ---- elementwise and row functions ---- */
+
+/* The order-th derivative of kind at a; order 0 is the function itself. */
+extern Var	tape_unary(Tape *tape, UnaryKind kind, int order, Var a);
+
+/* log of the sum of exp over the columns: (tasks, rows, 1) */
+extern Var	tape_logsumexp(Tape *tape, Var a);
+
+/* exp(a - logsumexp(a)) over the columns */
+extern Var	tape_softmax(Tape *tape, Var a);
+
+/* a, through which no gradient flows; no copy. */
+extern Var	tape_detach(Tape *tape, Var a);
+
+/* ---- gradients ---- */
+
+/*
+ * Appends the nodes that compute d(sum of all elements of y)/d(wrt[i]) and
+ * stores their numbers in gradients[i], of wrt[i]'s shape.  A wrt[i] on which
+ * y does not depend gets zeros.
+ */
+extern void tape_gradient(Tape *tape, Var y, const Var *wrt, int n, Var *gradients);
+
+/* ---- running ---- */
+
+/* Evaluates the nodes from begin up to, not including, end. */
+extern void tape_run_range(Tape *tape, Var begin, Var end);
+extern void tape_run(Tape *tape);
+
+/* Multiply-adds of one run's matrix products (for benchmarks). */
+extern double tape_flops(const Tape *tape);
+
+#endif							/* NN_TAPE_H */

@@ -1,0 +1,74 @@
+/*
+ * catalog.h
+ *	  The tables meta.model, meta.version, meta.history and meta.checkpoint,
+ *	  read and written through SPI as the current user.
+ *
+ * Row level security decides who sees what, so nothing here checks rights; a
+ * name that exists but is another role's is told apart by catalog_claim's
+ * unique violation.
+ */
+#ifndef STORE_CATALOG_H
+#define STORE_CATALOG_H
+
+#include "postgres.h"
+
+#include "store/params.h"
+
+typedef struct ModelRow
+{
+	int64		id;
+	char	   *name;
+	char	   *source;			/* NULL for an aggregate's */
+	char	   *task;			/* identifier lists as stored text */
+	char	   *target;
+	char	   *features;		/* or NULL */
+	char	   *order_by;		/* or NULL */
+	char	   *algorithm;
+	Jsonb	   *options;
+	Oid			trained_by;		/* role whose rights read the source */
+} ModelRow;
+
+/* All need a connected SPI; results live in the current memory context. */
+
+/* The row of a name; NULL where none is visible. */
+extern ModelRow *catalog_find(const char *name);
+
+/*
+ * Inserts or updates the row of row->name and returns its id.  A name that is
+ * another role's is an error that says so.
+ */
+extern int64 catalog_claim(const ModelRow *row);
+
+/*
+ * Takes the lock of a model's training until released, the backend ends, or
+ * an error; refused at once (ERRCODE_OBJECT_IN_USE) when another backend has
+ * it.
+ */
+extern void training_lock(int64 model, const char *name);
+extern void training_unlock(int64 model);
+
+/* Stores a new version and drops those beyond keep; returns its number. */
+extern int32 catalog_add_version(int64 model, const bytea *params, const char *digest,
+								 Jsonb *metrics, int keep);
+
+/*
+ * The newest version of a name, or the one asked for (version > 0): its
+ * digest, and with params not NULL the bytes.  An unknown name is an error
+ * (ERRCODE_UNDEFINED_OBJECT) whose hint names the closest visible model.
+ */
+extern void catalog_resolve(const char *name, int32 version, char *digest, bytea **params);
+
+/* The bytes of the version with a digest, or NULL. */
+extern bytea *catalog_params_by_digest(const char *digest);
+extern bool catalog_has_digest(const char *digest);
+
+/* One progress report. */
+extern void catalog_report(int64 model, const char *phase, int32 iteration, double train_loss,
+						   double validation_loss, double metric);
+
+/* The checkpoint of an interrupted training; NULL where there is none. */
+extern void catalog_save_checkpoint(int64 model, const bytea *state);
+extern bytea *catalog_load_checkpoint(int64 model);
+extern void catalog_drop_checkpoint(int64 model);
+
+#endif							/* STORE_CATALOG_H */

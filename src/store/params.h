@@ -1,0 +1,95 @@
+/*
+ * params.h
+ *	  What a model and what task params are as bytes, and back.
+ *
+ * Both are safetensors files.  A model holds everything needed to adapt and
+ * predict: the encoding, and one or more components (the learner that was
+ * asked for, then the baselines), each a learner with its spec and tensors.
+ * Task params hold the tensors that adaptation changed in the main component,
+ * and the digest of the model they stand on.
+ *
+ * Metadata of a model: "format" = "meta/1", "kind" = "model", "learner" (main
+ * component), "encoders" (JSON, data/encoding.h), "components" (JSON: an array
+ * of {"prefix", "learner", "loss", "network", "options"}), "training" (JSON:
+ * scalars about how it was trained), "crc32c".  Tensors are named
+ * "<prefix>/<tensor>", F32.
+ * Metadata of task params: "format", "kind" = "task", "base" = digest, "rows"
+ * = rows adapted on, "crc32c".
+ */
+#ifndef STORE_PARAMS_H
+#define STORE_PARAMS_H
+
+#include "postgres.h"
+
+#include "data/encoding.h"
+#include "learn/learner.h"
+
+#define PARAMS_FORMAT "meta/1"
+#define PARAMS_MAX_SIZE ((Size) 256 * 1024 * 1024)
+#define DIGEST_LENGTH 32		/* hexadecimal digits: the first 128 bits of SHA-256 */
+
+typedef struct Component
+{
+	char	   *prefix;			/* of its tensors' names */
+	const Learner *learner;
+	LearnerSpec spec;
+	TensorList	list;
+	real	   *theta;			/* list.size numbers, aligned to 64 */
+} Component;
+
+typedef struct Model
+{
+	char		digest[DIGEST_LENGTH + 1];	/* of the bytes it was read from */
+	Encoding   *encoding;
+	int			n_components;
+	Component  *components;		/* [0] is the learner itself */
+	char	   *training;		/* JSON */
+} Model;
+
+typedef struct TaskParams
+{
+	char		base[DIGEST_LENGTH + 1];
+	int64		rows;
+	real	   *phi;			/* the adapted and state tensors of the base's
+								 * main component, in order, without gaps */
+	size_t		size;			/* numbers */
+} TaskParams;
+
+typedef enum ParamsKind
+{
+	PARAMS_MODEL,
+	PARAMS_TASK
+} ParamsKind;
+
+/*
+ * What kind of params the bytes are.  Anything that is not params of this
+ * extension is an error (ERRCODE_INVALID_BINARY_REPRESENTATION or
+ * ERRCODE_DATA_CORRUPTED) with a detail, and the hint to write
+ * meta.params('...') where the bytes look like a model's name.
+ */
+extern ParamsKind params_kind(const bytea *bytes);
+
+/* All in the current memory context.  CRC, names, shapes, counts are checked. */
+extern Model *model_decode(const bytea *bytes);
+extern bytea *model_encode(const Model *model);
+extern TaskParams *task_params_decode(const bytea *bytes, const Model *base);
+extern bytea *task_params_encode(const Model *base, const real *phi, int64 rows);
+
+/* Only the "base" of task params (checked to be a digest), cheaply. */
+extern void task_params_base(const bytea *bytes, char *base);
+
+/* A self-contained copy: the base model's bytes with the task's tensors laid over. */
+extern bytea *task_params_embed(const bytea *task, const bytea *base);
+
+/* Readable contents: meta.describe. */
+extern Jsonb *params_describe(const bytea *bytes);
+
+/* Hexadecimal digest of a model's bytes, into digest[DIGEST_LENGTH + 1]. */
+extern void params_digest(const bytea *bytes, char *digest);
+
+/* How many numbers a task's own tensors are, and copying them out of / into a full theta. */
+extern size_t task_size(const TensorList *list);
+extern void task_gather(const TensorList *list, const real *theta, real *phi);
+extern void task_scatter(const TensorList *list, const real *phi, real *theta);
+
+#endif							/* STORE_PARAMS_H */
