@@ -1,0 +1,47 @@
+/*
+ * apply.h
+ *	  A trained component at work: adapt to one task, predict rows.
+ *
+ * Replays the same computations that training differentiated, for one task at
+ * a time.  Tapes are built on first use, one per rounded-up number of rows,
+ * and kept; nothing is allocated when a shape is seen again.
+ */
+#ifndef LEARN_APPLY_H
+#define LEARN_APPLY_H
+
+#include "learn/learner.h"
+
+typedef struct Applier Applier;
+
+/*
+ * NULL when the arena is full.  theta (list->size numbers) must stay in
+ * place.  interrupt may be NULL.
+ */
+extern Applier *applier_create(Arena *arena, const Learner *learner, const LearnerSpec *spec,
+							   const TensorList *list, const real *theta, void (*interrupt) (void));
+
+/*
+ * Adapts on one task's rows (support->tasks is 1; rows 0 is legal and gives
+ * the prior).  from: a task's full parameters (list->size numbers) to go on
+ * from, or NULL for theta.  to: the result, list->size numbers.  Returns NULL
+ * or a static message: out of memory, or numbers that are no longer finite.
+ */
+extern const char *applier_adapt(Applier *applier, const Rows *support, const real *from, real *to);
+
+/*
+ * Outputs of rows->rows rows (rows->tasks is 1) under the full parameters
+ * phi: (rows, outputs), logits for classes, into outputs.  The parameters are
+ * taken over again only where phi_changed says so.
+ */
+extern const char *applier_predict(Applier *applier, const real *phi, bool phi_changed,
+								   const Rows *rows, real *outputs);
+
+/*
+ * Outputs to what users see, in place: squared loss is put back on the
+ * target's scale, a logit becomes a probability, logits become probabilities.
+ * n rows of width numbers.
+ */
+extern void outputs_to_values(LossKind loss, double mean, double deviation,
+							  const real *outputs, size_t n, int width, double *values);
+
+#endif							/* LEARN_APPLY_H */
