@@ -1,0 +1,150 @@
+/*
+ * network.c
+ *	  The multi-layer perceptron with embeddings and a linear path.
+ */
+#include "nn/network.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+int
+tensor_add(TensorList *list, const char *name, int rows, int cols, TensorRole role)
+{
+	Tensor	   *tensor;
+	size_t		size;
+
+	if (list->n >= list->max || rows < 0 || cols < 0 ||
+		__builtin_mul_overflow((size_t) rows, (size_t) cols, &size) ||
+		__builtin_add_overflow(list->size, size, &size))
+		return -1;
+	tensor = &list->tensors[list->n];
+	snprintf(tensor->name, sizeof(tensor->name), "%s", name);
+	tensor->rows = rows;
+	tensor->cols = cols;
+	tensor->role = role;
+	tensor->offset = list->size;
+	list->size = size;
+	return list->n++;
+}
+
+int
+tensor_find(const TensorList *list, const char *name)
+{
+	for (int i = 0; i < list->n; i++)
+		if (strcmp(list->tensors[i].name, name) == 0)
+			return i;
+	return -1;
+}
+
+/* Columns of the first layer's input: numbers, then embeddings. */
+static int
+input_width(const Network *net)
+{
+	int			width = net->inputs;
+
+	for (int j = 0; j < net->n_embeddings; j++)
+		width += net->embeddings[j].width;
+	return width;
+}
+
+int
+network_count(const Network *net)
+{
+	return net->n_embeddings * (net->skip ? 2 : 1) + (net->skip ? 1 : 0) + 2 * net->n_hidden + 2;
+}
+
+static bool
+add_numbered(TensorList *list, const char *pattern, int number, int rows, int cols, TensorRole role)
+{
+	char		name[TENSOR_NAME_LENGTH];
+
+	snprintf(name, sizeof(name), pattern, number);
+	return tensor_add(list, name, rows, cols, role) >= 0;
+}
+
+bool
+network_layout(const Network *net, TensorRole body, TensorList *list)
+{
+	int			width = input_width(net);
+
+	for (int j = 0; j < net->n_embeddings; j++)
+		if (!add_numbered(list, "embedding.%d", j, net->embeddings[j].size, net->embeddings[j].width, TENSOR_SHARED))
+			return false;
+	if (net->skip)
+	{
+		for (int j = 0; j < net->n_embeddings; j++)
+			if (!add_numbered(list, "wide.%d", j, net->embeddings[j].size, net->outputs, TENSOR_SHARED))
+				return false;
+		if (tensor_add(list, "skip.weight", net->inputs, net->outputs, TENSOR_SHARED) < 0)
+			return false;
+	}
+	for (int l = 0; l < net->n_hidden; l++)
+	{
+		if (!add_numbered(list, "layer.%d.weight", l, width, net->hidden[l], body) ||
+			!add_numbered(list, "layer.%d.bias", l, 1, net->hidden[l], body))
+			return false;
+		width = net->hidden[l];
+	}
+	return tensor_add(list, "head.weight", width, net->outputs, body) >= 0 &&
+		tensor_add(list, "head.bias", 1, net->outputs, body) >= 0;
+}
+
+void
+network_initialise(const Network *net, const TensorList *list, Rng *rng, real *values)
+{
+	memset(values, 0, list->size * sizeof(real));
+	for (int i = 0; i < list->n; i++)
+	{
+		const Tensor *tensor = &list->tensors[i];
+		size_t		size = (size_t) tensor->rows * tensor->cols;
+		double		deviation;
+
+		if (strncmp(tensor->name, "embedding.", 10) == 0)
+			deviation = 0.3;
+		else if (strcmp(tensor->name, "head.weight") == 0)
+			/* small beside a linear path, which starts at 0 as well */
+			deviation = net->n_hidden == 0 ? 0 : net->skip ? 0.05 : sqrt(1.0 / tensor->rows);
+		else if (strncmp(tensor->name, "layer.", 6) == 0 && strstr(tensor->name, ".weight") != NULL)
+			deviation = net->activation == UNARY_RELU ? sqrt(2.0 / tensor->rows) :
+				sqrt(2.0 / (tensor->rows + tensor->cols));
+		else
+			continue;
+		for (size_t j = 0; j < size; j++)
+			values[tensor->offset + j] = deviation * rng_normal(rng);
+	}
+}
+
+Var
+network_forward(Tape *tape, const Network *net, const Var *vars, Var x, Var c)
+{
+	const Var  *embedding = vars;
+	const Var  *wide = embedding + net->n_embeddings;
+	const Var  *skip = wide + (net->skip ? net->n_embeddings : 0);
+	const Var  *layer = skip + (net->skip ? 1 : 0);
+	int			width = input_width(net);
+	int			at = net->inputs;
+	Var			in,
+				out;
+
+	in = net->n_embeddings == 0 ? x : tape_columns(tape, x, 0, net->inputs, 0, width);
+	for (int j = 0; j < net->n_embeddings; j++)
+	{
+		int			w = net->embeddings[j].width;
+		Var			rows = tape_gather(tape, embedding[j], c, j);
+
+		in = tape_axpy(tape, in, 1, tape_columns(tape, rows, 0, w, at, width));
+		at += w;
+	}
+	for (int l = 0; l < net->n_hidden; l++, layer += 2)
+		in = tape_unary(tape, net->activation, 0,
+						tape_affine(tape, in, false, layer[0], false, layer[1]));
+	out = tape_affine(tape, in, false, layer[0], false, layer[1]);
+	if (net->skip)
+	{
+		out = tape_affine(tape, x, false, skip[0], false, out);
+		for (int j = 0; j < net->n_embeddings; j++)
+			out = tape_axpy(tape, out, 1, tape_gather(tape, wide[j], c, j));
+	}
+	return out;
+}

@@ -1,0 +1,299 @@
+/*
+ * ops_matrix.c
+ *	  Operations on matrices, one per task: product, transpose, solve.
+ *
+ * The gradient of a product is a product, that of a solve a solve and a
+ * product, so the set is closed and any derivative stays on the tape.
+ */
+#include "nn/tape_private.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "nn/blas.h"
+
+/* ---- products ---- */
+
+/* Sizes of op(a) (n, k) times op(b) (k, m); false where they do not fit. */
+static bool
+product_sizes(Shape a, bool transpose_a, Shape b, bool transpose_b, int *n, int *k, int *m)
+{
+	*n = transpose_a ? a.cols : a.rows;
+	*k = transpose_a ? a.rows : a.cols;
+	*m = transpose_b ? b.rows : b.cols;
+	return *k == (transpose_b ? b.cols : b.rows) &&
+		(a.tasks == b.tasks || a.tasks == 1 || b.tasks == 1);
+}
+
+Var
+tape_affine(Tape *tape, Var a, bool transpose_a, Var b, bool transpose_b, Var c)
+{
+	Shape		sa = tape_shape(tape, a),
+				sb = tape_shape(tape, b),
+				s,
+				common;
+	int			n,
+				k,
+				m;
+	Var			v;
+
+	if (tape->fault)
+		return TAPE_NONE;
+	if (!product_sizes(sa, transpose_a, sb, transpose_b, &n, &k, &m))
+		return tape_fault(tape, "shapes do not fit in a matrix product");
+	s = shape(sa.tasks > sb.tasks ? sa.tasks : sb.tasks, n, m);
+	if (c != TAPE_NONE)
+	{
+		if (!shape_common(s, tape_shape(tape, c), &common) || common.rows != n || common.cols != m)
+			return tape_fault(tape, "the added term does not fit a matrix product");
+		s = common;
+	}
+	v = tape_append(tape, OP_AFFINE, s, a, b, c);
+	if (v != TAPE_NONE)
+	{
+		tape_node(tape, v)->transpose_a = transpose_a;
+		tape_node(tape, v)->transpose_b = transpose_b;
+	}
+	return v;
+}
+
+void
+affine_forward(const Tape *tape, const TapeNode *node)
+{
+	const TapeNode *a = tape_node(tape, node->in[0]);
+	const TapeNode *b = tape_node(tape, node->in[1]);
+	Shape		s = node->shape;
+	int			k = node->transpose_a ? a->shape.rows : a->shape.cols;
+	size_t		step_a = a->shape.tasks == 1 ? 0 : (size_t) a->shape.rows * a->shape.cols;
+	size_t		step_b = b->shape.tasks == 1 ? 0 : (size_t) b->shape.rows * b->shape.cols;
+	size_t		step = (size_t) s.rows * s.cols;
+	real		beta = 0;
+
+	if (node->in[2] != TAPE_NONE)
+	{
+		const TapeNode *c = tape_node(tape, node->in[2]);
+
+		repeat_into(node->data, s, c->data, c->shape);
+		beta = 1;
+	}
+	else if (k == 0)
+		memset(node->data, 0, s.tasks * step * sizeof(real));
+	if (k == 0 || step == 0)
+		return;
+
+	/* Rows of all tasks times one shared matrix are one product. */
+	if (step_b == 0 && !node->transpose_a && a->shape.tasks == s.tasks)
+	{
+		gemm(false, node->transpose_b, s.tasks * s.rows, s.cols, k, a->data, b->data, beta, node->data);
+		return;
+	}
+	for (int t = 0; t < s.tasks; t++)
+		gemm(node->transpose_a, node->transpose_b, s.rows, s.cols, k,
+			 a->data + t * step_a, b->data + t * step_b, beta, node->data + t * step);
+}
+
+Var
+tape_matmul_sum(Tape *tape, Var a, bool transpose_a, Var b, bool transpose_b)
+{
+	int			n,
+				k,
+				m;
+	Var			v;
+
+	if (tape->fault)
+		return TAPE_NONE;
+	if (!product_sizes(tape_shape(tape, a), transpose_a, tape_shape(tape, b), transpose_b, &n, &k, &m))
+		return tape_fault(tape, "shapes do not fit in a matrix product");
+	v = tape_append(tape, OP_MATMUL_SUM, shape(1, n, m), a, b, TAPE_NONE);
+	if (v != TAPE_NONE)
+	{
+		tape_node(tape, v)->transpose_a = transpose_a;
+		tape_node(tape, v)->transpose_b = transpose_b;
+	}
+	return v;
+}
+
+void
+matmul_sum_forward(const Tape *tape, const TapeNode *node)
+{
+	const TapeNode *a = tape_node(tape, node->in[0]);
+	const TapeNode *b = tape_node(tape, node->in[1]);
+	Shape		s = node->shape;
+	int			k = node->transpose_a ? a->shape.rows : a->shape.cols;
+	int			tasks = a->shape.tasks > b->shape.tasks ? a->shape.tasks : b->shape.tasks;
+	size_t		step_a = a->shape.tasks == 1 ? 0 : (size_t) a->shape.rows * a->shape.cols;
+	size_t		step_b = b->shape.tasks == 1 ? 0 : (size_t) b->shape.rows * b->shape.cols;
+
+	if (s.rows == 0 || s.cols == 0)
+		return;
+	if (k == 0 || tasks == 0)
+	{
+		memset(node->data, 0, (size_t) s.rows * s.cols * sizeof(real));
+		return;
+	}
+
+	/* Rows of all tasks on both sides: one product over all of them. */
+	if (node->transpose_a && !node->transpose_b && a->shape.tasks == b->shape.tasks)
+	{
+		gemm(true, false, s.rows, s.cols, tasks * k, a->data, b->data, 0, node->data);
+		return;
+	}
+	for (int t = 0; t < tasks; t++)
+		gemm(node->transpose_a, node->transpose_b, s.rows, s.cols, k,
+			 a->data + t * step_a, b->data + t * step_b, t == 0 ? 0 : 1, node->data);
+}
+
+/* op(a) op(b) in the shape of like: summed over tasks or repeated where it differs. */
+static Var
+product_like(Tape *tape, Var a, bool transpose_a, Var b, bool transpose_b, Var like)
+{
+	int			tasks = tape_shape(tape, like).tasks;
+	int			tasks_a = tape_shape(tape, a).tasks;
+	int			tasks_b = tape_shape(tape, b).tasks;
+
+	if (tasks == 1 && (tasks_a > 1 || tasks_b > 1))
+		return tape_matmul_sum(tape, a, transpose_a, b, transpose_b);
+	return tape_expand(tape, tape_affine(tape, a, transpose_a, b, transpose_b, TAPE_NONE),
+					   tape_shape(tape, like));
+}
+
+/*
+ * y = op(a) op(b):  d op(a) = g op(b)^T,  d op(b) = op(a)^T g,
+ * each transposed once more where the operand was.
+ */
+static void
+product_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
+{
+	TapeNode	node = *tape_node(tape, v);
+	Var			a = node.in[0];
+	Var			b = node.in[1];
+
+	if (wanted[0])
+		out[0] = node.transpose_a ?
+			product_like(tape, b, node.transpose_b, g, true, a) :
+			product_like(tape, g, false, b, !node.transpose_b, a);
+	if (wanted[1])
+		out[1] = node.transpose_b ?
+			product_like(tape, g, true, a, node.transpose_a, b) :
+			product_like(tape, a, !node.transpose_a, g, false, b);
+}
+
+void
+affine_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
+{
+	Var			c = tape_node(tape, v)->in[2];
+
+	product_backward(tape, v, g, wanted, out);
+	if (wanted[2])
+		out[2] = tape_sum(tape, g, tape_shape(tape, c));
+}
+
+void
+matmul_sum_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
+{
+	product_backward(tape, v, g, wanted, out);
+}
+
+/* ---- transpose ---- */
+
+Var
+tape_transpose(Tape *tape, Var a)
+{
+	Shape		s = tape_shape(tape, a);
+
+	return tape_append(tape, OP_TRANSPOSE, shape(s.tasks, s.cols, s.rows), a, TAPE_NONE, TAPE_NONE);
+}
+
+void
+transpose_forward(const Tape *tape, const TapeNode *node)
+{
+	const real *a = tape_node(tape, node->in[0])->data;
+	Shape		s = node->shape;
+	size_t		step = (size_t) s.rows * s.cols;
+
+	for (int t = 0; t < s.tasks; t++)
+		for (int r = 0; r < s.rows; r++)
+			for (int c = 0; c < s.cols; c++)
+				node->data[t * step + (size_t) r * s.cols + c] = a[t * step + (size_t) c * s.rows + r];
+}
+
+void
+transpose_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
+{
+	(void) v;
+	if (wanted[0])
+		out[0] = tape_transpose(tape, g);
+}
+
+/* ---- solve ---- */
+
+Var
+tape_solve(Tape *tape, Var a, Var b)
+{
+	Shape		sa = tape_shape(tape, a);
+	Shape		sb = tape_shape(tape, b);
+	Var			v;
+
+	if (tape->fault)
+		return TAPE_NONE;
+	if (sa.rows != sa.cols || sb.rows != sa.rows || sa.tasks != sb.tasks)
+		return tape_fault(tape, "shapes do not fit in a linear system");
+	v = tape_append(tape, OP_SOLVE, sb, a, b, TAPE_NONE);
+	if (v != TAPE_NONE)
+	{
+		tape_node(tape, v)->scratch = arena_alloc(tape->arena, (size_t) sa.rows * sa.cols + 1, sizeof(real));
+		if (tape_node(tape, v)->scratch == NULL)
+			return tape_fault(tape, "out of memory");
+	}
+	return v;
+}
+
+void
+solve_forward(const Tape *tape, const TapeNode *node)
+{
+	const real *a = tape_node(tape, node->in[0])->data;
+	const real *b = tape_node(tape, node->in[1])->data;
+	int			n = node->shape.rows;
+	int			m = node->shape.cols;
+	size_t		step_a = (size_t) n * n;
+	size_t		step = (size_t) n * m;
+
+	if (step == 0)
+		return;
+	for (int t = 0; t < node->shape.tasks; t++)
+	{
+		real	   *x = node->data + t * step;
+		int			info;
+
+		memcpy(node->scratch, a + t * step_a, step_a * sizeof(real));
+		memcpy(x, b + t * step, step * sizeof(real));
+		/* Fortran's upper triangle is our lower one: a = l l^T */
+		lapack_potrf("U", &n, node->scratch, &n, &info, 1);
+		if (info != 0)
+		{
+			for (size_t i = 0; i < step; i++)
+				x[i] = NAN;
+			continue;
+		}
+		blas_trsm(CblasRowMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, n, m, 1,
+				  node->scratch, n, x, m);
+		blas_trsm(CblasRowMajor, CblasLeft, CblasLower, CblasTrans, CblasNonUnit, n, m, 1,
+				  node->scratch, n, x, m);
+	}
+}
+
+/*
+ * a x = b:  db = a^-1 g,  da = -db x^T.  a is symmetric, and what is changed
+ * in it is changed symmetrically, so da stands for both triangles.
+ */
+void
+solve_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
+{
+	Var			a = tape_node(tape, v)->in[0];
+	Var			db = tape_solve(tape, a, g);
+
+	if (wanted[0])
+		out[0] = tape_scale(tape, tape_affine(tape, db, false, v, true, TAPE_NONE), -1, 0);
+	if (wanted[1])
+		out[1] = db;
+}

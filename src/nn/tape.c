@@ -1,0 +1,322 @@
+/*
+ * tape.c
+ *	  Building and running a tape; its gradients.
+ *
+ * The operations themselves, each with its derivative beside it, are in
+ * ops_matrix.c, ops_shape.c and ops_function.c.
+ */
+#include "nn/tape_private.h"
+
+#include <string.h>
+
+const Operation operations[OP_COUNT] = {
+	[OP_LEAF] = {"leaf", NULL, NULL},
+	[OP_INDEX] = {"index", NULL, NULL},
+	[OP_DETACH] = {"detach", NULL, NULL},
+	[OP_AFFINE] = {"affine", affine_forward, affine_backward},
+	[OP_MATMUL_SUM] = {"matmul_sum", matmul_sum_forward, matmul_sum_backward},
+	[OP_TRANSPOSE] = {"transpose", transpose_forward, transpose_backward},
+	[OP_SOLVE] = {"solve", solve_forward, solve_backward},
+	[OP_AXPY] = {"axpy", axpy_forward, axpy_backward},
+	[OP_SCALE] = {"scale", scale_forward, scale_backward},
+	[OP_MULTIPLY] = {"multiply", multiply_forward, multiply_backward},
+	[OP_SUM] = {"sum", sum_forward, sum_backward},
+	[OP_EXPAND] = {"expand", expand_forward, expand_backward},
+	[OP_COLUMNS] = {"columns", columns_forward, columns_backward},
+	[OP_GATHER] = {"gather", gather_forward, gather_backward},
+	[OP_SCATTER] = {"scatter", scatter_forward, scatter_backward},
+	[OP_UNARY] = {"unary", unary_forward, unary_backward},
+	[OP_LOGSUMEXP] = {"logsumexp", logsumexp_forward, logsumexp_backward},
+	[OP_SOFTMAX] = {"softmax", softmax_forward, softmax_backward},
+};
+
+Shape
+shape(int tasks, int rows, int cols)
+{
+	Shape		s = {tasks, rows, cols};
+
+	return s;
+}
+
+/* The number of elements; 0 for a shape that no memory could hold. */
+size_t
+shape_size(Shape s)
+{
+	size_t		size;
+
+	if (s.tasks < 0 || s.rows < 0 || s.cols < 0 ||
+		__builtin_mul_overflow((size_t) s.tasks, (size_t) s.rows, &size) ||
+		__builtin_mul_overflow(size, (size_t) s.cols, &size))
+		return 0;
+	return size;
+}
+
+bool
+shape_equal(Shape a, Shape b)
+{
+	return a.tasks == b.tasks && a.rows == b.rows && a.cols == b.cols;
+}
+
+static bool
+dimension_common(int a, int b, int *common)
+{
+	*common = a == 1 ? b : a;
+	return a == b || a == 1 || b == 1;
+}
+
+bool
+shape_common(Shape a, Shape b, Shape *common)
+{
+	return dimension_common(a.tasks, b.tasks, &common->tasks) &&
+		dimension_common(a.rows, b.rows, &common->rows) &&
+		dimension_common(a.cols, b.cols, &common->cols);
+}
+
+void
+tape_init(Tape *tape, Arena *arena)
+{
+	memset(tape, 0, sizeof(*tape));
+	tape->arena = arena;
+}
+
+Var
+tape_fault(Tape *tape, const char *fault)
+{
+	if (tape->fault == NULL)
+		tape->fault = fault;
+	return TAPE_NONE;
+}
+
+Shape
+tape_shape(const Tape *tape, Var v)
+{
+	return v == TAPE_NONE ? shape(0, 0, 0) : tape->nodes[v].shape;
+}
+
+real *
+tape_data(const Tape *tape, Var v)
+{
+	return v == TAPE_NONE ? NULL : tape->nodes[v].data;
+}
+
+int32_t *
+tape_index_data(const Tape *tape, Var v)
+{
+	return v == TAPE_NONE ? NULL : tape->nodes[v].index;
+}
+
+/* A node without memory for numbers. */
+static Var
+append_bare(Tape *tape, OpCode op, Shape s, Var a, Var b, Var c)
+{
+	TapeNode   *node;
+
+	if (tape->fault)
+		return TAPE_NONE;
+	if (tape->n_nodes == tape->max_nodes)
+	{
+		/* An arena cannot give back: doubling wastes at most as much again. */
+		int			max = tape->max_nodes ? 2 * tape->max_nodes : 64;
+		TapeNode   *nodes = arena_alloc(tape->arena, max, sizeof(TapeNode));
+
+		if (nodes == NULL)
+			return tape_fault(tape, "out of memory");
+		if (tape->n_nodes > 0)
+			memcpy(nodes, tape->nodes, tape->n_nodes * sizeof(TapeNode));
+		tape->nodes = nodes;
+		tape->max_nodes = max;
+	}
+	node = &tape->nodes[tape->n_nodes];
+	memset(node, 0, sizeof(*node));
+	node->op = op;
+	node->shape = s;
+	node->in[0] = a;
+	node->in[1] = b;
+	node->in[2] = c;
+	return tape->n_nodes++;
+}
+
+Var
+tape_append(Tape *tape, OpCode op, Shape s, Var a, Var b, Var c)
+{
+	Var			v = append_bare(tape, op, s, a, b, c);
+
+	if (v == TAPE_NONE)
+		return TAPE_NONE;
+	tape->nodes[v].data = arena_alloc(tape->arena, shape_size(s) ? shape_size(s) : 1, sizeof(real));
+	if (tape->nodes[v].data == NULL)
+		return tape_fault(tape, "out of memory");
+	return v;
+}
+
+Var
+tape_leaf(Tape *tape, Shape s, real *data)
+{
+	Var			v;
+
+	if (data == NULL)
+		return tape_append(tape, OP_LEAF, s, TAPE_NONE, TAPE_NONE, TAPE_NONE);
+	v = append_bare(tape, OP_LEAF, s, TAPE_NONE, TAPE_NONE, TAPE_NONE);
+	if (v != TAPE_NONE)
+		tape->nodes[v].data = data;
+	return v;
+}
+
+Var
+tape_index(Tape *tape, Shape s)
+{
+	Var			v = append_bare(tape, OP_INDEX, s, TAPE_NONE, TAPE_NONE, TAPE_NONE);
+
+	if (v == TAPE_NONE)
+		return TAPE_NONE;
+	tape->nodes[v].index = arena_alloc(tape->arena, shape_size(s) ? shape_size(s) : 1, sizeof(int32_t));
+	if (tape->nodes[v].index == NULL)
+		return tape_fault(tape, "out of memory");
+	return v;
+}
+
+Var
+tape_constant(Tape *tape, real value)
+{
+	Var			v = tape_append(tape, OP_LEAF, shape(1, 1, 1), TAPE_NONE, TAPE_NONE, TAPE_NONE);
+
+	if (v != TAPE_NONE)
+		tape->nodes[v].data[0] = value;
+	return v;
+}
+
+Var
+tape_detach(Tape *tape, Var a)
+{
+	Var			v;
+
+	if (tape->fault || a == TAPE_NONE)
+		return tape_fault(tape, "detach of no node");
+	v = append_bare(tape, OP_DETACH, tape->nodes[a].shape, a, TAPE_NONE, TAPE_NONE);
+	if (v != TAPE_NONE)
+		tape->nodes[v].data = tape->nodes[a].data;
+	return v;
+}
+
+/*
+ * Reverse accumulation.  A node takes part when it depends on one of wrt and
+ * y depends on it; only those get a gradient.
+ */
+void
+tape_gradient(Tape *tape, Var y, const Var *wrt, int n, Var *gradients)
+{
+	int			n_before = tape->n_nodes;
+	bool	   *depends;
+	Var		   *adjoint;
+	Var			one;
+
+	for (int i = 0; i < n; i++)
+		gradients[i] = TAPE_NONE;
+	if (tape->fault || y == TAPE_NONE)
+	{
+		tape_fault(tape, "gradient of no node");
+		return;
+	}
+	depends = arena_alloc(tape->arena, n_before, sizeof(bool));
+	adjoint = arena_alloc(tape->arena, n_before, sizeof(Var));
+	if (depends == NULL || adjoint == NULL)
+	{
+		tape_fault(tape, "out of memory");
+		return;
+	}
+
+	for (Var v = 0; v < n_before; v++)
+		adjoint[v] = TAPE_NONE;
+	for (int i = 0; i < n; i++)
+		depends[wrt[i]] = true;
+	for (Var v = 0; v <= y; v++)
+	{
+		const TapeNode *node = &tape->nodes[v];
+
+		if (node->op == OP_DETACH)
+			continue;
+		for (int i = 0; i < 3; i++)
+			if (node->in[i] != TAPE_NONE && depends[node->in[i]])
+				depends[v] = true;
+	}
+
+	one = tape_constant(tape, 1);
+	adjoint[y] = tape_expand(tape, one, tape_shape(tape, y));
+
+	for (Var v = y; v >= 0 && !tape->fault; v--)
+	{
+		const Operation *operation = &operations[tape->nodes[v].op];
+		Var			in[3];
+		Var			in_gradients[3] = {TAPE_NONE, TAPE_NONE, TAPE_NONE};
+		bool		wanted[3];
+
+		if (!depends[v] || adjoint[v] == TAPE_NONE || operation->backward == NULL)
+			continue;
+		for (int i = 0; i < 3; i++)
+		{
+			in[i] = tape->nodes[v].in[i];
+			wanted[i] = in[i] != TAPE_NONE && depends[in[i]];
+		}
+		operation->backward(tape, v, adjoint[v], wanted, in_gradients);
+		for (int i = 0; i < 3; i++)
+		{
+			if (in_gradients[i] == TAPE_NONE)
+				continue;
+			if (adjoint[in[i]] == TAPE_NONE)
+				adjoint[in[i]] = in_gradients[i];
+			else
+				adjoint[in[i]] = tape_axpy(tape, adjoint[in[i]], 1, in_gradients[i]);
+		}
+	}
+
+	for (int i = 0; i < n; i++)
+	{
+		gradients[i] = adjoint[wrt[i]];
+		if (gradients[i] == TAPE_NONE)	/* y does not depend on it: zeros */
+			gradients[i] = tape_leaf(tape, tape_shape(tape, wrt[i]), NULL);
+	}
+}
+
+void
+tape_run_range(Tape *tape, Var begin, Var end)
+{
+	if (tape->fault)
+		return;
+	for (Var v = begin; v < end; v++)
+	{
+		const TapeNode *node = &tape->nodes[v];
+
+		if (operations[node->op].forward == NULL)
+			continue;
+		operations[node->op].forward(tape, node);
+		if (tape->interrupt)
+			tape->interrupt();
+	}
+}
+
+void
+tape_run(Tape *tape)
+{
+	tape_run_range(tape, 0, tape->n_nodes);
+}
+
+double
+tape_flops(const Tape *tape)
+{
+	double		sum = 0;
+
+	for (Var v = 0; v < tape->n_nodes; v++)
+	{
+		const TapeNode *node = &tape->nodes[v];
+		Shape		a;
+
+		if (node->op != OP_AFFINE && node->op != OP_MATMUL_SUM)
+			continue;
+		a = tape->nodes[node->in[0]].shape;
+		sum += (double) (node->op == OP_AFFINE ? node->shape.tasks :
+						 a.tasks > tape->nodes[node->in[1]].shape.tasks ?
+						 a.tasks : tape->nodes[node->in[1]].shape.tasks) *
+			node->shape.rows * node->shape.cols * (node->transpose_a ? a.rows : a.cols);
+	}
+	return sum;
+}

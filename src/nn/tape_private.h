@@ -1,0 +1,123 @@
+/*
+ * tape_private.h
+ *	  What the files that implement the tape share.
+ */
+#ifndef NN_TAPE_PRIVATE_H
+#define NN_TAPE_PRIVATE_H
+
+#include "nn/tape.h"
+
+typedef enum OpCode
+{
+	OP_LEAF,
+	OP_INDEX,
+	OP_DETACH,
+	OP_AFFINE,
+	OP_MATMUL_SUM,
+	OP_TRANSPOSE,
+	OP_SOLVE,
+	OP_AXPY,
+	OP_SCALE,
+	OP_MULTIPLY,
+	OP_SUM,
+	OP_EXPAND,
+	OP_COLUMNS,
+	OP_GATHER,
+	OP_SCATTER,
+	OP_UNARY,
+	OP_LOGSUMEXP,
+	OP_SOFTMAX,
+	OP_COUNT
+} OpCode;
+
+struct TapeNode
+{
+	OpCode		op;
+	Shape		shape;
+	real	   *data;			/* shape_size(shape) numbers */
+	int32_t    *index;			/* OP_INDEX */
+	real	   *scratch;		/* OP_SOLVE: the factor */
+	Var			in[3];			/* operands, TAPE_NONE where unused */
+	bool		transpose_a;	/* matrix products */
+	bool		transpose_b;
+	real		scale;			/* OP_AXPY, OP_SCALE */
+	real		offset;			/* OP_SCALE */
+	UnaryKind	kind;			/* OP_UNARY */
+	int			order;
+	int			from;			/* OP_COLUMNS; OP_GATHER, OP_SCATTER: the
+								 * index column */
+	int			width;
+	int			to;
+};
+
+/*
+ * An operation: how it is computed, and which nodes compute the gradient of
+ * its operands.  backward sets in_gradients[i] only where wanted[i]; what it
+ * leaves at TAPE_NONE is zero.
+ */
+typedef struct Operation
+{
+	const char *name;
+	void		(*forward) (const Tape *tape, const TapeNode *node);
+	void		(*backward) (Tape *tape, Var node, Var gradient, const bool *wanted, Var *in_gradients);
+} Operation;
+
+extern const Operation operations[OP_COUNT];
+
+/*
+ * Appends a node with memory for its numbers (alias: those of another node)
+ * and returns its number.  The node may be filled in through tape_node() until
+ * the next append.
+ */
+extern Var	tape_append(Tape *tape, OpCode op, Shape s, Var a, Var b, Var c);
+extern Var	tape_fault(Tape *tape, const char *fault);
+
+static inline TapeNode *
+tape_node(const Tape *tape, Var v)
+{
+	return &tape->nodes[v];
+}
+
+/* The common shape of two operands that are repeated to each other. */
+extern bool shape_common(Shape a, Shape b, Shape *common);
+
+/* to[...] = from repeated to shape s (from's shape is f); s covers f. */
+extern void repeat_into(real *to, Shape s, const real *from, Shape f);
+
+/* ops_matrix.c */
+extern void affine_forward(const Tape *tape, const TapeNode *node);
+extern void affine_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void matmul_sum_forward(const Tape *tape, const TapeNode *node);
+extern void matmul_sum_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void transpose_forward(const Tape *tape, const TapeNode *node);
+extern void transpose_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void solve_forward(const Tape *tape, const TapeNode *node);
+extern void solve_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+
+/* ops_shape.c */
+extern void axpy_forward(const Tape *tape, const TapeNode *node);
+extern void axpy_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void scale_forward(const Tape *tape, const TapeNode *node);
+extern void scale_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void multiply_forward(const Tape *tape, const TapeNode *node);
+extern void multiply_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void sum_forward(const Tape *tape, const TapeNode *node);
+extern void sum_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void expand_forward(const Tape *tape, const TapeNode *node);
+extern void expand_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void columns_forward(const Tape *tape, const TapeNode *node);
+extern void columns_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void gather_forward(const Tape *tape, const TapeNode *node);
+extern void gather_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void scatter_forward(const Tape *tape, const TapeNode *node);
+extern void scatter_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+
+/* ops_function.c */
+extern void unary_forward(const Tape *tape, const TapeNode *node);
+extern void unary_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void logsumexp_forward(const Tape *tape, const TapeNode *node);
+extern void logsumexp_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void softmax_forward(const Tape *tape, const TapeNode *node);
+extern void softmax_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+
+#endif							/* NN_TAPE_PRIVATE_H */
