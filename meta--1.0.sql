@@ -1,0 +1,288 @@
+/* meta--1.0.sql: every SQL object of the extension */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION meta" to load this file. \quit
+
+COMMENT ON SCHEMA meta IS 'meta-learning: train over many tasks, adapt to a new one from a few rows, predict';
+
+GRANT USAGE ON SCHEMA meta TO PUBLIC;
+
+---------------------------------------------------------------------------
+-- tables
+---------------------------------------------------------------------------
+
+CREATE TABLE meta.model (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	name text COLLATE "C" NOT NULL UNIQUE
+		CONSTRAINT model_name_length CHECK (pg_catalog.char_length(name) BETWEEN 1 AND 200),
+	owner name NOT NULL DEFAULT current_user,
+	source text,
+	task text NOT NULL,
+	target text NOT NULL,
+	features text,
+	order_by text,
+	algorithm text NOT NULL,
+	options jsonb NOT NULL DEFAULT '{}',
+	trained_by name NOT NULL DEFAULT current_user,
+	created timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+
+COMMENT ON TABLE meta.model IS 'Models by name. DELETE drops one with its versions, UPDATE of name renames it, UPDATE of owner hands it to another role of yours; members of the owner see and use it.';
+COMMENT ON COLUMN meta.model.id IS 'number of the model, which a rename does not change';
+COMMENT ON COLUMN meta.model.name IS 'name, unique in the database';
+COMMENT ON COLUMN meta.model.owner IS 'role whose members may use, retrain, rename and drop the model';
+COMMENT ON COLUMN meta.model.source IS 'table, view or SELECT that it was trained from; NULL for none';
+COMMENT ON COLUMN meta.model.task IS 'task key: column names, parted by commas';
+COMMENT ON COLUMN meta.model.target IS 'column that is predicted';
+COMMENT ON COLUMN meta.model.features IS 'columns that are predicted from, as asked for; NULL: chosen automatically';
+COMMENT ON COLUMN meta.model.order_by IS 'columns that order the rows of a task; NULL: no order';
+COMMENT ON COLUMN meta.model.algorithm IS 'algorithm, see meta.algorithms';
+COMMENT ON COLUMN meta.model.options IS 'options that were given, see meta.options';
+COMMENT ON COLUMN meta.model.trained_by IS 'role that named the source; only this role runs the stored source again';
+COMMENT ON COLUMN meta.model.created IS 'when the name was first trained';
+
+CREATE TABLE meta.version (
+	model bigint NOT NULL REFERENCES meta.model ON DELETE CASCADE,
+	version integer NOT NULL CHECK (version > 0),
+	digest text COLLATE "C" NOT NULL,
+	params bytea NOT NULL,
+	trained timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	metrics jsonb NOT NULL DEFAULT '{}',
+	tasks bigint GENERATED ALWAYS AS ((metrics ->> 'tasks')::numeric::bigint) STORED,
+	"rows" bigint GENERATED ALWAYS AS ((metrics ->> 'rows')::numeric::bigint) STORED,
+	seconds float8 GENERATED ALWAYS AS ((metrics ->> 'seconds')::float8) STORED,
+	bytes bigint GENERATED ALWAYS AS (pg_catalog.octet_length(params)) STORED,
+	PRIMARY KEY (model, version),
+	/* decoded models are found by digest alone, so it must be the bytes' own */
+	CONSTRAINT version_digest
+		CHECK (digest = pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(params), 'hex'), 32))
+);
+
+-- floats do not compress
+ALTER TABLE meta.version ALTER COLUMN params SET STORAGE EXTERNAL;
+
+CREATE INDEX version_digest_idx ON meta.version (digest);
+
+COMMENT ON TABLE meta.version IS 'Versions of models: what each training stored. The newest is used unless a version is asked for.';
+COMMENT ON INDEX meta.version_digest_idx IS 'finds the model that task params stand on';
+COMMENT ON COLUMN meta.version.model IS 'the model, meta.model.id';
+COMMENT ON COLUMN meta.version.version IS 'number of the version, from 1';
+COMMENT ON COLUMN meta.version.digest IS 'first 128 bits of the SHA-256 of params, hexadecimal; task params name their base by it';
+COMMENT ON COLUMN meta.version.params IS 'the model as a safetensors file';
+COMMENT ON COLUMN meta.version.trained IS 'when training ended';
+COMMENT ON COLUMN meta.version.metrics IS 'what training measured and counted: numbers only';
+COMMENT ON COLUMN meta.version.tasks IS 'tasks it was trained on';
+COMMENT ON COLUMN meta.version."rows" IS 'rows it was trained on';
+COMMENT ON COLUMN meta.version.seconds IS 'how long training took';
+COMMENT ON COLUMN meta.version.bytes IS 'size of params';
+
+CREATE TABLE meta.history (
+	model bigint NOT NULL REFERENCES meta.model ON DELETE CASCADE,
+	version integer NOT NULL,
+	at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	phase text NOT NULL,
+	iteration integer NOT NULL,
+	train_loss float8,
+	validation_loss float8,
+	metric float8
+);
+
+CREATE INDEX history_model_idx ON meta.history (model, version, at);
+
+COMMENT ON TABLE meta.history IS 'Progress of trainings: one row per report. Rows of a training at work appear with each of its commits.';
+COMMENT ON INDEX meta.history_model_idx IS 'finds the reports of a training in order of time';
+COMMENT ON COLUMN meta.history.model IS 'the model, meta.model.id';
+COMMENT ON COLUMN meta.history.version IS 'the version that the training makes or made';
+COMMENT ON COLUMN meta.history.at IS 'when the report was made';
+COMMENT ON COLUMN meta.history.phase IS 'what was being trained: the algorithm itself, or a baseline';
+COMMENT ON COLUMN meta.history.iteration IS 'meta-iterations done';
+COMMENT ON COLUMN meta.history.train_loss IS 'mean loss on query rows of training tasks since the last report';
+COMMENT ON COLUMN meta.history.validation_loss IS 'mean loss on query rows of validation tasks';
+COMMENT ON COLUMN meta.history.metric IS 'the metric that is compared, on validation tasks';
+
+CREATE TABLE meta.checkpoint (
+	model bigint PRIMARY KEY REFERENCES meta.model ON DELETE CASCADE,
+	saved timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	state bytea NOT NULL
+);
+
+ALTER TABLE meta.checkpoint ALTER COLUMN state SET STORAGE EXTERNAL;
+
+COMMENT ON TABLE meta.checkpoint IS 'What meta.resume goes on from: one row per model whose training has not ended. Holds no rows of the source.';
+COMMENT ON COLUMN meta.checkpoint.model IS 'the model, meta.model.id';
+COMMENT ON COLUMN meta.checkpoint.saved IS 'when it was saved';
+COMMENT ON COLUMN meta.checkpoint.state IS 'state of learner and optimiser';
+
+/*
+ * Nobody may leave a source behind in another role's name, because it is
+ * run with the rights of the role that resumes or evaluates.
+ */
+CREATE FUNCTION meta.model_guard() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'meta_model_guard' LANGUAGE C;
+COMMENT ON FUNCTION meta.model_guard() IS 'trigger on meta.model: trained_by must be a role whose rights the current user has';
+
+CREATE TRIGGER guard
+	BEFORE INSERT OR UPDATE OF source, task, target, features, order_by, algorithm, options, trained_by
+	ON meta.model FOR EACH ROW EXECUTE FUNCTION meta.model_guard();
+COMMENT ON TRIGGER guard ON meta.model IS 'a source is stored in one''s own name only';
+
+/* The owner may have been dropped: its name then matches no role, and the row is a superuser's. */
+ALTER TABLE meta.model ENABLE ROW LEVEL SECURITY;
+CREATE POLICY members ON meta.model
+	USING (EXISTS (SELECT FROM pg_catalog.pg_roles r
+				   WHERE r.rolname = model.owner AND pg_catalog.pg_has_role(r.oid, 'USAGE')))
+	WITH CHECK (EXISTS (SELECT FROM pg_catalog.pg_roles r
+						WHERE r.rolname = model.owner AND pg_catalog.pg_has_role(r.oid, 'USAGE')));
+COMMENT ON POLICY members ON meta.model IS 'a model is seen, used and changed by the members of its owner';
+
+ALTER TABLE meta.version ENABLE ROW LEVEL SECURITY;
+CREATE POLICY members ON meta.version
+	USING (EXISTS (SELECT FROM meta.model m WHERE m.id = version.model))
+	WITH CHECK (EXISTS (SELECT FROM meta.model m WHERE m.id = version.model));
+COMMENT ON POLICY members ON meta.version IS 'who sees the model sees its versions';
+
+ALTER TABLE meta.history ENABLE ROW LEVEL SECURITY;
+CREATE POLICY members ON meta.history
+	USING (EXISTS (SELECT FROM meta.model m WHERE m.id = history.model))
+	WITH CHECK (EXISTS (SELECT FROM meta.model m WHERE m.id = history.model));
+COMMENT ON POLICY members ON meta.history IS 'who sees the model sees its history';
+
+ALTER TABLE meta.checkpoint ENABLE ROW LEVEL SECURITY;
+CREATE POLICY members ON meta.checkpoint
+	USING (EXISTS (SELECT FROM meta.model m WHERE m.id = checkpoint.model))
+	WITH CHECK (EXISTS (SELECT FROM meta.model m WHERE m.id = checkpoint.model));
+COMMENT ON POLICY members ON meta.checkpoint IS 'who sees the model sees its checkpoint';
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON meta.model TO PUBLIC;
+GRANT SELECT, INSERT, DELETE ON meta.version, meta.history TO PUBLIC;
+GRANT SELECT, INSERT, UPDATE, DELETE ON meta.checkpoint TO PUBLIC;
+
+SELECT pg_catalog.pg_extension_config_dump('meta.model', '');
+SELECT pg_catalog.pg_extension_config_dump('meta.model_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('meta.version', '');
+SELECT pg_catalog.pg_extension_config_dump('meta.history', '');
+SELECT pg_catalog.pg_extension_config_dump('meta.checkpoint', '');
+
+---------------------------------------------------------------------------
+-- params
+---------------------------------------------------------------------------
+
+CREATE FUNCTION meta.params(model text, version integer DEFAULT NULL) RETURNS bytea
+	AS 'MODULE_PATHNAME', 'meta_params_model' LANGUAGE C STABLE PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION meta.params(text, integer) IS 'the stored bytes of a model, newest version unless one is given: a safetensors file';
+
+CREATE FUNCTION meta.params(params bytea) RETURNS bytea
+	AS 'MODULE_PATHNAME', 'meta_params_task' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION meta.params(bytea) IS 'a self-contained copy of task params: a model of its own, which needs no base; a model is returned as it is';
+
+CREATE FUNCTION meta.describe(model text) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'meta_describe_model' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION meta.describe(text) IS 'what is in the newest version of a model, readable';
+
+CREATE FUNCTION meta.describe(params bytea) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'meta_describe_params' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION meta.describe(bytea) IS 'what is in the bytes of a model or of task params, readable';
+
+---------------------------------------------------------------------------
+-- train
+---------------------------------------------------------------------------
+
+---------------------------------------------------------------------------
+-- adapt
+---------------------------------------------------------------------------
+
+---------------------------------------------------------------------------
+-- predict
+---------------------------------------------------------------------------
+
+---------------------------------------------------------------------------
+-- evaluate
+---------------------------------------------------------------------------
+
+---------------------------------------------------------------------------
+-- views
+---------------------------------------------------------------------------
+
+CREATE FUNCTION meta.algorithms(OUT algorithm text, OUT summary text, OUT reference text, OUT defaults jsonb)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'meta_algorithms' LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 10;
+COMMENT ON FUNCTION meta.algorithms() IS 'the rows of the view meta.algorithms';
+
+CREATE VIEW meta.algorithms AS
+	SELECT algorithm, summary, reference, defaults FROM meta.algorithms();
+COMMENT ON VIEW meta.algorithms IS 'Every algorithm that meta.train knows.';
+COMMENT ON COLUMN meta.algorithms.algorithm IS 'name, as meta.train takes it';
+COMMENT ON COLUMN meta.algorithms.summary IS 'what it does';
+COMMENT ON COLUMN meta.algorithms.reference IS 'where it was published';
+COMMENT ON COLUMN meta.algorithms.defaults IS 'options whose default differs from the one in meta.options';
+
+CREATE FUNCTION meta.options(OUT option text, OUT type text, OUT "default" jsonb, OUT low float8, OUT high float8,
+							 OUT choices text[], OUT meaning text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'meta_options' LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 40;
+COMMENT ON FUNCTION meta.options() IS 'the rows of the view meta.options';
+
+CREATE VIEW meta.options AS
+	SELECT option, type, "default", low, high, choices, meaning FROM meta.options();
+COMMENT ON VIEW meta.options IS 'Every option that meta.train knows.';
+COMMENT ON COLUMN meta.options.option IS 'name: the key in options';
+COMMENT ON COLUMN meta.options.type IS 'kind of value';
+COMMENT ON COLUMN meta.options."default" IS 'value where none is given; an algorithm''s own defaults stand in meta.algorithms';
+COMMENT ON COLUMN meta.options.low IS 'least value that is allowed';
+COMMENT ON COLUMN meta.options.high IS 'greatest value that is allowed';
+COMMENT ON COLUMN meta.options.choices IS 'words that are allowed';
+COMMENT ON COLUMN meta.options.meaning IS 'what it sets';
+
+/*
+ * A function under the view, because a view of its own would read the tables
+ * with its owner's rights before PostgreSQL 15.
+ */
+CREATE FUNCTION meta.training(OUT model text, OUT owner name, OUT state text, OUT pid integer, OUT phase text,
+							  OUT iteration integer, OUT train_loss float8, OUT validation_loss float8,
+							  OUT metric float8, OUT reported timestamptz, OUT checkpoint timestamptz)
+	RETURNS SETOF record
+	AS $$
+	SELECT m.name, m.owner,
+		   CASE WHEN l.pid IS NOT NULL THEN 'running' ELSE 'interrupted' END,
+		   l.pid, h.phase, h.iteration, h.train_loss, h.validation_loss, h.metric, h.at, c.saved
+	FROM meta.model m
+		 LEFT JOIN meta.checkpoint c ON c.model OPERATOR(pg_catalog.=) m.id
+		 LEFT JOIN pg_catalog.pg_locks l
+			ON l.locktype OPERATOR(pg_catalog.=) 'object'
+			   AND l.database OPERATOR(pg_catalog.=)
+				   (SELECT d.oid FROM pg_catalog.pg_database d
+					WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+			   AND l.classid OPERATOR(pg_catalog.=) 'meta.model'::pg_catalog.regclass::pg_catalog.oid
+			   AND l.objid OPERATOR(pg_catalog.=) (m.id OPERATOR(pg_catalog.&) 4294967295)::pg_catalog.oid
+			   AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'
+			   AND l.granted
+		 LEFT JOIN LATERAL
+			(SELECT r.* FROM meta.history r
+			 WHERE r.model OPERATOR(pg_catalog.=) m.id
+				   AND r.version OPERATOR(pg_catalog.>)
+					   (SELECT coalesce(pg_catalog.max(v.version), 0) FROM meta.version v
+						WHERE v.model OPERATOR(pg_catalog.=) m.id)
+			 ORDER BY r.version DESC, r.at DESC LIMIT 1) h ON true
+	WHERE l.pid IS NOT NULL
+		  OR c.model IS NOT NULL
+		  OR NOT EXISTS (SELECT FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) m.id)
+	$$ LANGUAGE sql STABLE ROWS 10;
+COMMENT ON FUNCTION meta.training() IS 'the rows of the view meta.training';
+
+CREATE VIEW meta.training AS
+	SELECT model, owner, state, pid, phase, iteration, train_loss, validation_loss, metric, reported, checkpoint
+	FROM meta.training();
+COMMENT ON VIEW meta.training IS 'Trainings that have not ended: running or interrupted, told by the lock that a training holds, with its last report.';
+COMMENT ON COLUMN meta.training.model IS 'name of the model';
+COMMENT ON COLUMN meta.training.owner IS 'its owner';
+COMMENT ON COLUMN meta.training.state IS 'running, or interrupted: goes on with CALL meta.resume(model) where there is a checkpoint';
+COMMENT ON COLUMN meta.training.pid IS 'process that trains it';
+COMMENT ON COLUMN meta.training.phase IS 'what was being trained at the last report';
+COMMENT ON COLUMN meta.training.iteration IS 'meta-iterations done at the last report';
+COMMENT ON COLUMN meta.training.train_loss IS 'loss on training tasks at the last report';
+COMMENT ON COLUMN meta.training.validation_loss IS 'loss on validation tasks at the last report';
+COMMENT ON COLUMN meta.training.metric IS 'metric on validation tasks at the last report';
+COMMENT ON COLUMN meta.training.reported IS 'when the last report was made';
+COMMENT ON COLUMN meta.training.checkpoint IS 'when the checkpoint was saved; NULL: there is none';
+
+GRANT SELECT ON meta.algorithms, meta.options, meta.training TO PUBLIC;
