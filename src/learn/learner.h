@@ -55,23 +55,27 @@ typedef struct Learner
 	void		(*initialise) (const LearnerSpec *spec, const TensorList *list, Rng *rng, real *values);
 
 	/*
-	 * Appends the adaptation.  theta holds one Var per tensor; phi gets one
-	 * per tensor: the same Var where a task keeps what is shared.  For
-	 * adapting further, theta's adapted and state tensors are a task's own.
-	 * With training true, gradients will flow from phi to theta.
+	 * Appends the adaptation.  theta holds one Var per tensor of the list; phi
+	 * gets one per tensor: the same Var where a task keeps what is shared.
+	 * For adapting further, theta's adapted and state tensors are a task's
+	 * own.
 	 */
-	void		(*adapt) (Tape *tape, const LearnerSpec *spec, const RowVars *support,
-						  const Var *theta, bool training, Var *phi);
+	void		(*adapt) (Tape *tape, const LearnerSpec *spec, const TensorList *list,
+						  const RowVars *support, const Var *theta, Var *phi);
 
 	/* Appends the outputs of rows x, c: (tasks, rows, outputs), logits for classes. */
-	Var			(*predict) (Tape *tape, const LearnerSpec *spec, const Var *phi, Var x, Var c);
+	Var			(*predict) (Tape *tape, const LearnerSpec *spec, const TensorList *list,
+							const Var *phi, Var x, Var c);
 
 	/*
-	 * Appends the outer gradient; NULL means the derivative of the summed
-	 * query losses.  gradients[i] is for tensor i, summed over the tasks.
+	 * Appends what one meta-iteration computes, for a learner that does not
+	 * descend the gradient of its query loss; NULL for one that does.
+	 * gradients[i] is for tensor i, summed over the tasks; losses is (tasks,
+	 * 1, 1), for reports.
 	 */
-	void		(*outer) (Tape *tape, const LearnerSpec *spec, const RowVars *support,
-						  const Var *theta, const Var *phi, Var losses, int n, Var *gradients);
+	void		(*outer) (Tape *tape, const LearnerSpec *spec, const TensorList *list,
+						  const RowVars *support, const RowVars *query, const Var *theta,
+						  Var *losses, Var *gradients);
 
 	unsigned	flags;
 } Learner;
@@ -83,6 +87,8 @@ typedef struct Learner
 									 * own: starts from, and keeps, the pooled
 									 * parameters */
 #define LEARNER_NO_POOL		0x08	/* does not start from the pooled parameters */
+#define LEARNER_TUNED		0x10	/* its inner steps and rate are chosen on
+									 * validation tasks */
 
 /* All learners, ended by NULL. */
 extern const Learner *const learners[];

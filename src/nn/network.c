@@ -64,7 +64,7 @@ add_numbered(TensorList *list, const char *pattern, int number, int rows, int co
 }
 
 bool
-network_layout(const Network *net, TensorRole body, TensorList *list)
+network_layout(const Network *net, TensorRole body, TensorRole linear, TensorList *list)
 {
 	int			width = input_width(net);
 
@@ -76,7 +76,7 @@ network_layout(const Network *net, TensorRole body, TensorList *list)
 		for (int j = 0; j < net->n_embeddings; j++)
 			if (!add_numbered(list, "wide.%d", j, net->embeddings[j].size, net->outputs, TENSOR_SHARED))
 				return false;
-		if (tensor_add(list, "skip.weight", net->inputs, net->outputs, TENSOR_SHARED) < 0)
+		if (tensor_add(list, "skip.weight", net->inputs, net->outputs, linear) < 0)
 			return false;
 	}
 	for (int l = 0; l < net->n_hidden; l++)

@@ -48,7 +48,8 @@ typedef enum TensorRole
 	TENSOR_SHARED,				/* learned by the outer loop, not adapted */
 	TENSOR_ADAPTED,				/* learned by the outer loop and adapted: a
 								 * task has its own */
-	TENSOR_STATE				/* not learned; a task has its own */
+	TENSOR_STATE,				/* not learned; a task has its own */
+	TENSOR_FIXED				/* neither: set once, when training ends */
 } TensorRole;
 
 typedef struct Tensor
@@ -82,10 +83,10 @@ extern int	tensor_find(const TensorList *list, const char *name);
 extern int	network_count(const Network *net);
 
 /*
- * Appends the network's tensors.  The layers and the head get role body,
- * embeddings and the linear path TENSOR_SHARED.
+ * Appends the network's tensors.  The layers and the head get role body, the
+ * linear path's weights role linear; tables of categories are TENSOR_SHARED.
  */
-extern bool network_layout(const Network *net, TensorRole body, TensorList *list);
+extern bool network_layout(const Network *net, TensorRole body, TensorRole linear, TensorList *list);
 
 /*
  * First values: He-normal layers for relu, Glorot-normal otherwise, a small

@@ -1,0 +1,71 @@
+/*
+ * reptile.c
+ *	  Reptile: move the start towards where the tasks' own training ends.
+ *
+ *	  phi = k steps of Adam (beta1 = 0) on mini-batches of a task's rows
+ *	  theta <- theta + epsilon mean over tasks of (phi - theta)
+ *
+ * A. Nichol, J. Achiam, J. Schulman, "On first-order meta-learning
+ * algorithms", 2018.  Epsilon decays linearly to 0.  Training does not tell
+ * support from query: both are mini-batches of the task, taken in turn.
+ */
+#include "learn/inner_loop.h"
+
+static void
+reptile_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
+			  const RowVars *support, const Var *theta, Var *phi)
+{
+	inner_loop(tape, spec, list, INNER_ADAM, support, support, theta, phi, NULL);
+}
+
+/*
+ * The "gradient" is theta - phi, so that descending it is Reptile's step.
+ * What no task adapts (tables, the linear path) descends the loss instead, at
+ * the same rate.
+ */
+static void
+reptile_outer(Tape *tape, const LearnerSpec *spec, const TensorList *list,
+			  const RowVars *support, const RowVars *query, const Var *theta,
+			  Var *losses, Var *gradients)
+{
+	Var		   *phi = arena_alloc(tape->arena, list->n, sizeof(Var));
+	Var		   *shared = arena_alloc(tape->arena, list->n, sizeof(Var));
+	Var		   *shared_gradients = arena_alloc(tape->arena, list->n, sizeof(Var));
+	int			n = 0;
+
+	if (phi == NULL || shared == NULL || shared_gradients == NULL)
+	{
+		tape->fault = "out of memory";
+		return;
+	}
+	inner_loop(tape, spec, list, INNER_ADAM, query, support, theta, phi, NULL);
+	*losses = loss_mean(tape, spec->loss, network_forward(tape, &spec->net, phi, query->x, query->c),
+						query->y, query->w);
+
+	for (int i = 0; i < list->n; i++)
+		if (list->tensors[i].role == TENSOR_SHARED)
+			shared[n++] = theta[i];
+	tape_gradient(tape, *losses, shared, n, shared_gradients);
+	n = 0;
+	for (int i = 0; i < list->n; i++)
+	{
+		gradients[i] = TAPE_NONE;
+		if (list->tensors[i].role == TENSOR_SHARED)
+			gradients[i] = tape_scale(tape, shared_gradients[n++], spec->options.inner_lr, 0);
+		else if (list->tensors[i].role == TENSOR_ADAPTED)
+			gradients[i] = tape_sum(tape, tape_axpy(tape, theta[i], -1, phi[i]), tape_shape(tape, theta[i]));
+	}
+}
+
+const Learner reptile_learner = {
+	.name = "reptile",
+	.summary = "moves the start towards where each task's own training ends (first order)",
+	.reference = "Nichol, Achiam, Schulman 2018",
+	.defaults = "inner_lr 0.001; outer_lr 1; inner_steps 5",
+	.layout = network_learner_layout,
+	.initialise = network_learner_initialise,
+	.adapt = reptile_adapt,
+	.predict = network_learner_predict,
+	.outer = reptile_outer,
+	.flags = LEARNER_PLAIN_OUTER,
+};
