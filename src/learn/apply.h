@@ -29,12 +29,11 @@ extern Applier *applier_create(Arena *arena, const Learner *learner, const Learn
 extern const char *applier_adapt(Applier *applier, const Rows *support, const real *from, real *to);
 
 /*
- * Outputs of rows->rows rows (rows->tasks is 1) under the full parameters
- * phi: (rows, outputs), logits for classes, into outputs.  The parameters are
- * taken over again only where phi_changed says so.
+ * Outputs of rows->rows rows (rows->tasks is 1; y and w are not looked at)
+ * under the full parameters phi: (rows, outputs), logits for classes, into
+ * outputs.  Returns NULL or a static message.
  */
-extern const char *applier_predict(Applier *applier, const real *phi, bool phi_changed,
-								   const Rows *rows, real *outputs);
+extern const char *applier_predict(Applier *applier, const real *phi, const Rows *rows, real *outputs);
 
 /*
  * Outputs to what users see, in place: squared loss is put back on the

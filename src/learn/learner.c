@@ -70,3 +70,41 @@ loss_mean(Tape *tape, LossKind kind, Var outputs, Var y, Var w)
 
 	return tape_sum(tape, tape_multiply(tape, rows, share), shape(tasks, 1, 1));
 }
+
+RowVars
+rows_leaves(Tape *tape, const LearnerSpec *spec, int tasks, int rows)
+{
+	RowVars		vars;
+
+	vars.x = tape_leaf(tape, shape(tasks, rows, spec->net.inputs), NULL);
+	vars.c = spec->net.n_embeddings == 0 ? TAPE_NONE :
+		tape_index(tape, shape(tasks, rows, spec->net.n_embeddings));
+	vars.y = tape_leaf(tape, shape(tasks, rows, spec->net.outputs), NULL);
+	vars.w = tape_leaf(tape, shape(tasks, rows, 1), NULL);
+	return vars;
+}
+
+/* Copies a block of (tasks, rows, width) elements, zeroing what is padding. */
+static void
+copy_padded(char *to, Shape s, const char *from, const Rows *rows, int width, size_t element)
+{
+	size_t		row = width * element;
+
+	if (row == 0)
+		return;
+	memset(to, 0, (size_t) s.tasks * s.rows * row);
+	for (int t = 0; t < rows->tasks; t++)
+		memcpy(to + (size_t) t * s.rows * row, from + (size_t) t * rows->rows * row, rows->rows * row);
+}
+
+void
+rows_copy(const Tape *tape, const RowVars *vars, const Rows *rows)
+{
+	Shape		s = tape_shape(tape, vars->w);
+
+	copy_padded((char *) tape_data(tape, vars->x), s, (const char *) rows->x, rows, rows->width.x, sizeof(real));
+	copy_padded((char *) tape_data(tape, vars->y), s, (const char *) rows->y, rows, rows->width.y, sizeof(real));
+	copy_padded((char *) tape_data(tape, vars->w), s, (const char *) rows->w, rows, 1, sizeof(real));
+	if (vars->c != TAPE_NONE)
+		copy_padded((char *) tape_index_data(tape, vars->c), s, (const char *) rows->c, rows, rows->width.c, sizeof(int32_t));
+}

@@ -40,6 +40,15 @@ typedef struct RowVars
 	Var			w;				/* (tasks, rows, 1); 0 for padding */
 } RowVars;
 
+/* Leaves for tasks x rows padded rows of the spec's network. */
+extern RowVars rows_leaves(Tape *tape, const LearnerSpec *spec, int tasks, int rows);
+
+/*
+ * Copies rows into the leaves: fewer tasks or rows than the leaves have are
+ * padded with weight 0.
+ */
+extern void rows_copy(const Tape *tape, const RowVars *vars, const Rows *rows);
+
 typedef struct Learner
 {
 	const char *name;

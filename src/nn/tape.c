@@ -162,6 +162,12 @@ tape_leaf(Tape *tape, Shape s, real *data)
 	return v;
 }
 
+void
+tape_bind(Tape *tape, Var leaf, const real *data)
+{
+	tape->nodes[leaf].data = (real *) data; /* a leaf is only read */
+}
+
 Var
 tape_index(Tape *tape, Shape s)
 {

@@ -86,6 +86,9 @@ extern int32_t *tape_index_data(const Tape *tape, Var v);
  */
 extern Var	tape_leaf(Tape *tape, Shape s, real *data);
 
+/* Makes a leaf read other memory from the next run on. */
+extern void tape_bind(Tape *tape, Var leaf, const real *data);
+
 /* A leaf of integers, for tape_gather; own memory, zeroed. */
 extern Var	tape_index(Tape *tape, Shape s);
 

@@ -1,0 +1,238 @@
+/*
+ * apply.c
+ *	  A trained component at work: adapt to one task, predict rows.
+ */
+#include "learn/apply.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Rows per tape are rounded up to powers of two, so that few are built. */
+#define MAX_BUCKETS 32
+#define PREDICT_MAX_ROWS 256
+
+typedef struct AdaptTape
+{
+	Tape		tape;
+	bool		built;
+	RowVars		support;
+	Var		   *theta;			/* one leaf per tensor */
+	Var		   *phi;
+} AdaptTape;
+
+typedef struct PredictTape
+{
+	Tape		tape;
+	bool		built;
+	RowVars		rows;
+	Var		   *phi;			/* one leaf per tensor */
+	Var			outputs;
+} PredictTape;
+
+struct Applier
+{
+	Arena	   *arena;
+	const Learner *learner;
+	const LearnerSpec *spec;
+	const TensorList *list;
+	const real *theta;
+	void		(*interrupt) (void);
+	AdaptTape	adapt[MAX_BUCKETS];
+	PredictTape predict[MAX_BUCKETS];
+};
+
+Applier *
+applier_create(Arena *arena, const Learner *learner, const LearnerSpec *spec,
+			   const TensorList *list, const real *theta, void (*interrupt) (void))
+{
+	Applier    *applier = arena_alloc(arena, 1, sizeof(Applier));
+
+	if (applier == NULL)
+		return NULL;
+	applier->arena = arena;
+	applier->learner = learner;
+	applier->spec = spec;
+	applier->list = list;
+	applier->theta = theta;
+	applier->interrupt = interrupt;
+	return applier;
+}
+
+/* The bucket of a number of rows: 0, 1, 2, 4, 8, ... */
+static int
+bucket_of(int rows)
+{
+	int			bucket = 0;
+
+	while (bucket < MAX_BUCKETS - 1 && (bucket == 0 ? 0 : 1 << (bucket - 1)) < rows)
+		bucket++;
+	return bucket;
+}
+
+static int
+bucket_rows(int bucket)
+{
+	return bucket == 0 ? 0 : 1 << (bucket - 1);
+}
+
+/* One leaf per tensor, to be bound before each run. */
+static Var *
+tensor_leaves(Applier *applier, Tape *tape)
+{
+	Var		   *vars = arena_alloc(applier->arena, applier->list->n, sizeof(Var));
+
+	if (vars == NULL)
+	{
+		tape->fault = "out of memory";
+		return NULL;
+	}
+	for (int i = 0; i < applier->list->n; i++)
+	{
+		const Tensor *tensor = &applier->list->tensors[i];
+
+		vars[i] = tape_leaf(tape, shape(1, tensor->rows, tensor->cols),
+							(real *) applier->theta + tensor->offset);
+	}
+	return vars;
+}
+
+static void
+bind_tensors(const Applier *applier, Tape *tape, const Var *vars, const real *values)
+{
+	for (int i = 0; i < applier->list->n; i++)
+		tape_bind(tape, vars[i], values + applier->list->tensors[i].offset);
+}
+
+static const char *
+build_adapt(Applier *applier, AdaptTape *at, int rows)
+{
+	tape_init(&at->tape, applier->arena);
+	at->tape.interrupt = applier->interrupt;
+	at->theta = tensor_leaves(applier, &at->tape);
+	at->phi = arena_alloc(applier->arena, applier->list->n, sizeof(Var));
+	if (at->theta == NULL || at->phi == NULL)
+		return "out of memory";
+	at->support = rows_leaves(&at->tape, applier->spec, 1, rows);
+	applier->learner->adapt(&at->tape, applier->spec, applier->list, &at->support, at->theta, at->phi);
+	at->built = at->tape.fault == NULL;
+	return at->tape.fault;
+}
+
+static const char *
+build_predict(Applier *applier, PredictTape *pt, int rows)
+{
+	tape_init(&pt->tape, applier->arena);
+	pt->tape.interrupt = applier->interrupt;
+	pt->phi = tensor_leaves(applier, &pt->tape);
+	if (pt->phi == NULL)
+		return "out of memory";
+	pt->rows = rows_leaves(&pt->tape, applier->spec, 1, rows);
+	pt->outputs = applier->learner->predict(&pt->tape, applier->spec, applier->list, pt->phi, pt->rows.x, pt->rows.c);
+	pt->built = pt->tape.fault == NULL;
+	return pt->tape.fault;
+}
+
+const char *
+applier_adapt(Applier *applier, const Rows *support, const real *from, real *to)
+{
+	int			bucket = bucket_of(applier->learner->flags & LEARNER_NO_SUPPORT ? 0 : support->rows);
+	AdaptTape  *at = &applier->adapt[bucket];
+	const TensorList *list = applier->list;
+
+	if (from == NULL)
+		from = applier->theta;
+	if (applier->learner->flags & LEARNER_NO_SUPPORT)
+	{
+		memmove(to, from, list->size * sizeof(real));
+		return NULL;
+	}
+	if (support->rows > bucket_rows(bucket))
+		return "too many rows to adapt on";
+	if (!at->built)
+	{
+		const char *fault = build_adapt(applier, at, bucket_rows(bucket));
+
+		if (fault)
+			return fault;
+	}
+
+	bind_tensors(applier, &at->tape, at->theta, from);
+	rows_copy(&at->tape, &at->support, support);
+	tape_run(&at->tape);
+
+	for (int i = 0; i < list->n; i++)
+	{
+		const Tensor *tensor = &list->tensors[i];
+		size_t		n = (size_t) tensor->rows * tensor->cols;
+		const real *values = tape_data(&at->tape, at->phi[i]);
+
+		memmove(to + tensor->offset, values, n * sizeof(real));
+		if (at->phi[i] != at->theta[i])
+			for (size_t j = 0; j < n; j++)
+				if (!isfinite(values[j]))
+					return "the adapted parameters are not finite numbers";
+	}
+	return NULL;
+}
+
+const char *
+applier_predict(Applier *applier, const real *phi, const Rows *rows, real *outputs)
+{
+	Width		width = rows->width;
+	int			n_outputs = applier->spec->net.outputs;
+
+	for (int done = 0; done < rows->rows;)
+	{
+		int			n = rows->rows - done < PREDICT_MAX_ROWS ? rows->rows - done : PREDICT_MAX_ROWS;
+		int			bucket = bucket_of(n);
+		PredictTape *pt = &applier->predict[bucket];
+
+		if (!pt->built)
+		{
+			const char *fault = build_predict(applier, pt, bucket_rows(bucket));
+
+			if (fault)
+				return fault;
+		}
+		bind_tensors(applier, &pt->tape, pt->phi, phi);
+		if (width.x > 0)
+			memcpy(tape_data(&pt->tape, pt->rows.x), rows->x + (size_t) done * width.x, (size_t) n * width.x * sizeof(real));
+		if (width.c > 0)
+			memcpy(tape_index_data(&pt->tape, pt->rows.c), rows->c + (size_t) done * width.c, (size_t) n * width.c * sizeof(int32_t));
+		tape_run(&pt->tape);
+		memcpy(outputs + (size_t) done * n_outputs, tape_data(&pt->tape, pt->outputs), (size_t) n * n_outputs * sizeof(real));
+		done += n;
+	}
+	return NULL;
+}
+
+void
+outputs_to_values(LossKind loss, double mean, double deviation,
+				  const real *outputs, size_t n, int width, double *values)
+{
+	for (size_t r = 0; r < n; r++, outputs += width, values += width)
+	{
+		double		max = outputs[0];
+		double		sum = 0;
+
+		switch (loss)
+		{
+			case LOSS_SQUARED:
+				for (int c = 0; c < width; c++)
+					values[c] = mean + deviation * outputs[c];
+				break;
+			case LOSS_LOGISTIC:
+				for (int c = 0; c < width; c++)
+					values[c] = 1 / (1 + exp(-(double) outputs[c]));
+				break;
+			case LOSS_SOFTMAX:
+				for (int c = 1; c < width; c++)
+					max = outputs[c] > max ? outputs[c] : max;
+				for (int c = 0; c < width; c++)
+					sum += values[c] = exp(outputs[c] - max);
+				for (int c = 0; c < width; c++)
+					values[c] /= sum;
+				break;
+		}
+	}
+}
