@@ -24,6 +24,11 @@
 
 #include "nn/arena.h"
 
+/*
+ * PostgreSQL's primnodes.h has a struct of this name; whoever needs both
+ * includes PostgreSQL's headers first.
+ */
+#define Var TapeVar
 typedef int Var;				/* number of a node */
 
 #define TAPE_NONE (-1)
