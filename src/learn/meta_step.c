@@ -1,0 +1,98 @@
+/*
+ * meta_step.c
+ *	  The outer gradient of a slice of a meta-batch.
+ */
+#include "learn/meta_step.h"
+
+#include <string.h>
+
+static void
+build(MetaStep *step, MetaTape *mt, Arena *arena, const real *theta, int query, void (*interrupt) (void))
+{
+	const TensorList *list = step->list;
+	Tape	   *tape = &mt->tape;
+	Var		   *vars = arena_alloc(arena, list->n, sizeof(Var));
+	Var		   *phi = arena_alloc(arena, list->n, sizeof(Var));
+
+	tape_init(tape, arena);
+	tape->interrupt = interrupt;
+	mt->gradients = arena_alloc(arena, list->n, sizeof(Var));
+	if (vars == NULL || phi == NULL || mt->gradients == NULL)
+	{
+		step->fault = "out of memory";
+		return;
+	}
+	for (int i = 0; i < list->n; i++)
+		vars[i] = tape_leaf(tape, shape(1, list->tensors[i].rows, list->tensors[i].cols),
+							(real *) theta + list->tensors[i].offset);
+	mt->support = rows_leaves(tape, step->spec, META_SLICE, mt->support_rows);
+	mt->query = rows_leaves(tape, step->spec, META_SLICE, query);
+
+	if (step->learner->outer)
+		step->learner->outer(tape, step->spec, list, &mt->support, &mt->query, vars, &mt->losses, mt->gradients);
+	else
+	{
+		Var			out;
+
+		step->learner->adapt(tape, step->spec, list, &mt->support, vars, phi);
+		out = step->learner->predict(tape, step->spec, list, phi, mt->query.x, mt->query.c);
+		mt->losses = loss_mean(tape, step->spec->loss, out, mt->query.y, mt->query.w);
+		tape_gradient(tape, mt->losses, vars, list->n, mt->gradients);
+	}
+	if (tape->fault)
+		step->fault = tape->fault;
+}
+
+void
+meta_step_init(MetaStep *step, Arena *arena, const Learner *learner, const LearnerSpec *spec,
+			   const TensorList *list, const real *theta, int lowest, int shots, int query,
+			   void (*interrupt) (void))
+{
+	memset(step, 0, sizeof(*step));
+	step->learner = learner;
+	step->spec = spec;
+	step->list = list;
+	if (learner->flags & LEARNER_NO_SUPPORT)
+		lowest = shots = 0;
+
+	/* Largest first: shots, then halves of it down to the fewest asked for. */
+	for (int rows = shots; step->n_sizes < META_MAX_SIZES && step->fault == NULL; rows /= 2)
+	{
+		if (step->n_sizes == META_MAX_SIZES - 1 && lowest < rows)
+			rows = lowest;
+		step->sizes[step->n_sizes].support_rows = rows;
+		build(step, &step->sizes[step->n_sizes++], arena, theta, query, interrupt);
+		if (rows <= lowest)
+			break;
+	}
+}
+
+double
+meta_step_run(MetaStep *step, const Rows *support, const Rows *query, real *gradient)
+{
+	const TensorList *list = step->list;
+	MetaTape   *mt = &step->sizes[0];
+	double		sum = 0;
+
+	for (int i = 1; i < step->n_sizes; i++)
+		if (step->sizes[i].support_rows >= support->rows)
+			mt = &step->sizes[i];
+	rows_copy(&mt->tape, &mt->support, support);
+	rows_copy(&mt->tape, &mt->query, query);
+	tape_run(&mt->tape);
+
+	for (int i = 0; i < list->n; i++)
+	{
+		const Tensor *tensor = &list->tensors[i];
+		const real *from = tape_data(&mt->tape, mt->gradients[i]);
+		size_t		n = (size_t) tensor->rows * tensor->cols;
+
+		if (from == NULL || tensor->role == TENSOR_STATE || tensor->role == TENSOR_FIXED)
+			continue;
+		for (size_t j = 0; j < n; j++)
+			gradient[tensor->offset + j] += from[j];
+	}
+	for (int t = 0; t < query->tasks; t++)
+		sum += tape_data(&mt->tape, mt->losses)[t];
+	return sum;
+}

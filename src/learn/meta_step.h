@@ -1,0 +1,54 @@
+/*
+ * meta_step.h
+ *	  The outer gradient of a slice of a meta-batch.
+ *
+ * A meta-batch is cut into slices of a fixed number of tasks, whatever
+ * computes them, so that sums are always added in the same order.  Tapes are
+ * built once per number of support rows, from a short list.
+ */
+#ifndef LEARN_META_STEP_H
+#define LEARN_META_STEP_H
+
+#include "learn/learner.h"
+
+/* Tasks per slice: their arena should fit a processor's second-level cache. */
+#define META_SLICE 4
+#define META_MAX_SIZES 4
+
+typedef struct MetaTape
+{
+	int			support_rows;
+	Tape		tape;
+	RowVars		support;
+	RowVars		query;
+	Var			losses;			/* (tasks, 1, 1) */
+	Var		   *gradients;		/* one per tensor */
+} MetaTape;
+
+typedef struct MetaStep
+{
+	const Learner *learner;
+	const LearnerSpec *spec;
+	const TensorList *list;
+	int			n_sizes;
+	MetaTape	sizes[META_MAX_SIZES];
+	const char *fault;
+} MetaStep;
+
+/*
+ * Builds the tapes for up to shots support and query query rows, reading the
+ * meta-parameters from theta, which must stay in place.  lowest is the fewest
+ * support rows that will be asked for.  step->fault says what went wrong.
+ */
+extern void meta_step_init(MetaStep *step, Arena *arena, const Learner *learner, const LearnerSpec *spec,
+						   const TensorList *list, const real *theta, int lowest, int shots, int query,
+						   void (*interrupt) (void));
+
+/*
+ * Adds the gradient, summed over the slice's tasks, to gradient (list->size
+ * numbers) and returns the sum of their losses.  support and query hold at
+ * most META_SLICE tasks; support->rows is what the task with most rows has.
+ */
+extern double meta_step_run(MetaStep *step, const Rows *support, const Rows *query, real *gradient);
+
+#endif							/* LEARN_META_STEP_H */
