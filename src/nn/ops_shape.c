@@ -43,7 +43,7 @@ tape_expand(Tape *tape, Var a, Shape s)
 
 	if (tape->fault)
 		return TAPE_NONE;
-	if (shape_equal(f, s))
+	if (a != TAPE_NONE && shape_equal(f, s))
 		return a;
 	if (!shape_common(f, s, &common) || !shape_equal(common, s))
 		return tape_fault(tape, "a shape cannot be repeated to the wanted one");
@@ -75,7 +75,7 @@ tape_sum(Tape *tape, Var a, Shape s)
 
 	if (tape->fault)
 		return TAPE_NONE;
-	if (shape_equal(f, s))
+	if (a != TAPE_NONE && shape_equal(f, s))
 		return a;
 	if (!shape_common(f, s, &common) || !shape_equal(common, f))
 		return tape_fault(tape, "a shape cannot be summed to the wanted one");
@@ -307,7 +307,7 @@ tape_columns(Tape *tape, Var a, int from, int width, int to, int cols)
 		return TAPE_NONE;
 	if (from < 0 || width < 0 || to < 0 || from > s.cols - width || to > cols - width)
 		return tape_fault(tape, "columns out of range");
-	if (from == 0 && to == 0 && width == s.cols && width == cols)
+	if (a != TAPE_NONE && from == 0 && to == 0 && width == s.cols && width == cols)
 		return a;
 	v = tape_append(tape, OP_COLUMNS, shape(s.tasks, s.rows, cols), a, TAPE_NONE, TAPE_NONE);
 	if (v != TAPE_NONE)

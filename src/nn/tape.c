@@ -10,24 +10,24 @@
 #include <string.h>
 
 const Operation operations[OP_COUNT] = {
-	[OP_LEAF] = {"leaf", NULL, NULL},
-	[OP_INDEX] = {"index", NULL, NULL},
-	[OP_DETACH] = {"detach", NULL, NULL},
-	[OP_AFFINE] = {"affine", affine_forward, affine_backward},
-	[OP_MATMUL_SUM] = {"matmul_sum", matmul_sum_forward, matmul_sum_backward},
-	[OP_TRANSPOSE] = {"transpose", transpose_forward, transpose_backward},
-	[OP_SOLVE] = {"solve", solve_forward, solve_backward},
-	[OP_AXPY] = {"axpy", axpy_forward, axpy_backward},
-	[OP_SCALE] = {"scale", scale_forward, scale_backward},
-	[OP_MULTIPLY] = {"multiply", multiply_forward, multiply_backward},
-	[OP_SUM] = {"sum", sum_forward, sum_backward},
-	[OP_EXPAND] = {"expand", expand_forward, expand_backward},
-	[OP_COLUMNS] = {"columns", columns_forward, columns_backward},
-	[OP_GATHER] = {"gather", gather_forward, gather_backward},
-	[OP_SCATTER] = {"scatter", scatter_forward, scatter_backward},
-	[OP_UNARY] = {"unary", unary_forward, unary_backward},
-	[OP_LOGSUMEXP] = {"logsumexp", logsumexp_forward, logsumexp_backward},
-	[OP_SOFTMAX] = {"softmax", softmax_forward, softmax_backward},
+	[OP_LEAF] = {"leaf", 0, NULL, NULL},
+	[OP_INDEX] = {"index", 0, NULL, NULL},
+	[OP_DETACH] = {"detach", 1, NULL, NULL},
+	[OP_AFFINE] = {"affine", 2, affine_forward, affine_backward},
+	[OP_MATMUL_SUM] = {"matmul_sum", 2, matmul_sum_forward, matmul_sum_backward},
+	[OP_TRANSPOSE] = {"transpose", 1, transpose_forward, transpose_backward},
+	[OP_SOLVE] = {"solve", 2, solve_forward, solve_backward},
+	[OP_AXPY] = {"axpy", 2, axpy_forward, axpy_backward},
+	[OP_SCALE] = {"scale", 1, scale_forward, scale_backward},
+	[OP_MULTIPLY] = {"multiply", 2, multiply_forward, multiply_backward},
+	[OP_SUM] = {"sum", 1, sum_forward, sum_backward},
+	[OP_EXPAND] = {"expand", 1, expand_forward, expand_backward},
+	[OP_COLUMNS] = {"columns", 1, columns_forward, columns_backward},
+	[OP_GATHER] = {"gather", 2, gather_forward, gather_backward},
+	[OP_SCATTER] = {"scatter", 2, scatter_forward, scatter_backward},
+	[OP_UNARY] = {"unary", 1, unary_forward, unary_backward},
+	[OP_LOGSUMEXP] = {"logsumexp", 1, logsumexp_forward, logsumexp_backward},
+	[OP_SOFTMAX] = {"softmax", 1, softmax_forward, softmax_backward},
 };
 
 Shape
@@ -38,17 +38,23 @@ shape(int tasks, int rows, int cols)
 	return s;
 }
 
+/* Can the elements be counted, in bytes too? */
+static bool
+shape_valid(Shape s)
+{
+	size_t		size;
+
+	return s.tasks >= 0 && s.rows >= 0 && s.cols >= 0 &&
+		!__builtin_mul_overflow((size_t) s.tasks, (size_t) s.rows, &size) &&
+		!__builtin_mul_overflow(size, (size_t) s.cols, &size) &&
+		!__builtin_mul_overflow(size, sizeof(double), &size);
+}
+
 /* The number of elements; 0 for a shape that no memory could hold. */
 size_t
 shape_size(Shape s)
 {
-	size_t		size;
-
-	if (s.tasks < 0 || s.rows < 0 || s.cols < 0 ||
-		__builtin_mul_overflow((size_t) s.tasks, (size_t) s.rows, &size) ||
-		__builtin_mul_overflow(size, (size_t) s.cols, &size))
-		return 0;
-	return size;
+	return shape_valid(s) ? (size_t) s.tasks * s.rows * s.cols : 0;
 }
 
 bool
@@ -113,6 +119,11 @@ append_bare(Tape *tape, OpCode op, Shape s, Var a, Var b, Var c)
 
 	if (tape->fault)
 		return TAPE_NONE;
+	if (!shape_valid(s))
+		return tape_fault(tape, "a shape is larger than any memory");
+	if ((operations[op].operands > 0 && a == TAPE_NONE) ||
+		(operations[op].operands > 1 && b == TAPE_NONE))
+		return tape_fault(tape, "an operand is missing");
 	if (tape->n_nodes == tape->max_nodes)
 	{
 		/* An arena cannot give back: doubling wastes at most as much again. */
@@ -196,9 +207,7 @@ tape_detach(Tape *tape, Var a)
 {
 	Var			v;
 
-	if (tape->fault || a == TAPE_NONE)
-		return tape_fault(tape, "detach of no node");
-	v = append_bare(tape, OP_DETACH, tape->nodes[a].shape, a, TAPE_NONE, TAPE_NONE);
+	v = append_bare(tape, OP_DETACH, tape_shape(tape, a), a, TAPE_NONE, TAPE_NONE);
 	if (v != TAPE_NONE)
 		tape->nodes[v].data = tape->nodes[a].data;
 	return v;
@@ -217,7 +226,11 @@ tape_gradient(Tape *tape, Var y, const Var *wrt, int n, Var *gradients)
 	Var			one;
 
 	for (int i = 0; i < n; i++)
+	{
 		gradients[i] = TAPE_NONE;
+		if (wrt[i] == TAPE_NONE)
+			tape_fault(tape, "gradient with respect to no node");
+	}
 	if (tape->fault || y == TAPE_NONE)
 	{
 		tape_fault(tape, "gradient of no node");

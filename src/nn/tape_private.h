@@ -58,6 +58,7 @@ struct TapeNode
 typedef struct Operation
 {
 	const char *name;
+	int			operands;		/* that it cannot do without */
 	void		(*forward) (const Tape *tape, const TapeNode *node);
 	void		(*backward) (Tape *tape, Var node, Var gradient, const bool *wanted, Var *in_gradients);
 } Operation;
