@@ -1,0 +1,167 @@
+/*
+ * panel.c
+ *	  A fixed set of tasks with fixed support and query rows, to judge on.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "data/panel.h"
+
+/*
+ * Where the query starts in an ordered task: the first row from max_shots on
+ * that does not tie with the row before it.
+ */
+static int
+query_start(TaskSet *set, const Task *task, int max_shots)
+{
+	int			at = max_shots;
+	bool		tied = true;
+
+	if (max_shots == 0)
+		return 0;
+	for (; at < task->rows; at++)
+	{
+		taskset_ties(set, task, at, 1, &tied);
+		if (!tied)
+			break;
+	}
+	return at;
+}
+
+int
+panel_usable_shots(const TaskSet *set, TaskRole role, const int *shots, int n, double share)
+{
+	int			usable = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		int			enough = 0;
+		int			all = 0;
+
+		for (int t = 0; t < set->n_tasks; t++)
+			if (set->tasks[t].role == role)
+			{
+				all++;
+				enough += set->tasks[t].rows > shots[i];
+			}
+		if (all > 0 && enough >= share * all)
+			usable = shots[i];
+	}
+	return usable;
+}
+
+/* Chooses a task's rows into rows; returns the number of query rows. */
+static int
+choose_task_rows(TaskSet *set, const Task *task, uint64 seed, int max_shots, int max_query, int *rows)
+{
+	Rng			rng = rng_stream(seed, RNG_EVALUATE, 0, task->key);
+	int			start;
+	int			n;
+
+	if (set->encoding->order_by != NIL)
+	{
+		start = query_start(set, task, max_shots);
+		for (int i = 0; i < max_shots; i++)
+			rows[i] = i;
+		n = Min(task->rows - start, max_query);
+		/* beyond max_query: spread over what follows */
+		choose_rows(&rng, task->rows - start, n, rows + max_shots);
+		for (int i = 0; i < n; i++)
+			rows[max_shots + i] += start;
+		return n;
+	}
+	n = Min(task->rows, max_shots + max_query);
+	choose_rows(&rng, task->rows, n, rows);
+	for (int i = n - 1; i > 0; i--)
+	{
+		int			j = (int) rng_below(&rng, i + 1);
+		int			swap = rows[i];
+
+		rows[i] = rows[j];
+		rows[j] = swap;
+	}
+	return n - max_shots;
+}
+
+Panel *
+panel_create(TaskSet *set, TaskRole role, uint64 seed, int max_shots, int max_tasks, int max_query)
+{
+	Panel	   *panel = palloc0(sizeof(Panel));
+	int			candidates = 0;
+	int			stride;
+	int			seen = 0;
+	int			used = 0;
+	int			capacity = 1024;
+
+	panel->set = set;
+	panel->max_shots = max_shots;
+	for (int t = 0; t < set->n_tasks; t++)
+		if (set->tasks[t].role == role)
+		{
+			if (set->tasks[t].rows > max_shots)
+				candidates++;
+			else
+				panel->n_too_short++;
+		}
+	/* Tasks lie in the order of their keys' text: take every stride-th. */
+	stride = candidates <= max_tasks ? 1 : (candidates + max_tasks - 1) / max_tasks;
+	panel->tasks = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(candidates / stride + 1, sizeof(PanelTask)));
+	panel->rows = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(capacity, sizeof(int)));
+
+	for (int t = 0; t < set->n_tasks; t++)
+	{
+		const Task *task = &set->tasks[t];
+		PanelTask  *pt = &panel->tasks[panel->n_tasks];
+
+		if (task->role != role || task->rows <= max_shots || seen++ % stride != 0)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		if (used + max_shots + Min(task->rows, max_query) > capacity)
+		{
+			capacity = 2 * capacity + max_shots + max_query;
+			panel->rows = repalloc_huge(panel->rows, mul_size(capacity, sizeof(int)));
+		}
+		pt->task = task;
+		pt->first_row = used;
+		pt->n_query = choose_task_rows(set, task, seed, max_shots, max_query, panel->rows + used);
+		if (pt->n_query <= 0)
+		{
+			panel->n_too_short++;	/* all that follows ties with the support */
+			continue;
+		}
+		used += max_shots + pt->n_query;
+		panel->n_query += pt->n_query;
+		panel->max_query = Max(panel->max_query, pt->n_query);
+		panel->n_tasks++;
+	}
+	return panel;
+}
+
+static void
+read_chosen(const Panel *panel, const Task *task, const int *chosen, int n, Rows *rows)
+{
+	rows->tasks = 1;
+	rows->rows = n;
+	for (int i = 0; i < n;)
+	{
+		int			run = 1;
+
+		while (i + run < n && chosen[i + run] == chosen[i] + run)
+			run++;
+		taskset_read(panel->set, task, chosen[i], run, rows, i);
+		i += run;
+	}
+}
+
+void
+panel_support(const Panel *panel, const PanelTask *task, int shots, Rows *rows)
+{
+	read_chosen(panel, task->task, panel->rows + task->first_row, shots, rows);
+}
+
+void
+panel_query(const Panel *panel, const PanelTask *task, Rows *rows)
+{
+	read_chosen(panel, task->task, panel->rows + task->first_row + panel->max_shots, task->n_query, rows);
+}

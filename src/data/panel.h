@@ -1,0 +1,50 @@
+/*
+ * panel.h
+ *	  A fixed set of tasks with fixed support and query rows, to judge on.
+ *
+ * The same query rows serve every number of shots: with order_by the first
+ * rows are the support and later ones the query, and rows that tie never fall
+ * on both sides; without, both are a draw keyed by the task.
+ */
+#ifndef DATA_PANEL_H
+#define DATA_PANEL_H
+
+#include "data/sampler.h"
+
+typedef struct PanelTask
+{
+	const Task *task;
+	int			first_row;		/* of its rows in Panel.rows: support in order,
+								 * then query */
+	int			n_query;
+} PanelTask;
+
+typedef struct Panel
+{
+	TaskSet    *set;
+	int			max_shots;
+	int			n_tasks;
+	PanelTask  *tasks;
+	int			n_too_short;	/* tasks of the role without enough rows */
+	int64		n_query;		/* query rows in all */
+	int			max_query;		/* of one task */
+	int		   *rows;			/* row numbers; max_shots + n_query per task */
+} Panel;
+
+/*
+ * Takes up to max_tasks tasks of the role (evenly spread by key) that have
+ * more than max_shots rows; at most max_query query rows each.
+ */
+extern Panel *panel_create(TaskSet *set, TaskRole role, uint64 seed, int max_shots, int max_tasks, int max_query);
+
+/*
+ * The largest of the candidate shots, ascending, that at least share of the
+ * role's tasks have rows for (and one more).
+ */
+extern int	panel_usable_shots(const TaskSet *set, TaskRole role, const int *shots, int n, double share);
+
+/* Reads the first shots support rows / the query rows of a task. */
+extern void panel_support(const Panel *panel, const PanelTask *task, int shots, Rows *rows);
+extern void panel_query(const Panel *panel, const PanelTask *task, Rows *rows);
+
+#endif							/* DATA_PANEL_H */

@@ -1,0 +1,53 @@
+/*
+ * sampler.h
+ *	  Which tasks form a meta-batch, and which of their rows are support and
+ *	  query.
+ *
+ * Every draw is keyed by (seed, meta-iteration, place in the batch), so a
+ * resumed training draws what an uninterrupted one would have drawn.
+ */
+#ifndef DATA_SAMPLER_H
+#define DATA_SAMPLER_H
+
+#include "data/taskset.h"
+#include "nn/rng.h"
+
+/* Which training tasks a sampler draws from, for cross-fitting. */
+#define FOLD_ALL (-1)
+
+typedef struct Sampler
+{
+	TaskSet    *set;
+	uint64		seed;
+	int			shots[2];
+	int			query;
+	int			n_tasks;
+	int		   *tasks;			/* positions in set->tasks */
+	double	   *cumulative;		/* of the tasks' weights */
+	int		   *chosen;			/* scratch: row numbers of one task */
+	bool	   *tied;			/* scratch */
+} Sampler;
+
+/*
+ * Draws training tasks of a fold (0 or 1, by a hash of the key; FOLD_ALL:
+ * all), in proportion to their rows up to what an episode can use.
+ */
+extern Sampler *sampler_create(TaskSet *set, const Options *options, const int shots[2], int query, int fold);
+
+/*
+ * Fills support and query with the tasks at places [place, place + n) of a
+ * meta-iteration's batch.  Their arrays must hold n tasks of shots[1] and
+ * query rows; support->rows is set to what the largest support needs.
+ */
+extern void sampler_fill(Sampler *sampler, uint64 iteration, int place, int n, Rows *support, Rows *query);
+
+/* The fold of a task. */
+extern int	task_fold(const Task *task);
+
+/* Memory for tasks x rows rows, in the current context. */
+extern void rows_allocate(Rows *rows, Width width, int tasks, int max_rows);
+
+/* n distinct numbers below total, ascending, into chosen. */
+extern void choose_rows(Rng *rng, int total, int n, int *chosen);
+
+#endif							/* DATA_SAMPLER_H */
