@@ -191,9 +191,71 @@ COMMENT ON FUNCTION meta.describe(bytea) IS 'what is in the bytes of a model or 
 -- adapt
 ---------------------------------------------------------------------------
 
+CREATE FUNCTION meta.adapt_transition(internal, text, record) RETURNS internal
+	AS 'MODULE_PATHNAME', 'meta_adapt_model_transition' LANGUAGE C STABLE PARALLEL SAFE COST 50;
+COMMENT ON FUNCTION meta.adapt_transition(internal, text, record) IS 'part of the aggregate meta.adapt(text, record): encodes a row';
+
+CREATE FUNCTION meta.adapt_transition(internal, bytea, record) RETURNS internal
+	AS 'MODULE_PATHNAME', 'meta_adapt_params_transition' LANGUAGE C STABLE PARALLEL SAFE COST 50;
+COMMENT ON FUNCTION meta.adapt_transition(internal, bytea, record) IS 'part of the aggregate meta.adapt(bytea, record): encodes a row';
+
+CREATE FUNCTION meta.adapt_combine(internal, internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'meta_adapt_combine' LANGUAGE C STABLE PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION meta.adapt_combine(internal, internal) IS 'part of the aggregates meta.adapt: joins the rows of two workers';
+
+CREATE FUNCTION meta.adapt_serialize(internal) RETURNS bytea
+	AS 'MODULE_PATHNAME', 'meta_adapt_serialize' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION meta.adapt_serialize(internal) IS 'part of the aggregates meta.adapt: a worker''s rows as bytes';
+
+CREATE FUNCTION meta.adapt_deserialize(bytea, internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'meta_adapt_deserialize' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION meta.adapt_deserialize(bytea, internal) IS 'part of the aggregates meta.adapt: a worker''s rows from bytes';
+
+CREATE FUNCTION meta.adapt_final(internal) RETURNS bytea
+	AS 'MODULE_PATHNAME', 'meta_adapt_final' LANGUAGE C STABLE PARALLEL SAFE COST 10000;
+COMMENT ON FUNCTION meta.adapt_final(internal) IS 'part of the aggregates meta.adapt: adapts to the rows';
+
+CREATE AGGREGATE meta.adapt(model text, r record) (
+	SFUNC = meta.adapt_transition, STYPE = internal, SSPACE = 1024,
+	FINALFUNC = meta.adapt_final, COMBINEFUNC = meta.adapt_combine,
+	SERIALFUNC = meta.adapt_serialize, DESERIALFUNC = meta.adapt_deserialize,
+	PARALLEL = SAFE);
+COMMENT ON AGGREGATE meta.adapt(text, record) IS 'Adapts a model to the rows of one task and returns the task''s params. Columns are matched by name; NULL records and rows without a target count as no row, and a task without rows gets the prior. NULL only where there is nothing to aggregate. As a window function it gives the params before each row.';
+
+CREATE AGGREGATE meta.adapt(params bytea, r record) (
+	SFUNC = meta.adapt_transition, STYPE = internal, SSPACE = 4096,
+	FINALFUNC = meta.adapt_final, COMBINEFUNC = meta.adapt_combine,
+	SERIALFUNC = meta.adapt_serialize, DESERIALFUNC = meta.adapt_deserialize,
+	PARALLEL = SAFE);
+COMMENT ON AGGREGATE meta.adapt(bytea, record) IS 'Adapts params further to rows of the same task: a task''s params go on from where they are, a model''s start from its prior. Otherwise like meta.adapt(text, record).';
+
 ---------------------------------------------------------------------------
 -- predict
 ---------------------------------------------------------------------------
+
+CREATE FUNCTION meta.predict(model text, r record) RETURNS float8
+	AS 'MODULE_PATHNAME', 'meta_predict_model' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200;
+COMMENT ON FUNCTION meta.predict(text, record) IS 'expected value of the target, or the probability that it is true, by the model''s prior: before anything is known of the row''s task. Columns are matched by name. A text or enum target is an error: use meta.classify.';
+
+CREATE FUNCTION meta.predict(params bytea, r record) RETURNS float8
+	AS 'MODULE_PATHNAME', 'meta_predict_params' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200;
+COMMENT ON FUNCTION meta.predict(bytea, record) IS 'expected value of the target, or the probability that it is true, for a row of the task that the params were adapted to. Columns are matched by name. A text or enum target is an error: use meta.classify.';
+
+CREATE FUNCTION meta.classify(model text, r record) RETURNS text
+	AS 'MODULE_PATHNAME', 'meta_classify_model' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200;
+COMMENT ON FUNCTION meta.classify(text, record) IS 'most probable class of a text or enum target; ''true'' or ''false'' for a boolean one, by the model''s prior: before anything is known of the row''s task. Columns are matched by name. A numeric target is an error: use meta.predict.';
+
+CREATE FUNCTION meta.classify(params bytea, r record) RETURNS text
+	AS 'MODULE_PATHNAME', 'meta_classify_params' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200;
+COMMENT ON FUNCTION meta.classify(bytea, record) IS 'most probable class of a text or enum target; ''true'' or ''false'' for a boolean one, for a row of the task that the params were adapted to. Columns are matched by name. A numeric target is an error: use meta.predict.';
+
+CREATE FUNCTION meta.probabilities(model text, r record) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'meta_probabilities_model' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200;
+COMMENT ON FUNCTION meta.probabilities(text, record) IS 'every class of the target with its probability, as a JSON object; "false" and "true" for a boolean target, by the model''s prior: before anything is known of the row''s task. Columns are matched by name. A numeric target is an error: use meta.predict.';
+
+CREATE FUNCTION meta.probabilities(params bytea, r record) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'meta_probabilities_params' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200;
+COMMENT ON FUNCTION meta.probabilities(bytea, record) IS 'every class of the target with its probability, as a JSON object; "false" and "true" for a boolean target, for a row of the task that the params were adapted to. Columns are matched by name. A numeric target is an error: use meta.predict.';
 
 ---------------------------------------------------------------------------
 -- evaluate

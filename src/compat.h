@@ -17,6 +17,61 @@
 #include "varatt.h"
 #endif
 
+/* ---- SHA-256: a context of its own until 13, pg_cryptohash since 14 ---- */
+#include "common/sha2.h"
+#if PG_VERSION_NUM >= 140000
+#include "common/cryptohash.h"
+
+typedef pg_cryptohash_ctx *Sha256;
+#else
+typedef pg_sha256_ctx *Sha256;
+#endif
+
+static inline Sha256
+sha256_begin(void)
+{
+#if PG_VERSION_NUM >= 140000
+	Sha256		sha = pg_cryptohash_create(PG_SHA256);
+
+	if (sha == NULL || pg_cryptohash_init(sha) < 0)
+		elog(ERROR, "could not start a SHA-256 digest");
+#else
+	Sha256		sha = palloc(sizeof(pg_sha256_ctx));
+
+	pg_sha256_init(sha);
+#endif
+	return sha;
+}
+
+static inline void
+sha256_add(Sha256 sha, const void *bytes, size_t size)
+{
+#if PG_VERSION_NUM >= 140000
+	if (pg_cryptohash_update(sha, (const uint8 *) bytes, size) < 0)
+		elog(ERROR, "could not continue a SHA-256 digest");
+#else
+	pg_sha256_update(sha, (const uint8 *) bytes, size);
+#endif
+}
+
+/* Fills hex[65] and frees the state. */
+static inline void
+sha256_end(Sha256 sha, char *hex)
+{
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+
+#if PG_VERSION_NUM >= 140000
+	if (pg_cryptohash_final(sha, digest, sizeof(digest)) < 0)
+		elog(ERROR, "could not finish a SHA-256 digest");
+	pg_cryptohash_free(sha);
+#else
+	pg_sha256_final(sha, digest);
+	pfree(sha);
+#endif
+	for (int i = 0; i < PG_SHA256_DIGEST_LENGTH; i++)
+		snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+}
+
 /* ---- utils/tuplesort.h: flags instead of a bool since 15, copy since 16 ---- */
 #ifdef TUPLESORT_H
 
@@ -80,6 +135,15 @@ file_read(BufFile *file, void *to, size_t size)
 	pg_analyze_and_rewrite((raw), (text), NULL, 0, NULL)
 #endif
 #endif							/* TCOPPROT_H */
+
+/* ---- utils/snapmgr.h: snapshots count completed transactions since 14 ---- */
+#ifdef SNAPMGR_H
+#if PG_VERSION_NUM >= 140000
+#define snapshot_commits(snapshot) ((snapshot)->snapXactCompletionCount)
+#else
+#define snapshot_commits(snapshot) UINT64CONST(0)
+#endif
+#endif							/* SNAPMGR_H */
 
 /* ---- utils/timestamp.h: infinite intervals since 17 ---- */
 #if defined(TIMESTAMP_H) && !defined(INTERVAL_NOT_FINITE)

@@ -1,0 +1,206 @@
+/*
+ * binding.c
+ *	  A model in use at a call site: rows in, parameters and outputs out.
+ *
+ * A row's type is matched with the model's columns once and remembered; the
+ * learner's tapes are built for a number of rows once and replayed.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/typcache.h"
+
+#include "sql/callsite.h"
+
+/*
+ * Matches the columns of a row type with the model's.
+ */
+static RowType *
+binding_add_row_type(Binding *binding, Oid type, int32 typmod, uint64 identifier, bool with_target)
+{
+	MemoryContext context;
+	MemoryContext old;
+	TupleDesc	desc;
+	RowType    *row_type;
+
+	/* Becomes the binding's only when it is whole. */
+	context = AllocSetContextCreate(CurrentMemoryContext,
+									"meta row type",
+									ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context);
+	desc = lookup_rowtype_tupdesc(type, typmod);
+	row_type = (RowType *) palloc0(sizeof(RowType));
+	row_type->type = type;
+	row_type->typmod = typmod;
+	row_type->identifier = identifier;
+	row_type->with_target = with_target;
+	row_type->desc = CreateTupleDescCopy(desc);
+	ReleaseTupleDesc(desc);
+	row_type->reader = row_reader_create(binding->model->encoding, row_type->desc, with_target);
+	row_type->values = (Datum *) palloc(sizeof(Datum) * Max(row_type->desc->natts, 1));
+	row_type->nulls = (bool *) palloc(sizeof(bool) * Max(row_type->desc->natts, 1));
+	MemoryContextSwitchTo(old);
+
+	MemoryContextSetParent(context, binding->context);
+	row_type->next = binding->row_types;
+	binding->row_types = row_type;
+	return row_type;
+}
+
+RowType *
+binding_deform(Binding *binding, Datum row, bool with_target)
+{
+	HeapTupleHeader header = DatumGetHeapTupleHeader(row);
+	Oid			type = HeapTupleHeaderGetTypeId(header);
+	int32		typmod = HeapTupleHeaderGetTypMod(header);
+	RowType    *row_type = binding->row_type;
+	HeapTupleData tuple;
+
+	if (row_type == NULL || row_type->type != type || row_type->typmod != typmod ||
+		row_type->with_target != with_target)
+	{
+		uint64		identifier = assign_record_type_identifier(type, typmod);
+
+		for (row_type = binding->row_types; row_type != NULL; row_type = row_type->next)
+			if (row_type->type == type && row_type->typmod == typmod &&
+				row_type->identifier == identifier && row_type->with_target == with_target)
+				break;
+		if (row_type == NULL)
+			row_type = binding_add_row_type(binding, type, typmod, identifier, with_target);
+		binding->row_type = row_type;
+	}
+
+	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = InvalidOid;
+	tuple.t_data = header;
+	heap_deform_tuple(&tuple, row_type->desc, row_type->values, row_type->nulls);
+	return row_type;
+}
+
+static void *
+apply_grow(void *context, size_t size)
+{
+	return MemoryContextAllocExtended((MemoryContext) context, size,
+									  MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+}
+
+static void
+apply_interrupt(void)
+{
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * A new applier with an empty arena.
+ */
+static void
+binding_start_applier(Binding *binding)
+{
+	const Component *component = binding->component;
+
+	binding->applier = NULL;
+	if (binding->apply_context == NULL)
+		binding->apply_context = AllocSetContextCreate(binding->context,
+													   "meta learner at work",
+													   ALLOCSET_DEFAULT_SIZES);
+	else
+		MemoryContextReset(binding->apply_context);
+	arena_init(&binding->arena, apply_grow, binding->apply_context,
+			   (size_t) maintenance_work_mem * 1024);
+	binding->applier = applier_create(&binding->arena, component->learner, &component->spec,
+									  &component->list, component->theta, apply_interrupt);
+	binding->applier_fresh = true;
+}
+
+/*
+ * Raises a fault of the applier, other than a full arena of one that has
+ * collected tapes of other shapes: that is started anew, and true is returned.
+ */
+static bool
+binding_fault(Binding *binding, const char *fault, int rows, const char *what)
+{
+	if (!binding->arena.full)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("cannot %s with this model: %s", what, fault)));
+	if (!binding->applier_fresh)
+	{
+		binding_start_applier(binding);
+		return true;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("not enough memory to %s on %d rows", what, rows),
+			 errdetail("maintenance_work_mem is %d kB.", maintenance_work_mem),
+			 errhint("Raise maintenance_work_mem, or give fewer rows of a task.")));
+	return false;				/* not reached */
+}
+
+void
+binding_adapt(Binding *binding, const Rows *support, const real *from, real *to)
+{
+	const char *fault;
+
+	if (binding->applier == NULL)
+		binding_start_applier(binding);
+	do
+	{
+		fault = binding->applier == NULL ? "out of memory" :
+			applier_adapt(binding->applier, support, from, to);
+	} while (fault != NULL && binding_fault(binding, fault, support->rows, "adapt"));
+	binding->applier_fresh = false;
+}
+
+void
+binding_predict(Binding *binding, const Rows *rows, real *outputs)
+{
+	const char *fault;
+
+	if (binding->applier == NULL)
+		binding_start_applier(binding);
+	do
+	{
+		fault = binding->applier == NULL ? "out of memory" :
+			applier_predict(binding->applier, binding->phi, rows, outputs);
+	} while (fault != NULL && binding_fault(binding, fault, rows->rows, "predict"));
+	binding->applier_fresh = false;
+}
+
+int64
+binding_set_phi(Binding *binding, const bytea *task)
+{
+	const Component *component = binding->component;
+	int64		n = 0;
+
+	binding->phi_serial = 0;
+	if (binding->phi == NULL)
+		binding->phi = (real *) MemoryContextAllocHuge(binding->context,
+													   sizeof(real) * Max(component->list.size, 1));
+	if (task == NULL)
+	{
+		Rows		none;
+
+		memset(&none, 0, sizeof(none));
+		none.width = binding->model->encoding->width;
+		none.tasks = 1;
+		none.x = binding->x;
+		none.c = binding->c;
+		none.y = binding->y;
+		none.w = binding->y;
+		binding_adapt(binding, &none, NULL, binding->phi);
+	}
+	else
+	{
+		TaskParams *params = task_params_decode(task, binding->model);
+
+		if (!binding->phi_filled)
+			memcpy(binding->phi, component->theta, sizeof(real) * component->list.size);
+		task_scatter(&component->list, params->phi, binding->phi);
+		n = params->rows;
+	}
+	binding->phi_filled = true;
+	return n;
+}

@@ -1,0 +1,124 @@
+/*
+ * callsite.h
+ *	  What one place in a query knows about the models it uses.
+ *
+ * A call site is a function's or aggregate's place in a running query
+ * (fn_extra).  It resolves a model's name once per statement, decodes params
+ * only when they change, and keeps what a row needs besides: the reader of its
+ * row type, and the learner ready to run.
+ */
+#ifndef SQL_CALLSITE_H
+#define SQL_CALLSITE_H
+
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+
+#include "learn/apply.h"
+#include "store/params.h"
+
+typedef struct CallSite CallSite;
+
+/* A row type whose columns were matched with a model's. */
+typedef struct RowType
+{
+	struct RowType *next;
+	Oid			type;
+	int32		typmod;
+	uint64		identifier;		/* of the type's present definition */
+	bool		with_target;
+	TupleDesc	desc;
+	RowReader  *reader;
+	Datum	   *values;			/* the row at hand, deformed */
+	bool	   *nulls;
+} RowType;
+
+/* A model in use at a call site. */
+typedef struct Binding
+{
+	MemoryContext context;		/* of all below; holds the pin on the model */
+	const Model *model;
+	const Component *component; /* the model's learner */
+	bool		asked;			/* the catalog was, in this statement, whether
+								 * the current user may read the model */
+	bool		stored;			/* ... what it said */
+	uint64		used;			/* when, for eviction */
+
+	RowType    *row_types;
+	RowType    *row_type;		/* of the last row, or NULL */
+	float	   *x;				/* one row: width.x, c and y numbers */
+	int32	   *c;
+	float	   *y;
+	StringInfoData key;			/* its order key */
+	real	   *outputs;		/* width.y numbers */
+	double	   *values;
+
+	MemoryContext apply_context;
+	Arena		arena;
+	Applier    *applier;
+	bool		applier_fresh;	/* has run nothing yet */
+	real	   *phi;			/* (list.size) all parameters of the task at
+								 * hand, or NULL */
+	bool		phi_filled;		/* the shared tensors are in place */
+	uint64		phi_serial;		/* of the subject they are; 0: of none */
+} Binding;
+
+/* What a model or params argument stands for. */
+typedef struct Subject
+{
+	char		digest[DIGEST_LENGTH + 1];	/* of the model */
+	ParamsKind	kind;			/* PARAMS_TASK: with parameters of a task */
+	uint64		serial;			/* another one whenever the value is another;
+								 * never 0 */
+} Subject;
+
+/*
+ * The call site of the function being called.  params_arg is the argument
+ * that holds params, looked at for being a literal; -1 where there is none.
+ */
+extern CallSite *callsite_get(FunctionCallInfo fcinfo, int params_arg);
+
+/*
+ * What an argument stands for: a model's name, or params.  The subject stays
+ * in place until the next call.
+ */
+extern const Subject *callsite_name(CallSite *site, Datum name);
+extern const Subject *callsite_params(CallSite *site, Datum params);
+
+/* The bytes of the argument last given to callsite_params, detoasted at most once. */
+extern bytea *callsite_bytes(CallSite *site, Datum params);
+
+/*
+ * The model of a digest, in place until the next call.  With model NULL the
+ * catalog must have it for the current user, or it is an error; otherwise
+ * these are its bytes.
+ */
+extern Binding *callsite_bind(CallSite *site, const char *digest, const bytea *model);
+
+/* The model that a subject, found from the argument, names. */
+extern Binding *callsite_bind_subject(CallSite *site, const Subject *subject, Datum argument);
+
+/* Does the catalog have the model, for the current user? */
+extern bool callsite_is_stored(Binding *binding);
+
+/*
+ * Deforms a row, a composite Datum, into values and nulls of its type.  A row
+ * that does not suit the model is an error.
+ */
+extern RowType *binding_deform(Binding *binding, Datum row, bool with_target);
+
+/*
+ * Makes binding->phi the parameters of a task, or with task NULL those
+ * adapted on no rows at all.  Returns how many rows they were adapted on.
+ */
+extern int64 binding_set_phi(Binding *binding, const bytea *task);
+
+/*
+ * Adapts and predicts: see applier_adapt and applier_predict.  Faults are
+ * raised as errors.  binding_predict uses binding->phi.
+ */
+extern void binding_adapt(Binding *binding, const Rows *support, const real *from, real *to);
+extern void binding_predict(Binding *binding, const Rows *rows, real *outputs);
+
+#endif							/* SQL_CALLSITE_H */

@@ -1,0 +1,191 @@
+/*
+ * predict.c
+ *	  meta.predict, meta.classify, meta.probabilities: parameters and a row ->
+ *	  what is expected of it.
+ *
+ * All three take params or a model's name, which stands for the prior: the
+ * model adapted on no rows.  A row costs its encoding and the learner's
+ * arithmetic; the rest is done when the parameters or the row type change.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+
+#include "compat.h"
+#include "sql/callsite.h"
+
+typedef enum PredictForm
+{
+	PREDICT_VALUE,
+	PREDICT_CLASS,
+	PREDICT_PROBABILITIES
+} PredictForm;
+
+/*
+ * Is what is asked for something that the model's target has?
+ */
+static void
+check_form(const Encoding *encoding, PredictForm form)
+{
+	if (form == PREDICT_VALUE && encoding->target_kind == TARGET_CLASS)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("the model's target \"%s\" is a class, not a number", encoding->target),
+				 errhint("Use meta.classify for the most probable class, or meta.probabilities for all of them.")));
+	if (form != PREDICT_VALUE && encoding->target_kind == TARGET_NUMBER)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("the model's target \"%s\" is a number, not a class", encoding->target),
+				 errhint("Use meta.predict for its value.")));
+}
+
+/*
+ * Predicts the row that is the second argument under the params, or the prior
+ * of the model, that is the first.  The result's values are the target's value
+ * or its probability of being true, or one probability per class.
+ */
+static Binding *
+predict_row(FunctionCallInfo fcinfo, bool by_name, PredictForm form)
+{
+	Datum		argument = PG_GETARG_DATUM(0);
+	CallSite   *site = callsite_get(fcinfo, by_name ? -1 : 0);
+	const Subject *subject = by_name ? callsite_name(site, argument) : callsite_params(site, argument);
+	Binding    *binding = callsite_bind_subject(site, subject, argument);
+	const Encoding *encoding = binding->model->encoding;
+	RowType    *row_type;
+	Rows		rows;
+	int			i;
+
+	check_form(encoding, form);
+	if (binding->phi_serial != subject->serial)
+	{
+		binding_set_phi(binding, subject->kind == PARAMS_TASK ? callsite_bytes(site, argument) : NULL);
+		binding->phi_serial = subject->serial;
+	}
+
+	row_type = binding_deform(binding, PG_GETARG_DATUM(1), false);
+	row_reader_features(row_type->reader, row_type->values, row_type->nulls, binding->x, binding->c);
+
+	memset(&rows, 0, sizeof(rows));
+	rows.width = encoding->width;
+	rows.tasks = 1;
+	rows.rows = 1;
+	rows.x = binding->x;
+	rows.c = binding->c;
+	binding_predict(binding, &rows, binding->outputs);
+	outputs_to_values(binding->component->spec.loss, encoding->target_mean, encoding->target_deviation,
+					  binding->outputs, 1, encoding->width.y, binding->values);
+	for (i = 0; i < encoding->width.y; i++)
+		if (!isfinite(binding->values[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("the prediction is not a finite number"),
+					 errhint("A value of the row lies far outside of what the model was trained on.")));
+	return binding;
+}
+
+/* ---- the value, or the probability of true ---- */
+
+PG_FUNCTION_INFO_V1(meta_predict_model);
+Datum
+meta_predict_model(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_FLOAT8(predict_row(fcinfo, true, PREDICT_VALUE)->values[0]);
+}
+
+PG_FUNCTION_INFO_V1(meta_predict_params);
+Datum
+meta_predict_params(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_FLOAT8(predict_row(fcinfo, false, PREDICT_VALUE)->values[0]);
+}
+
+/* ---- the most probable class ---- */
+
+static Datum
+most_probable(const Binding *binding)
+{
+	const Encoding *encoding = binding->model->encoding;
+	int			best = 0;
+	int			i;
+
+	if (encoding->target_kind == TARGET_BINARY)
+		return CStringGetTextDatum(binding->values[0] >= 0.5 ? "true" : "false");
+	for (i = 1; i < encoding->n_classes; i++)
+		if (binding->values[i] > binding->values[best])
+			best = i;
+	return CStringGetTextDatum(encoding->classes[best]);
+}
+
+PG_FUNCTION_INFO_V1(meta_classify_model);
+Datum
+meta_classify_model(PG_FUNCTION_ARGS)
+{
+	return most_probable(predict_row(fcinfo, true, PREDICT_CLASS));
+}
+
+PG_FUNCTION_INFO_V1(meta_classify_params);
+Datum
+meta_classify_params(PG_FUNCTION_ARGS)
+{
+	return most_probable(predict_row(fcinfo, false, PREDICT_CLASS));
+}
+
+/* ---- every class with its probability ---- */
+
+static void
+push_probability(JsonbParseState **state, char *label, double probability)
+{
+	JsonbValue	key;
+	JsonbValue	value;
+
+	key.type = jbvString;
+	key.val.string.val = label;
+	key.val.string.len = strlen(label);
+	pushJsonbValue(state, WJB_KEY, &key);
+
+	value.type = jbvNumeric;
+	value.val.numeric = DatumGetNumeric(DirectFunctionCall1(float8_numeric, Float8GetDatum(probability)));
+	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+static Datum
+all_probabilities(const Binding *binding)
+{
+	const Encoding *encoding = binding->model->encoding;
+	JsonbParseState *state = NULL;
+	int			i;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	if (encoding->target_kind == TARGET_BINARY)
+	{
+		/* Trained with squared loss, it may leave the interval. */
+		double		p = Min(Max(binding->values[0], 0.0), 1.0);
+
+		push_probability(&state, "false", 1 - p);
+		push_probability(&state, "true", p);
+	}
+	else
+		for (i = 0; i < encoding->n_classes; i++)
+			push_probability(&state, encoding->classes[i], binding->values[i]);
+	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+}
+
+PG_FUNCTION_INFO_V1(meta_probabilities_model);
+Datum
+meta_probabilities_model(PG_FUNCTION_ARGS)
+{
+	return all_probabilities(predict_row(fcinfo, true, PREDICT_PROBABILITIES));
+}
+
+PG_FUNCTION_INFO_V1(meta_probabilities_params);
+Datum
+meta_probabilities_params(PG_FUNCTION_ARGS)
+{
+	return all_probabilities(predict_row(fcinfo, false, PREDICT_PROBABILITIES));
+}
