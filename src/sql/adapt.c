@@ -370,6 +370,7 @@ compare_rows(const void *a, const void *b, void *size)
 	const AdaptRow *right = (const AdaptRow *) b;
 	int			order = memcmp(left->key, right->key, Min(left->key_length, right->key_length));
 
+	CHECK_FOR_INTERRUPTS();
 	if (order == 0 && left->key_length != right->key_length)
 		order = left->key_length < right->key_length ? -1 : 1;
 	if (order == 0)
@@ -412,6 +413,7 @@ state_rows(const AdaptState *state, const Encoding *encoding, Rows *rows)
 	{
 		real	   *y = rows->y + i * width.y;
 
+		CHECK_FOR_INTERRUPTS();
 		at = sorted[i].row;
 		memcpy(rows->x + i * width.x, at, sizeof(real) * width.x);
 		at += sizeof(real) * width.x;

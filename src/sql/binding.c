@@ -18,7 +18,7 @@
  * Matches the columns of a row type with the model's.
  */
 static RowType *
-binding_add_row_type(Binding *binding, Oid type, int32 typmod, uint64 identifier, bool with_target)
+binding_add_row_type(Binding *binding, Oid type, int32 typmod, bool with_target)
 {
 	MemoryContext context;
 	MemoryContext old;
@@ -34,7 +34,8 @@ binding_add_row_type(Binding *binding, Oid type, int32 typmod, uint64 identifier
 	row_type = (RowType *) palloc0(sizeof(RowType));
 	row_type->type = type;
 	row_type->typmod = typmod;
-	row_type->identifier = identifier;
+	/* After the lookup, from which on a worker knows an anonymous type. */
+	row_type->identifier = assign_record_type_identifier(type, typmod);
 	row_type->with_target = with_target;
 	row_type->desc = CreateTupleDescCopy(desc);
 	ReleaseTupleDesc(desc);
@@ -68,7 +69,7 @@ binding_deform(Binding *binding, Datum row, bool with_target)
 				row_type->identifier == identifier && row_type->with_target == with_target)
 				break;
 		if (row_type == NULL)
-			row_type = binding_add_row_type(binding, type, typmod, identifier, with_target);
+			row_type = binding_add_row_type(binding, type, typmod, with_target);
 		binding->row_type = row_type;
 	}
 
