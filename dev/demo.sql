@@ -78,7 +78,7 @@ ORDER  BY u.id_student, u.due;
 \echo
 \set ECHO queries
 SELECT assessment_type AS type, due,
-       round(meta.predict(meta.adapt('next_score', r) OVER earlier, r)) AS predicted,
+       round(meta.predict(coalesce(meta.adapt('next_score', r) OVER earlier, meta.params('next_score')), r)) AS predicted,
        score AS was_in_fact
 FROM   scores r
 WHERE  id_student = 531896

@@ -20,6 +20,13 @@ die() { printf '%s\n' "$*" >&2; exit 1; }
 # Settings of another server must not reach ours (PG_CONFIG is not one).
 for name in $(env | sed -n 's/^\(PG[A-Z]*\)=.*/\1/p'); do unset "$name"; done
 
+# The same messages, sort order and encoding everywhere.
+unset LANGUAGE
+if locale -a 2>/dev/null | grep -q '^C\.utf8$'
+then export LC_ALL=C.UTF-8
+else export LC_ALL=C
+fi
+
 # ---- the end -------------------------------------------------------------
 
 work=
