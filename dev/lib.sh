@@ -30,6 +30,7 @@ fi
 # ---- the end -------------------------------------------------------------
 
 work=
+child=						# process of a test that is running
 policy=						# our policy-rc.d, while packages are installed
 createcluster=				# the saved createcluster.conf, likewise
 
@@ -37,7 +38,8 @@ finish()
 {
 	status=$?
 	trap - EXIT
-	trap '' HUP INT TERM
+	trap '' HUP INT PIPE TERM
+	[ -z "$child" ] || { kill "$child" && wait "$child"; } 2>/dev/null || :
 	stop_server
 	restore_system
 	[ -z "$work" ] || rm -rf "$work"
@@ -47,6 +49,7 @@ finish()
 trap finish EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
+trap 'exit 141' PIPE
 trap 'exit 143' TERM
 
 # ---- packages ------------------------------------------------------------
@@ -164,13 +167,11 @@ need_packages()
 
 # ---- building ------------------------------------------------------------
 
-# Runs a command as the user who builds and runs the server.
+# Runs a command as the user who builds and runs the server; env, because
+# HOME of "nobody" does not exist.
 as_user()
 {
-	if [ "$(id -u)" -eq 0 ]
-	then setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups env HOME="$work" "$@"
-	else "$@"
-	fi
+	$user env HOME="$work" "$@"
 }
 
 make_work()
@@ -178,6 +179,8 @@ make_work()
 	work=$(mktemp -d "${TMPDIR:-/tmp}/meta-XXXXXX")
 	chmod 755 "$work"
 	mkdir "$work/pg" "$work/meta" "$work/db" "$work/socket"
+	user=
+	[ "$(id -u)" -ne 0 ] || user="setpriv --reuid=nobody --regid=$(id -g nobody) --clear-groups"
 	[ ! -d ../shared ] || ln -s "$(cd ../shared && pwd)" "$work/shared"
 }
 
