@@ -20,7 +20,7 @@
 
 #include "nn/network.h"
 
-/* Steps towards the mode; each is a Newton step bent to at most +-2. */
+/* Steps towards the mode; each is like Newton's, bent to at most +-2. */
 #define MODE_STEPS 10
 #define PI_EIGHTH 0.39269908169872414
 
@@ -78,6 +78,21 @@ divide(Tape *tape, Var a, Var b)
 	return tape_multiply(tape, a, tape_unary(tape, UNARY_RECIPROCAL, 0, b));
 }
 
+/*
+ * A shift common to all classes changes no probability, so the mode is where
+ * the prior alone wants it: sum_c precision_c (shift_c - prior_c) = 0.
+ */
+static Var
+centered(Tape *tape, Var shift, Var prior, Var precision)
+{
+	Shape		s = tape_shape(tape, shift);
+	Shape		one = shape(s.tasks, s.rows, 1);
+	Var			drift = tape_sum(tape, tape_multiply(tape, tape_axpy(tape, shift, -1, prior), precision), one);
+	Var			total = tape_sum(tape, tape_expand(tape, precision, s), one);
+
+	return tape_axpy(tape, shift, -1, divide(tape, drift, total));
+}
+
 static void
 random_intercept_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 					   const RowVars *support, const Var *theta, Var *phi)
@@ -113,9 +128,20 @@ random_intercept_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *li
 				break;			/* the curvature at the mode is the posterior's */
 			pull = tape_axpy(tape, pull, -1,
 							 tape_multiply(tape, own[PRECISION], tape_axpy(tape, shift, -1, own[SHIFT])));
+
+			/*
+			 * sum w p bounds the whole matrix of second derivatives; its mere
+			 * diagonal, sum w p (1 - p), would let classes overshoot together.
+			 */
+			if (spec->loss == LOSS_SOFTMAX)
+				curvature = sum_rows(tape, tape_multiply(tape, p, support->w));
+
 			/* 2 tanh(step / 2): far from the mode a full Newton step overshoots */
+			pull = divide(tape, pull, tape_axpy(tape, own[PRECISION], 1, curvature));
 			shift = tape_axpy(tape, shift, 2,
-							  tape_unary(tape, UNARY_TANH, 0, tape_scale(tape, divide(tape, pull, precision), 0.5, 0)));
+							  tape_unary(tape, UNARY_TANH, 0, tape_scale(tape, pull, 0.5, 0)));
+			if (spec->loss == LOSS_SOFTMAX)
+				shift = centered(tape, shift, own[SHIFT], own[PRECISION]);
 		}
 	}
 	phi[network_count(&spec->net) + SHIFT] = shift;
