@@ -34,15 +34,23 @@ typedef struct ModelRow
 extern ModelRow *catalog_find(const char *name);
 
 /*
- * Inserts or updates the row of row->name and returns its id.  A name that is
- * another role's is an error that says so.
+ * Takes a name for a training: locks the model as training_lock does, inserts
+ * or updates the row of row->name, and forgets the reports of a training that
+ * did not end.  Returns the model's id.  A name that is another role's is an
+ * error that says so.
  */
 extern int64 catalog_claim(const ModelRow *row);
 
 /*
  * Takes the lock of a model's training until released, the backend ends, or
  * an error; refused at once (ERRCODE_OBJECT_IN_USE) when another backend has
- * it.
+ * it.  To take it again changes nothing: one release is enough.
+ *
+ * No error path needs to release it.  It is held by the session, so that it
+ * outlives the commits of a training, and PostgreSQL drops a session's locks
+ * of this kind when a transaction aborts.  Inside a subtransaction, where no
+ * training commits, it is held by the subtransaction and ends with it, if an
+ * EXCEPTION block catches the error.
  */
 extern void training_lock(int64 model, const char *name);
 extern void training_unlock(int64 model);

@@ -681,14 +681,30 @@ safetensors_size(const SafeTensors *st)
 	return size;
 }
 
+static void
+put_file_header(Writer *w, const SafeTensors *st, char *bytes)
+{
+	w->to = bytes + 8;
+	w->length = 0;
+	put_header(w, st);
+	for (int i = 0; i < 8; i++)
+		bytes[i] = (char) ((uint64) w->length >> (8 * i) & 0xff);
+}
+
+void
+safetensors_write_header(const SafeTensors *st, char *bytes)
+{
+	Writer		w;
+
+	put_file_header(&w, st, bytes);
+}
+
 void
 safetensors_write(const SafeTensors *st, char *bytes)
 {
-	Writer		w = {bytes + 8, 0};
+	Writer		w;
 
-	put_header(&w, st);
-	for (int i = 0; i < 8; i++)
-		bytes[i] = (char) ((uint64) w.length >> (8 * i) & 0xff);
+	put_file_header(&w, st, bytes);
 	for (int i = 0; i < st->n_tensors; i++)
 		put_bytes(&w, st->tensors[i].data, st->tensors[i].size);
 }

@@ -64,4 +64,7 @@ extern const SafeTensor *safetensors_find(const SafeTensors *st, const char *nam
 extern size_t safetensors_size(const SafeTensors *st);
 extern void safetensors_write(const SafeTensors *st, char *bytes);
 
+/* Only what comes before the tensors' bytes. */
+extern void safetensors_write_header(const SafeTensors *st, char *bytes);
+
 #endif							/* STORE_SAFETENSORS_H */

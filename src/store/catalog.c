@@ -1,0 +1,613 @@
+/*
+ * catalog.c
+ *	  The tables meta.model, meta.version, meta.history and meta.checkpoint,
+ *	  read and written through SPI as the current user.
+ *
+ * Statements are prepared once per backend; the plan cache plans them again
+ * when the role changes, as row level security needs.  All names in them are
+ * qualified, operators too, so no search_path changes what they mean.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/varlena.h"
+
+#include "compat.h"
+#include "store/catalog.h"
+
+#define MAX_NAME 200			/* characters, as the table's constraint has it */
+#define MAX_ARGUMENTS 12
+
+/* How many names an unknown one is compared with. */
+#define CLOSEST_AMONG 1000
+
+typedef struct Statement
+{
+	SPIPlanPtr	plan;
+	int			n;				/* arguments */
+	Oid			types[MAX_ARGUMENTS];
+	const char *sql;
+} Statement;
+
+typedef struct Arguments
+{
+	Datum		values[MAX_ARGUMENTS];
+	char		nulls[MAX_ARGUMENTS];
+} Arguments;
+
+/*
+ * Runs a statement.  Lookups use the snapshot of the query that they are part
+ * of, which lets them run in parallel workers too; a procedure that has
+ * committed has none, and a new one is as good.
+ */
+static void
+run(Statement *s, const Arguments *arguments, bool lookup)
+{
+	int			result;
+
+	if (s->plan == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(s->sql, s->n, s->types);
+
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare \"%s\": %s", s->sql, SPI_result_code_string(SPI_result));
+		s->plan = plan;
+	}
+	result = SPI_execute_plan(s->plan, (Datum *) arguments->values, arguments->nulls,
+							  lookup && ActiveSnapshotSet(), 0);
+	if (result < 0)
+		elog(ERROR, "could not run \"%s\": %s", s->sql, SPI_result_code_string(result));
+}
+
+static void
+set_text(Arguments *arguments, int i, const char *value)
+{
+	arguments->nulls[i] = value == NULL ? 'n' : ' ';
+	arguments->values[i] = value == NULL ? (Datum) 0 : CStringGetTextDatum(value);
+}
+
+static void
+set_datum(Arguments *arguments, int i, Datum value)
+{
+	arguments->nulls[i] = ' ';
+	arguments->values[i] = value;
+}
+
+/* NaN stands for "not known". */
+static void
+set_number(Arguments *arguments, int i, double value)
+{
+	arguments->nulls[i] = isnan(value) ? 'n' : ' ';
+	arguments->values[i] = Float8GetDatum(value);
+}
+
+/* A column of the first row of the result; NULL gives 0. */
+static Datum
+get_datum(int column)
+{
+	bool		null;
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &null);
+
+	return null ? (Datum) 0 : value;
+}
+
+static char *
+get_text(int column, MemoryContext context)
+{
+	char	   *value = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column);
+
+	return value == NULL ? NULL : MemoryContextStrdup(context, value);
+}
+
+/*
+ * A value of variable length, detoasted and copied; NULL for NULL.
+ */
+static struct varlena *
+get_bytes(int column, MemoryContext context)
+{
+	Datum		value = get_datum(column);
+	MemoryContext old;
+	struct varlena *copy;
+
+	if (value == (Datum) 0)
+		return NULL;
+	old = MemoryContextSwitchTo(context);
+	copy = PG_DETOAST_DATUM_COPY(value);
+	MemoryContextSwitchTo(old);
+	return copy;
+}
+
+/* ---- the lock of a training ---- */
+
+static void
+training_tag(LOCKTAG *tag, int64 model)
+{
+	Oid			relation = get_relname_relid("model", get_namespace_oid("meta", false));
+
+	/* the view meta.training looks for the same */
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, relation, (uint32) model, 0);
+}
+
+void
+training_lock(int64 model, const char *name)
+{
+	LOCKTAG		tag;
+	bool		session = !IsSubTransaction();
+
+	training_tag(&tag, model);
+	switch (LockAcquire(&tag, ExclusiveLock, session, true))
+	{
+		case LOCKACQUIRE_OK:
+			break;
+		case LOCKACQUIRE_ALREADY_HELD:
+		case LOCKACQUIRE_ALREADY_CLEAR:
+			LockRelease(&tag, ExclusiveLock, session);
+			break;
+		case LOCKACQUIRE_NOT_AVAIL:
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("model \"%s\" is being trained", name),
+					 errdetail("Another session holds the lock of its training."),
+					 errhint("The view meta.training shows how far it is, and its process.")));
+	}
+}
+
+void
+training_unlock(int64 model)
+{
+	LOCKTAG		tag;
+
+	training_tag(&tag, model);
+	LockRelease(&tag, ExclusiveLock, !IsSubTransaction());
+}
+
+/* ---- models ---- */
+
+static void
+check_name(const char *name)
+{
+	int			length = pg_mbstrlen(name);
+
+	if (length == 0 || length > MAX_NAME)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("model name must have 1 to %d characters, and has %d", MAX_NAME, length)));
+}
+
+ModelRow *
+catalog_find(const char *name)
+{
+	static Statement find = {
+		NULL, 1, {TEXTOID},
+		"SELECT m.id, m.source, m.task, m.target, m.features, m.order_by, m.algorithm, m.options, m.trained_by "
+		"FROM meta.model m WHERE m.name OPERATOR(pg_catalog.=) $1"
+	};
+	MemoryContext context = CurrentMemoryContext;
+	Arguments	arguments;
+	ModelRow   *row;
+
+	set_text(&arguments, 0, name);
+	run(&find, &arguments, true);
+	if (SPI_processed == 0)
+		return NULL;
+
+	row = (ModelRow *) MemoryContextAllocZero(context, sizeof(ModelRow));
+	row->id = DatumGetInt64(get_datum(1));
+	row->name = MemoryContextStrdup(context, name);
+	row->source = get_text(2, context);
+	row->task = get_text(3, context);
+	row->target = get_text(4, context);
+	row->features = get_text(5, context);
+	row->order_by = get_text(6, context);
+	row->algorithm = get_text(7, context);
+	row->options = (Jsonb *) get_bytes(8, context);
+	/* a role that was dropped is nobody */
+	row->trained_by = get_role_oid(NameStr(*DatumGetName(get_datum(9))), true);
+	SPI_freetuptable(SPI_tuptable);
+	return row;
+}
+
+/*
+ * The id of a name, or 0.
+ */
+static int64
+find_id(const char *name)
+{
+	static Statement find = {
+		NULL, 1, {TEXTOID},
+		"SELECT m.id FROM meta.model m WHERE m.name OPERATOR(pg_catalog.=) $1"
+	};
+	Arguments	arguments;
+
+	set_text(&arguments, 0, name);
+	run(&find, &arguments, false);
+	return SPI_processed == 0 ? 0 : DatumGetInt64(get_datum(1));
+}
+
+static void
+set_row(Arguments *arguments, const ModelRow *row)
+{
+	Oid			role = OidIsValid(row->trained_by) ? row->trained_by : GetUserId();
+
+	set_text(arguments, 0, row->name);
+	set_text(arguments, 1, row->source);
+	set_text(arguments, 2, row->task);
+	set_text(arguments, 3, row->target);
+	set_text(arguments, 4, row->features);
+	set_text(arguments, 5, row->order_by);
+	set_text(arguments, 6, row->algorithm);
+	if (row->options != NULL)
+		set_datum(arguments, 7, JsonbPGetDatum(row->options));
+	else
+		set_datum(arguments, 7, DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+	set_datum(arguments, 8, DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(role, false))));
+}
+
+/*
+ * Returns the id, or 0 where the name is taken.
+ */
+static int64
+insert_model(const ModelRow *row)
+{
+	static Statement insert = {
+		NULL, 9, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, NAMEOID},
+		"INSERT INTO meta.model (name, source, task, target, features, order_by, algorithm, options, trained_by) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (name) DO NOTHING RETURNING id"
+	};
+	Arguments	arguments;
+
+	set_row(&arguments, row);
+	run(&insert, &arguments, false);
+	return SPI_processed == 0 ? 0 : DatumGetInt64(get_datum(1));
+}
+
+/*
+ * Returns whether the row was still there.
+ */
+static bool
+update_model(int64 id, const ModelRow *row)
+{
+	static Statement update = {
+		NULL, 10, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, NAMEOID, INT8OID},
+		"UPDATE meta.model SET source = $2, task = $3, target = $4, features = $5, order_by = $6, "
+		"algorithm = $7, options = $8, trained_by = $9 "
+		"WHERE id OPERATOR(pg_catalog.=) $10 AND name OPERATOR(pg_catalog.=) $1"
+	};
+	Arguments	arguments;
+
+	set_row(&arguments, row);
+	set_datum(&arguments, 9, Int64GetDatum(id));
+	run(&update, &arguments, false);
+	return SPI_processed > 0;
+}
+
+int64
+catalog_claim(const ModelRow *row)
+{
+	static Statement forget = {
+		NULL, 1, {INT8OID},
+		"DELETE FROM meta.history WHERE model OPERATOR(pg_catalog.=) $1 AND version OPERATOR(pg_catalog.>) "
+		"(SELECT coalesce(pg_catalog.max(v.version), 0) FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) $1)"
+	};
+	Arguments	arguments;
+	int64		id;
+
+	check_name(row->name);
+	for (;;)
+	{
+		id = find_id(row->name);
+		if (id != 0)
+		{
+			/*
+			 * Lock before writing: the session that trains the model may
+			 * have changed the row in a transaction that is still open, and
+			 * we are to be refused, not to wait for it.
+			 */
+			training_lock(id, row->name);
+			if (update_model(id, row))
+				break;
+			training_unlock(id);	/* dropped or renamed meanwhile */
+			continue;
+		}
+		id = insert_model(row);
+		if (id != 0)
+		{
+			training_lock(id, row->name);
+			break;
+		}
+
+		/* Taken, but by whom?  Someone may have been quicker, or we may not see it. */
+		if (find_id(row->name) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("model \"%s\" is another role's", row->name),
+					 errdetail("Names of models are unique in the database."),
+					 errhint("Choose another name, or have its owner share it: UPDATE meta.model SET owner = <a role you are both members of>.")));
+	}
+
+	set_datum(&arguments, 0, Int64GetDatum(id));
+	run(&forget, &arguments, false);
+	return id;
+}
+
+/*
+ * For statements that insert for a model: nothing was inserted where it is
+ * not there any more.
+ */
+static void
+check_not_dropped(void)
+{
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the model was dropped while it was being trained")));
+}
+
+/* ---- versions ---- */
+
+int32
+catalog_add_version(int64 model, const bytea *params, const char *digest, Jsonb *metrics, int keep)
+{
+	static Statement insert = {
+		NULL, 4, {INT8OID, TEXTOID, BYTEAOID, JSONBOID},
+		"INSERT INTO meta.version (model, version, digest, params, metrics) "
+		"SELECT m.id, (SELECT coalesce(pg_catalog.max(v.version), 0) OPERATOR(pg_catalog.+) 1 "
+		"FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) m.id), $2, $3, $4 "
+		"FROM meta.model m WHERE m.id OPERATOR(pg_catalog.=) $1 RETURNING version"
+	};
+	static Statement drop = {
+		NULL, 2, {INT8OID, INT4OID},
+		"DELETE FROM meta.version WHERE model OPERATOR(pg_catalog.=) $1 AND version OPERATOR(pg_catalog.<) "
+		"(SELECT pg_catalog.min(kept.version) FROM "
+		"(SELECT v.version FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) $1 "
+		"ORDER BY v.version USING OPERATOR(pg_catalog.>) LIMIT $2) kept)"
+	};
+	Arguments	arguments;
+	int32		version;
+
+	set_datum(&arguments, 0, Int64GetDatum(model));
+	set_text(&arguments, 1, digest);
+	set_datum(&arguments, 2, PointerGetDatum(params));
+	if (metrics != NULL)
+		set_datum(&arguments, 3, JsonbPGetDatum(metrics));
+	else
+		set_datum(&arguments, 3, DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+	run(&insert, &arguments, false);
+	check_not_dropped();
+	version = DatumGetInt32(get_datum(1));
+
+	set_datum(&arguments, 1, Int32GetDatum(Max(keep, 1)));
+	run(&drop, &arguments, false);
+	return version;
+}
+
+/*
+ * The visible name that takes the fewest edits from an unknown one, or NULL
+ * where none resembles it.
+ */
+static char *
+closest_name(const char *name)
+{
+	static Statement names = {
+		NULL, 1, {INT4OID},
+		"SELECT m.name FROM meta.model m ORDER BY m.name USING OPERATOR(pg_catalog.<) LIMIT $1"
+	};
+	Arguments	arguments;
+	int			length = (int) strlen(name);
+	int			fewest;
+	char	   *closest = NULL;
+
+	if (pg_mbstrlen(name) > MAX_NAME)
+		return NULL;
+	fewest = pg_mbstrlen(name) / 2;
+	set_datum(&arguments, 0, Int32GetDatum(CLOSEST_AMONG));
+	run(&names, &arguments, true);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		char	   *candidate = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		int			edits = varstr_levenshtein_less_equal(name, length, candidate, (int) strlen(candidate),
+														  1, 1, 1, fewest, true);
+
+		if (edits < fewest || (edits == fewest && closest == NULL))
+		{
+			fewest = edits;
+			closest = candidate;
+		}
+	}
+	return closest;
+}
+
+/*
+ * Raises the error for a name, or a version of it, that is not there.
+ */
+static void
+raise_missing(const char *name, int32 version)
+{
+	static Statement versions = {
+		NULL, 1, {TEXTOID},
+		"SELECT pg_catalog.count(v.version), pg_catalog.string_agg(v.version::pg_catalog.text, ', ' ORDER BY v.version), "
+		"pg_catalog.count(c.model) "
+		"FROM meta.model m LEFT JOIN meta.version v ON v.model OPERATOR(pg_catalog.=) m.id "
+		"LEFT JOIN meta.checkpoint c ON c.model OPERATOR(pg_catalog.=) m.id "
+		"WHERE m.name OPERATOR(pg_catalog.=) $1 GROUP BY m.id"
+	};
+	Arguments	arguments;
+
+	set_text(&arguments, 0, name);
+	run(&versions, &arguments, true);
+	if (SPI_processed == 0)
+	{
+		char	   *closest = closest_name(name);
+
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("model \"%s\" does not exist", name),
+				 closest != NULL ?
+				 errhint("Perhaps you meant \"%s\".", closest) :
+				 errhint("The table meta.model lists the models of the current user and the roles it is a member of.")));
+	}
+	if (DatumGetInt64(get_datum(1)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("model \"%s\" has no version yet", name),
+				 errdetail("Its training has not ended."),
+				 DatumGetInt64(get_datum(3)) > 0 ?
+				 errhint("The view meta.training tells whether it is at work; if not, CALL meta.resume(%s) goes on with it.",
+						 quote_literal_cstr(name)) :
+				 errhint("The view meta.training tells whether it is at work.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("model \"%s\" has no version %d", name, version),
+			 errdetail("Versions that are kept: %s.", TextDatumGetCString(get_datum(2)))));
+}
+
+void
+catalog_resolve(const char *name, int32 version, char *digest, bytea **params)
+{
+#define RESOLVE(columns) \
+	"SELECT " columns " FROM meta.model m JOIN meta.version v ON v.model OPERATOR(pg_catalog.=) m.id " \
+	"WHERE m.name OPERATOR(pg_catalog.=) $1 AND ($2 IS NULL OR v.version OPERATOR(pg_catalog.=) $2) " \
+	"ORDER BY v.version USING OPERATOR(pg_catalog.>) LIMIT 1"
+	static Statement resolve = {NULL, 2, {TEXTOID, INT4OID}, RESOLVE("v.digest")};
+	static Statement fetch = {NULL, 2, {TEXTOID, INT4OID}, RESOLVE("v.digest, v.params")};
+	MemoryContext context = CurrentMemoryContext;
+	Arguments	arguments;
+	char	   *found;
+
+	set_text(&arguments, 0, name);
+	set_datum(&arguments, 1, Int32GetDatum(version));
+	if (version == 0)
+		arguments.nulls[1] = 'n';
+	run(params != NULL ? &fetch : &resolve, &arguments, true);
+	if (SPI_processed == 0)
+		raise_missing(name, version);
+
+	found = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	strlcpy(digest, found, DIGEST_LENGTH + 1);
+	if (params != NULL)
+		*params = (bytea *) get_bytes(2, context);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+bytea *
+catalog_params_by_digest(const char *digest)
+{
+	static Statement fetch = {
+		NULL, 1, {TEXTOID},
+		"SELECT v.params FROM meta.version v WHERE v.digest OPERATOR(pg_catalog.=) $1 LIMIT 1"
+	};
+	MemoryContext context = CurrentMemoryContext;
+	Arguments	arguments;
+	bytea	   *params;
+
+	set_text(&arguments, 0, digest);
+	run(&fetch, &arguments, true);
+	if (SPI_processed == 0)
+		return NULL;
+	params = (bytea *) get_bytes(1, context);
+	SPI_freetuptable(SPI_tuptable);
+	return params;
+}
+
+bool
+catalog_has_digest(const char *digest)
+{
+	static Statement find = {
+		NULL, 1, {TEXTOID},
+		"SELECT 1 FROM meta.version v WHERE v.digest OPERATOR(pg_catalog.=) $1 LIMIT 1"
+	};
+	Arguments	arguments;
+
+	set_text(&arguments, 0, digest);
+	run(&find, &arguments, true);
+	return SPI_processed > 0;
+}
+
+/* ---- progress and checkpoints ---- */
+
+void
+catalog_report(int64 model, const char *phase, int32 iteration, double train_loss,
+			   double validation_loss, double metric)
+{
+	static Statement insert = {
+		NULL, 6, {INT8OID, TEXTOID, INT4OID, FLOAT8OID, FLOAT8OID, FLOAT8OID},
+		"INSERT INTO meta.history (model, version, phase, iteration, train_loss, validation_loss, metric) "
+		"SELECT m.id, (SELECT coalesce(pg_catalog.max(v.version), 0) OPERATOR(pg_catalog.+) 1 "
+		"FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) m.id), $2, $3, $4, $5, $6 "
+		"FROM meta.model m WHERE m.id OPERATOR(pg_catalog.=) $1"
+	};
+	Arguments	arguments;
+
+	set_datum(&arguments, 0, Int64GetDatum(model));
+	set_text(&arguments, 1, phase);
+	set_datum(&arguments, 2, Int32GetDatum(iteration));
+	set_number(&arguments, 3, train_loss);
+	set_number(&arguments, 4, validation_loss);
+	set_number(&arguments, 5, metric);
+	run(&insert, &arguments, false);
+	check_not_dropped();
+}
+
+void
+catalog_save_checkpoint(int64 model, const bytea *state)
+{
+	static Statement save = {
+		NULL, 2, {INT8OID, BYTEAOID},
+		"INSERT INTO meta.checkpoint (model, state) "
+		"SELECT m.id, $2 FROM meta.model m WHERE m.id OPERATOR(pg_catalog.=) $1 "
+		"ON CONFLICT (model) DO UPDATE SET saved = pg_catalog.clock_timestamp(), state = excluded.state"
+	};
+	Arguments	arguments;
+
+	set_datum(&arguments, 0, Int64GetDatum(model));
+	set_datum(&arguments, 1, PointerGetDatum(state));
+	run(&save, &arguments, false);
+	check_not_dropped();
+}
+
+bytea *
+catalog_load_checkpoint(int64 model)
+{
+	static Statement load = {
+		NULL, 1, {INT8OID},
+		"SELECT c.state FROM meta.checkpoint c WHERE c.model OPERATOR(pg_catalog.=) $1"
+	};
+	MemoryContext context = CurrentMemoryContext;
+	Arguments	arguments;
+	bytea	   *state;
+
+	set_datum(&arguments, 0, Int64GetDatum(model));
+	run(&load, &arguments, false);
+	if (SPI_processed == 0)
+		return NULL;
+	state = (bytea *) get_bytes(1, context);
+	SPI_freetuptable(SPI_tuptable);
+	return state;
+}
+
+void
+catalog_drop_checkpoint(int64 model)
+{
+	static Statement drop = {
+		NULL, 1, {INT8OID},
+		"DELETE FROM meta.checkpoint WHERE model OPERATOR(pg_catalog.=) $1"
+	};
+	Arguments	arguments;
+
+	set_datum(&arguments, 0, Int64GetDatum(model));
+	run(&drop, &arguments, false);
+}

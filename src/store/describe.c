@@ -1,0 +1,173 @@
+/*
+ * describe.c
+ *	  What is in params, readable: meta.describe.
+ *
+ * Counts and names, no vocabularies: labels are counted, and tensors are given
+ * by shape.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+
+#include "store/options_json.h"
+#include "store/params_private.h"
+
+static const char *const target_names[] = {
+	[TARGET_NUMBER] = "number",
+	[TARGET_BINARY] = "binary",
+	[TARGET_CLASS] = "class",
+};
+
+static void
+append_names(StringInfo out, const char *key, const List *names)
+{
+	const ListCell *cell;
+	const char *separator = "";
+
+	appendStringInfo(out, ", \"%s\": [", key);
+	foreach(cell, names)
+	{
+		appendStringInfoString(out, separator);
+		escape_json(out, (const char *) lfirst(cell));
+		separator = ", ";
+	}
+	appendStringInfoChar(out, ']');
+}
+
+static void
+append_double(StringInfo out, const char *key, double value)
+{
+	appendStringInfo(out, ", \"%s\": ", key);
+	if (isnan(value) || isinf(value))
+		appendStringInfoString(out, "null");
+	else
+		appendStringInfoString(out, DatumGetCString(DirectFunctionCall1(float8out, Float8GetDatum(value))));
+}
+
+static void
+describe_encoder(StringInfo out, const Encoder *e)
+{
+	appendStringInfoString(out, "{\"column\": ");
+	escape_json(out, e->column);
+	appendStringInfo(out, ", \"encoder\": \"%s\"", encoder_kind_name(e->kind));
+	switch (e->kind)
+	{
+		case ENCODER_NUMBER:
+			append_double(out, "mean", e->mean);
+			append_double(out, "deviation", e->deviation);
+			break;
+		case ENCODER_BOOLEAN:
+			append_double(out, "mean", e->mean);
+			break;
+		case ENCODER_CATEGORY:
+			appendStringInfo(out, ", \"labels\": %d, \"embedded\": %s", e->n_labels, e->one_hot ? "false" : "true");
+			break;
+		case ENCODER_IMAGE:
+			appendStringInfo(out, ", \"size\": [%d, %d, %d]", e->image[0], e->image[1], e->image[2]);
+			break;
+		case ENCODER_VECTOR:
+		case ENCODER_RAW:
+			break;
+	}
+	if (e->indicator)
+		appendStringInfoString(out, ", \"missing\": true");
+	appendStringInfo(out, ", \"inputs\": %d}", e->width);
+}
+
+static void
+describe_encoding(StringInfo out, const Encoding *encoding)
+{
+	appendStringInfoString(out, ", \"encoders\": [");
+	for (int i = 0; i < encoding->n_encoders; i++)
+	{
+		appendStringInfoString(out, i > 0 ? ", " : "");
+		describe_encoder(out, &encoding->encoders[i]);
+	}
+	appendStringInfoString(out, "], \"target\": {\"column\": ");
+	escape_json(out, encoding->target);
+	appendStringInfo(out, ", \"kind\": \"%s\"", target_names[encoding->target_kind]);
+	if (encoding->target_kind == TARGET_CLASS)
+		appendStringInfo(out, ", \"classes\": %d", encoding->n_classes);
+	else if (encoding->target_kind == TARGET_NUMBER)
+	{
+		append_double(out, "mean", encoding->target_mean);
+		append_double(out, "deviation", encoding->target_deviation);
+	}
+	appendStringInfoChar(out, '}');
+	append_names(out, "task", encoding->task);
+	append_names(out, "order_by", encoding->order_by);
+	if (encoding->weight != NULL)
+	{
+		appendStringInfoString(out, ", \"weight\": ");
+		escape_json(out, encoding->weight);
+	}
+}
+
+/*
+ * The learner itself, at the top level.
+ */
+static void
+describe_learner(StringInfo out, const Component *c)
+{
+	appendStringInfo(out, ", \"learner\": \"%s\", \"loss\": \"%s\", \"network\": ",
+					 c->learner->name, loss_name(c->spec.loss));
+	network_to_json(&c->spec.net, out);
+	appendStringInfoString(out, ", \"options\": ");
+	options_to_json(&c->spec.options, out);
+	appendStringInfo(out, ", \"parameters\": %zu, \"task_parameters\": %zu, \"tensors\": [",
+					 c->list.size, task_size(&c->list));
+	for (int i = 0; i < c->list.n; i++)
+	{
+		const Tensor *t = &c->list.tensors[i];
+
+		appendStringInfo(out, "%s{\"name\": \"%s/%s\", \"shape\": [%d, %d]}",
+						 i > 0 ? ", " : "", c->prefix, t->name, t->rows, t->cols);
+	}
+	appendStringInfoChar(out, ']');
+}
+
+static void
+describe_model(StringInfo out, const bytea *bytes)
+{
+	Model	   *model = model_decode(bytes);
+
+	appendStringInfo(out, "{\"kind\": \"model\", \"format\": \"%s\", \"digest\": \"%s\", \"bytes\": %zu",
+					 PARAMS_FORMAT, model->digest, (size_t) VARSIZE_ANY_EXHDR(bytes));
+	describe_learner(out, &model->components[0]);
+	describe_encoding(out, model->encoding);
+	appendStringInfoString(out, ", \"baselines\": [");
+	for (int i = 1; i < model->n_components; i++)
+		appendStringInfo(out, "%s\"%s\"", i > 1 ? ", " : "", model->components[i].learner->name);
+	appendStringInfo(out, "], \"training\": %s}", model->training);
+}
+
+static void
+describe_task(StringInfo out, const bytea *bytes)
+{
+	char		base[DIGEST_LENGTH + 1];
+	int64		rows;
+	SafeTensor	phi;
+
+	task_params_open(bytes, base, &rows, &phi);
+	appendStringInfo(out, "{\"kind\": \"task\", \"format\": \"%s\", \"base\": \"%s\", \"rows\": " INT64_FORMAT
+					 ", \"bytes\": %zu, \"tensors\": [{\"name\": \"%s\", \"shape\": [" INT64_FORMAT "]}]}",
+					 PARAMS_FORMAT, base, rows, (size_t) VARSIZE_ANY_EXHDR(bytes), phi.name, (int64) phi.dims[0]);
+}
+
+Jsonb *
+params_describe(const bytea *bytes)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	if (params_kind(bytes) == PARAMS_TASK)
+		describe_task(&out, bytes);
+	else
+		describe_model(&out, bytes);
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
+}

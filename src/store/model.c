@@ -1,0 +1,382 @@
+/*
+ * model.c
+ *	  A model as bytes, and back.
+ *
+ * The metadata say how the numbers are to be understood: the encoding of rows,
+ * and for each component its learner, network and options.  From these the
+ * learner lays out its tensors again, and they must be exactly the ones in the
+ * file.  So a file can only be read into memory that its own bytes fill, and
+ * what a learner does with a network cannot reach beyond it.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "common/jsonapi.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+
+#include "compat.h"
+#include "store/options_json.h"
+#include "store/params_private.h"
+
+#define MAX_COMPONENTS 64
+#define MAX_EMBEDDING_WIDTH 4096
+#define THETA_ALIGNMENT 64
+
+/* ---- to JSON ---- */
+
+const char *
+loss_name(LossKind loss)
+{
+	StringInfoData word;
+
+	initStringInfo(&word);
+	append_choice(&word, "loss", (int) loss);
+	word.data[word.len - 1] = '\0';
+	return word.data + 1;
+}
+
+void
+network_to_json(const Network *net, StringInfo out)
+{
+	appendStringInfo(out, "{\"inputs\": %d, \"embeddings\": [", net->inputs);
+	for (int i = 0; i < net->n_embeddings; i++)
+		appendStringInfo(out, "%s[%d, %d]", i > 0 ? ", " : "",
+						 net->embeddings[i].size, net->embeddings[i].width);
+	appendStringInfoString(out, "], \"hidden\": ");
+	append_integers(out, net->hidden, net->n_hidden);
+	appendStringInfoString(out, ", \"activation\": ");
+	append_choice(out, "activation", (int) net->activation);
+	appendStringInfo(out, ", \"outputs\": %d, \"skip\": %s}", net->outputs, net->skip ? "true" : "false");
+}
+
+static void
+components_to_json(const Model *model, StringInfo out)
+{
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < model->n_components; i++)
+	{
+		const Component *c = &model->components[i];
+
+		appendStringInfoString(out, i > 0 ? ", {\"prefix\": " : "{\"prefix\": ");
+		escape_json(out, c->prefix);
+		appendStringInfo(out, ", \"learner\": \"%s\", \"loss\": ", c->learner->name);
+		append_choice(out, "loss", (int) c->spec.loss);
+		appendStringInfoString(out, ", \"network\": ");
+		network_to_json(&c->spec.net, out);
+		appendStringInfoString(out, ", \"options\": ");
+		options_to_json(&c->spec.options, out);
+		appendStringInfoChar(out, '}');
+	}
+	appendStringInfoChar(out, ']');
+}
+
+bytea *
+model_encode(const Model *model)
+{
+	SafeTensors st = {0};
+	StringInfoData encoders;
+	StringInfoData components;
+	size_t		size;
+	bytea	   *result;
+
+	for (int i = 0; i < model->n_components; i++)
+		st.n_tensors += model->components[i].list.n;
+	st.tensors = (SafeTensor *) palloc0((st.n_tensors + 1) * sizeof(SafeTensor));
+	st.n_tensors = 0;
+	for (int i = 0; i < model->n_components; i++)
+	{
+		const Component *c = &model->components[i];
+
+		for (int j = 0; j < c->list.n; j++)
+		{
+			const Tensor *from = &c->list.tensors[j];
+			SafeTensor *to = &st.tensors[st.n_tensors++];
+			size_t		n = (size_t) from->rows * from->cols;
+
+			to->name = psprintf("%s/%s", c->prefix, from->name);
+			to->type = SAFE_F32;
+			to->n_dims = 2;
+			to->dims[0] = from->rows;
+			to->dims[1] = from->cols;
+			to->size = n * sizeof(real);
+			to->data = (const char *) (c->theta + from->offset);
+#ifdef WORDS_BIGENDIAN
+			{
+				char	   *swapped = (char *) MemoryContextAllocHuge(CurrentMemoryContext, to->size + 1);
+
+				floats_to_file(swapped, c->theta + from->offset, n);
+				to->data = swapped;
+			}
+#endif
+		}
+	}
+
+	initStringInfo(&encoders);
+	encoding_to_json(model->encoding, &encoders);
+	initStringInfo(&components);
+	components_to_json(model, &components);
+	st.metadata = (SafePair *) palloc(7 * sizeof(SafePair));
+	params_add_metadata(&st, "format", PARAMS_FORMAT);
+	params_add_metadata(&st, "kind", "model");
+	params_add_metadata(&st, "crc32c", CRC_BLANK);
+	params_add_metadata(&st, "learner", model->components[0].learner->name);
+	params_add_metadata(&st, "encoders", encoders.data);
+	params_add_metadata(&st, "components", components.data);
+	params_add_metadata(&st, "training", model->training != NULL ? model->training : "{}");
+
+	size = safetensors_size(&st);
+	if (size > PARAMS_MAX_SIZE)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("model takes %zu MB, and at most %zu MB can be stored",
+						size / (1024 * 1024) + 1, (size_t) (PARAMS_MAX_SIZE / (1024 * 1024))),
+				 errhint("Make hidden layers narrower, or leave out categories with very many values.")));
+	result = (bytea *) palloc(VARHDRSZ + size);
+	SET_VARSIZE(result, VARHDRSZ + size);
+	safetensors_write(&st, VARDATA(result));
+	params_seal(VARDATA(result), size);
+	return result;
+}
+
+/* ---- from JSON ---- */
+
+/*
+ * Text to jsonb; text that is not JSON is damage, not a user's mistake.
+ */
+static Jsonb *
+parse_json(const char *text, const char *key)
+{
+	JsonLexContext *lex = json_lexer(text, strlen(text), GetDatabaseEncoding(), false);
+	JsonSemAction nothing;
+
+	memset(&nothing, 0, sizeof(nothing));
+	if (pg_parse_json(lex, &nothing) != JSON_SUCCESS)
+		params_damaged("Their metadata \"%s\" are not JSON.", key);
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+}
+
+/*
+ * The value of a key; a key that is missing, or of another type, is damage.
+ * Containers are of type jbvBinary here, told apart by what reads them.
+ */
+static JsonbValue *
+get(JsonbContainer *object, const char *key, enum jbvType type)
+{
+	JsonbValue *value = getKeyJsonValueFromContainer(object, key, (int) strlen(key), NULL);
+
+	if (value == NULL || value->type != type)
+		params_damaged("The component's \"%s\" is missing or of the wrong type.", key);
+	return value;
+}
+
+static char *
+get_string(JsonbContainer *object, const char *key)
+{
+	JsonbValue *value = get(object, key, jbvString);
+
+	return pnstrdup(value->val.string.val, value->val.string.len);
+}
+
+static int
+integer_value(const JsonbValue *value, const char *key, int low, int high)
+{
+	double		number = value != NULL && value->type == jbvNumeric ? json_number(value) : -1;
+
+	if (!(number >= low && number <= high) || number != floor(number))
+		params_damaged("The component's \"%s\" is not an integer in its range.", key);
+	return (int) number;
+}
+
+static JsonbContainer *
+get_array(JsonbContainer *object, const char *key)
+{
+	JsonbContainer *array = get(object, key, jbvBinary)->val.binary.data;
+
+	if (!JsonContainerIsArray(array) || JsonContainerIsScalar(array))
+		params_damaged("The component's \"%s\" is not an array.", key);
+	return array;
+}
+
+static JsonbContainer *
+get_object(JsonbContainer *object, const char *key)
+{
+	JsonbContainer *inner = get(object, key, jbvBinary)->val.binary.data;
+
+	if (!JsonContainerIsObject(inner))
+		params_damaged("The component's \"%s\" is not an object.", key);
+	return inner;
+}
+
+/* Position of a word among an option's choices. */
+static int
+word_value(const char *option, const char *word)
+{
+	Options		options;
+	const OptionInfo *info = option_find(option);
+
+	if (option_set_word(&options, info, word) != NULL)
+		params_damaged("The component's \"%s\" is not known.", option);
+	return *(int *) ((char *) &options + info->offset);
+}
+
+/*
+ * Reads a network, which must fit the rows that the encoding makes.
+ */
+static void
+read_network(Network *net, JsonbContainer *object, const Encoding *encoding)
+{
+	JsonbContainer *embeddings = get_array(object, "embeddings");
+	JsonbContainer *hidden = get_array(object, "hidden");
+	char	   *activation = get_string(object, "activation");
+	const Embedding *expected = encoding_embeddings(encoding);
+	Embedding  *read;
+
+	net->inputs = integer_value(get(object, "inputs", jbvNumeric), "inputs", 0, PG_INT32_MAX);
+	net->outputs = integer_value(get(object, "outputs", jbvNumeric), "outputs", 1, PG_INT32_MAX);
+	net->n_embeddings = (int) JsonContainerSize(embeddings);
+	if (net->inputs != encoding->width.x || net->outputs != encoding->width.y ||
+		net->n_embeddings != encoding->width.c)
+		params_damaged("A network does not fit the encoders.");
+
+	read = (Embedding *) palloc((net->n_embeddings + 1) * sizeof(Embedding));
+	for (int i = 0; i < net->n_embeddings; i++)
+	{
+		JsonbValue *pair = getIthJsonbValueFromContainer(embeddings, (uint32) i);
+		JsonbContainer *both = pair->type == jbvBinary ? pair->val.binary.data : NULL;
+
+		if (both == NULL || !JsonContainerIsArray(both) || JsonContainerSize(both) != 2)
+			params_damaged("The component's \"embeddings\" are not pairs.");
+		read[i].size = integer_value(getIthJsonbValueFromContainer(both, 0), "embeddings", 1, PG_INT32_MAX);
+		read[i].width = integer_value(getIthJsonbValueFromContainer(both, 1), "embeddings", 1, MAX_EMBEDDING_WIDTH);
+		if (read[i].size != expected[i].size)
+			params_damaged("A network does not fit the encoders.");
+	}
+	net->embeddings = read;
+
+	net->n_hidden = (int) JsonContainerSize(hidden);
+	if (net->n_hidden > NETWORK_MAX_HIDDEN)
+		params_damaged("A network has more than %d hidden layers.", NETWORK_MAX_HIDDEN);
+	for (int i = 0; i < net->n_hidden; i++)
+		net->hidden[i] = integer_value(getIthJsonbValueFromContainer(hidden, (uint32) i), "hidden", 1,
+									   (int) option_find("hidden")->high);
+	net->activation = (UnaryKind) word_value("activation", activation);
+	net->skip = get(object, "skip", jbvBool)->val.boolean;
+}
+
+/* ---- decoding ---- */
+
+/*
+ * Lets the learner lay out its tensors again.
+ */
+static void
+lay_out(Component *component)
+{
+	TensorList *list = &component->list;
+	int			max = 64 + 8 * component->spec.net.n_embeddings;
+
+	memset(list, 0, sizeof(*list));
+	list->tensors = (Tensor *) palloc0(max * sizeof(Tensor));
+	list->max = max;
+	if (!component->learner->layout(&component->spec, list))
+		params_damaged("The component \"%s\" does not describe a network that can be laid out.", component->prefix);
+}
+
+/* Is it the tensor that the learner laid out? */
+static bool
+is_tensor(const SafeTensor *found, const char *prefix, const Tensor *expected)
+{
+	size_t		length = strlen(prefix);
+
+	return strncmp(found->name, prefix, length) == 0 && found->name[length] == '/' &&
+		strcmp(found->name + length + 1, expected->name) == 0 &&
+		found->type == SAFE_F32 && found->n_dims == 2 &&
+		found->dims[0] == expected->rows && found->dims[1] == expected->cols;
+}
+
+/*
+ * Reads a component whose tensors are the next ones of the file; returns how
+ * many they are.
+ */
+static int
+read_component(Component *component, JsonbContainer *object, const Encoding *encoding,
+			   const SafeTensors *st, int first)
+{
+	char	   *learner = get_string(object, "learner");
+	TensorList *list = &component->list;
+
+	component->prefix = get_string(object, "prefix");
+	component->learner = learner_find(learner);
+	if (component->learner == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("params are of an algorithm that is not known: \"%s\"", learner),
+				 errhint("A later version of meta wrote them: update the extension.")));
+	component->spec.loss = (LossKind) word_value("loss", get_string(object, "loss"));
+	read_network(&component->spec.net, get_object(object, "network"), encoding);
+	if (component->spec.loss != LOSS_SOFTMAX && component->spec.net.outputs != 1)
+		params_damaged("The loss of the component \"%s\" does not fit its outputs.", component->prefix);
+	options_default(&component->spec.options, component->learner->defaults);
+	options_from_json(&component->spec.options, get_object(object, "options"));
+
+	lay_out(component);
+	if (list->n > st->n_tensors - first)
+		params_damaged("The component \"%s\" lacks tensors.", component->prefix);
+
+	/* only now is the size known to be one that the file has */
+	for (int i = 0; i < list->n; i++)
+		if (!is_tensor(&st->tensors[first + i], component->prefix, &list->tensors[i]))
+			params_damaged("The component \"%s\" lacks the tensor \"%s\" of %d by %d numbers.", component->prefix,
+						   list->tensors[i].name, list->tensors[i].rows, list->tensors[i].cols);
+	component->theta = (real *) TYPEALIGN(THETA_ALIGNMENT, palloc(list->size * sizeof(real) + THETA_ALIGNMENT));
+	for (int i = 0; i < list->n; i++)
+		floats_from_file(component->theta + list->tensors[i].offset, st->tensors[first + i].data,
+						 st->tensors[first + i].size / sizeof(real));
+	return list->n;
+}
+
+Model *
+model_decode(const bytea *bytes)
+{
+	Model	   *model = (Model *) palloc0(sizeof(Model));
+	SafeTensors st;
+	JsonbContainer *components;
+	char	   *text;
+	int			at = 0;
+
+	if (params_open(bytes, &st) != PARAMS_MODEL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("params are those of a task, not of a model")));
+
+	model->encoding = encoding_from_json(params_metadata(&st, "encoders"));
+	model->training = params_metadata(&st, "training");
+	(void) parse_json(model->training, "training");
+
+	text = params_metadata(&st, "components");
+	components = &parse_json(text, "components")->root;
+	if (!JsonContainerIsArray(components) || JsonContainerIsScalar(components) ||
+		JsonContainerSize(components) < 1 || JsonContainerSize(components) > MAX_COMPONENTS)
+		params_damaged("Their metadata \"components\" are not an array of components.");
+	model->n_components = (int) JsonContainerSize(components);
+	model->components = (Component *) palloc0(model->n_components * sizeof(Component));
+	for (int i = 0; i < model->n_components; i++)
+	{
+		JsonbValue *value = getIthJsonbValueFromContainer(components, (uint32) i);
+
+		if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
+			params_damaged("Their metadata \"components\" are not an array of components.");
+		at += read_component(&model->components[i], value->val.binary.data, model->encoding, &st, at);
+	}
+	if (at != st.n_tensors)
+		params_damaged("They hold %d tensors more than their components have.", st.n_tensors - at);
+	if (strcmp(model->components[0].learner->name, params_metadata(&st, "learner")) != 0)
+		params_damaged("Their metadata \"learner\" is not the first component's.");
+
+	params_digest(bytes, model->digest);
+	return model;
+}

@@ -1,0 +1,242 @@
+/*
+ * task_params.c
+ *	  What adapting to a task returns, as bytes, and back.
+ *
+ * A safetensors file with a single tensor "phi": the adapted and state tensors
+ * of the base's learner, one after the other.  Their names and shapes are the
+ * base's, so the header stays at some two hundred bytes for any network.
+ *
+ * Params are decoded for every row that is predicted from other ones than the
+ * row before, so it must not cost a JSON parser.  For a given count of
+ * numbers, every byte of the header but those of three fields of fixed width
+ * is always the same: the header is made once, and a file is compared with it.
+ * A file that differs is parsed, to tell what is wrong with it.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "compat.h"
+#include "store/params_private.h"
+
+#define ROWS_DIGITS 10
+#define ROWS_BLANK "0000000000"
+#define ROWS_MAX INT64CONST(9999999999)
+#define BASE_BLANK "00000000000000000000000000000000"
+
+/* Where the fields stand, and what stands between them. */
+#define BEFORE_CRC PARAMS_BEGIN_KIND("task")
+#define BEFORE_BASE "\",\"base\":\""
+#define BEFORE_ROWS "\",\"rows\":\""
+#define AFTER_ROWS "\"}"
+#define CRC_AT (HEADER_LENGTH + sizeof(BEFORE_CRC) - 1)
+#define BASE_AT (CRC_AT + CRC_DIGITS + sizeof(BEFORE_BASE) - 1)
+#define ROWS_AT (BASE_AT + DIGEST_LENGTH + sizeof(BEFORE_ROWS) - 1)
+#define REST_AT (ROWS_AT + ROWS_DIGITS)
+
+#define MAX_TASK_HEADER 512
+
+/* The header for a count of numbers, its fields blank. */
+typedef struct TaskHeader
+{
+	size_t		numbers;
+	size_t		length;			/* with the 8 bytes before it; 0: not made */
+	char		bytes[HEADER_LENGTH + MAX_TASK_HEADER];
+} TaskHeader;
+
+/* A query seldom deals with more models than these at a time. */
+static TaskHeader headers[4];
+static int	next_header = 0;
+
+static const TaskHeader *
+task_header(size_t numbers)
+{
+	TaskHeader *header;
+	SafePair	metadata[5];
+	SafeTensor	phi = {"phi", SAFE_F32, 1};
+	SafeTensors st = {1, &phi, 0, metadata};
+	size_t		size;
+
+	for (int i = 0; i < (int) lengthof(headers); i++)
+		if (headers[i].length > 0 && headers[i].numbers == numbers)
+			return &headers[i];
+
+	phi.dims[0] = (int64_t) numbers;
+	phi.size = numbers * sizeof(real);
+	params_add_metadata(&st, "format", PARAMS_FORMAT);
+	params_add_metadata(&st, "kind", "task");
+	params_add_metadata(&st, "crc32c", CRC_BLANK);
+	params_add_metadata(&st, "base", BASE_BLANK);
+	params_add_metadata(&st, "rows", ROWS_BLANK);
+
+	header = &headers[next_header];
+	header->length = 0;
+	size = safetensors_size(&st) - phi.size;
+	if (size > sizeof(header->bytes))
+		elog(ERROR, "header of task params takes %zu bytes", size);
+	safetensors_write_header(&st, header->bytes);
+	header->numbers = numbers;
+	header->length = size;
+	next_header = (next_header + 1) % (int) lengthof(headers);
+	return header;
+}
+
+/*
+ * Do the bytes have the header, whatever its fields are?
+ */
+static bool
+has_header(const char *data, size_t size, const TaskHeader *header)
+{
+	const char *bytes = header->bytes;
+
+	return size == header->length + header->numbers * sizeof(real) &&
+		memcmp(data, bytes, CRC_AT) == 0 &&
+		memcmp(data + CRC_AT + CRC_DIGITS, bytes + CRC_AT + CRC_DIGITS, BASE_AT - CRC_AT - CRC_DIGITS) == 0 &&
+		memcmp(data + BASE_AT + DIGEST_LENGTH, bytes + BASE_AT + DIGEST_LENGTH, ROWS_AT - BASE_AT - DIGEST_LENGTH) == 0 &&
+		memcmp(data + REST_AT, bytes + REST_AT, header->length - REST_AT) == 0;
+}
+
+static void
+take_base(const char *from, char *base)
+{
+	memcpy(base, from, DIGEST_LENGTH);
+	base[DIGEST_LENGTH] = '\0';
+	if (!digest_is_valid(base))
+		params_damaged("Their base is not a digest.");
+}
+
+static int64
+take_rows(const char *from)
+{
+	int64		rows = 0;
+
+	for (int i = 0; i < ROWS_DIGITS; i++)
+	{
+		if (from[i] < '0' || from[i] > '9')
+			params_damaged("Their count of rows is not a number.");
+		rows = rows * 10 + (from[i] - '0');
+	}
+	return rows;
+}
+
+/*
+ * The parts of any valid task params; phi is not looked at more closely.
+ */
+void
+task_params_open(const bytea *bytes, char *base, int64 *rows, SafeTensor *phi)
+{
+	SafeTensors st;
+	const SafeTensor *found;
+	char	   *text;
+
+	if (params_open(bytes, &st) != PARAMS_TASK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("params are those of a model, not of a task")));
+
+	text = params_metadata(&st, "base");
+	if (strlen(text) != DIGEST_LENGTH)
+		params_damaged("Their base is not a digest.");
+	take_base(text, base);
+	text = params_metadata(&st, "rows");
+	if (strlen(text) != ROWS_DIGITS)
+		params_damaged("Their count of rows is not a number.");
+	*rows = take_rows(text);
+
+	found = safetensors_find(&st, "phi");
+	if (found == NULL || st.n_tensors != 1 || found->type != SAFE_F32 || found->n_dims != 1)
+		params_damaged("They lack the tensor \"phi\".");
+	*phi = *found;
+}
+
+void
+task_params_base(const bytea *bytes, char *base)
+{
+	const char *data = VARDATA_ANY(bytes);
+	size_t		size = VARSIZE_ANY_EXHDR(bytes);
+	SafeTensor	phi;
+	int64		rows;
+
+	/* What comes before the base is the same for all counts of numbers. */
+	if (size >= REST_AT &&
+		memcmp(data + HEADER_LENGTH, BEFORE_CRC, sizeof(BEFORE_CRC) - 1) == 0 &&
+		memcmp(data + CRC_AT + CRC_DIGITS, BEFORE_BASE, sizeof(BEFORE_BASE) - 1) == 0)
+		take_base(data + BASE_AT, base);
+	else
+		task_params_open(bytes, base, &rows, &phi);
+}
+
+TaskParams *
+task_params_decode(const bytea *bytes, const Model *base)
+{
+	const char *data = VARDATA_ANY(bytes);
+	size_t		size = VARSIZE_ANY_EXHDR(bytes);
+	TaskParams *params = (TaskParams *) palloc(sizeof(TaskParams));
+	const TaskHeader *header;
+	const char *numbers;
+
+	params->size = task_size(&base->components[0].list);
+	header = task_header(params->size);
+	if (has_header(data, size, header))
+	{
+		uint32		crc;
+
+		if (!crc_from_digits(data + CRC_AT, &crc) || crc != params_crc(data, size, CRC_AT))
+			params_damaged("Their checksum does not match: they were changed after they were written.");
+		take_base(data + BASE_AT, params->base);
+		params->rows = take_rows(data + ROWS_AT);
+		numbers = data + header->length;
+	}
+	else
+	{
+		SafeTensor	phi;
+
+		task_params_open(bytes, params->base, &params->rows, &phi);
+		if (phi.size != params->size * sizeof(real))
+			params_damaged("They hold %zu numbers where their base has %zu to adapt.",
+						   phi.size / sizeof(real), params->size);
+		numbers = phi.data;
+	}
+	if (strcmp(params->base, base->digest) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("params do not stand on this model"),
+				 errdetail("Their base is %s, and the model is %s.", params->base, base->digest)));
+
+	params->phi = (real *) palloc(Max(params->size, 1) * sizeof(real));
+	floats_from_file(params->phi, numbers, params->size);
+	return params;
+}
+
+bytea *
+task_params_encode(const Model *base, const real *phi, int64 rows)
+{
+	size_t		numbers = task_size(&base->components[0].list);
+	const TaskHeader *header = task_header(numbers);
+	size_t		size = header->length + numbers * sizeof(real);
+	bytea	   *result = (bytea *) palloc(VARHDRSZ + size);
+	char	   *data = VARDATA(result);
+	char		digits[ROWS_DIGITS + 1];
+
+	Assert(digest_is_valid(base->digest));
+	SET_VARSIZE(result, VARHDRSZ + size);
+	memcpy(data, header->bytes, header->length);
+	memcpy(data + BASE_AT, base->digest, DIGEST_LENGTH);
+	snprintf(digits, sizeof(digits), "%010lld", (long long) Min(Max(rows, 0), ROWS_MAX));
+	memcpy(data + ROWS_AT, digits, ROWS_DIGITS);
+	floats_to_file(data + header->length, phi, numbers);
+	crc_to_digits(params_crc(data, size, CRC_AT), data + CRC_AT);
+	return result;
+}
+
+bytea *
+task_params_embed(const bytea *task, const bytea *base)
+{
+	Model	   *model = model_decode(base);
+	TaskParams *params = task_params_decode(task, model);
+
+	/* The baselines are not this task's: they would only take room. */
+	model->n_components = 1;
+	task_scatter(&model->components[0].list, params->phi, model->components[0].theta);
+	return model_encode(model);
+}
