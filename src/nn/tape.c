@@ -93,22 +93,29 @@ tape_fault(Tape *tape, const char *fault)
 	return TAPE_NONE;
 }
 
+/* After a fault there may be fewer nodes than a caller has numbers of. */
+static inline bool
+is_node(const Tape *tape, Var v)
+{
+	return v >= 0 && v < tape->n_nodes;
+}
+
 Shape
 tape_shape(const Tape *tape, Var v)
 {
-	return v == TAPE_NONE ? shape(0, 0, 0) : tape->nodes[v].shape;
+	return !is_node(tape, v) ? shape(0, 0, 0) : tape->nodes[v].shape;
 }
 
 real *
 tape_data(const Tape *tape, Var v)
 {
-	return v == TAPE_NONE ? NULL : tape->nodes[v].data;
+	return !is_node(tape, v) ? NULL : tape->nodes[v].data;
 }
 
 int32_t *
 tape_index_data(const Tape *tape, Var v)
 {
-	return v == TAPE_NONE ? NULL : tape->nodes[v].index;
+	return !is_node(tape, v) ? NULL : tape->nodes[v].index;
 }
 
 /* A node without memory for numbers. */

@@ -1,0 +1,386 @@
+/*
+ * test_learners.c
+ *	  Every learner of the table: its gradients through adaptation against
+ *	  finite differences, and what holds for all of them.
+ */
+#include "learn/apply.h"
+#include "learn/meta_step.h"
+
+#include "check.h"
+#include "small_tasks.h"
+
+static const char *const loss_words[] = {"squared", "logistic", "softmax"};
+
+/* A learner on the small tasks; parameters that must be positive are. */
+static void
+prepare(SmallTasks *small, const Learner *learner, LossKind loss, UnaryKind activation, bool skip, int n_embeddings)
+{
+	small_tasks(small, learner->name, loss, activation, skip, n_embeddings, 3, 0.1, 5);
+	for (int i = 0; i < small->list.n; i++)
+		if (small->tensors[i].role == TENSOR_STATE || small->tensors[i].role == TENSOR_FIXED)
+			for (int k = 0; k < small->tensors[i].rows * small->tensors[i].cols; k++)
+				small->theta[small->tensors[i].offset + k] = 1.2 + 0.3 * wave(3, i, k);
+}
+
+#ifdef NN_DOUBLE
+
+/* These take the task's gradients as constants; a new learner is exact until said here. */
+static bool
+is_first_order(const Learner *learner)
+{
+	static const char *const names[] = {"fomaml", "finetune", "single_task"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(learner->name, names[i]) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * The derivative of the summed query losses with respect to every tensor.
+ * For a first-order learner, finite differences move what adaptation ended
+ * with: the adapted tensors come to be constants plus an offset.
+ */
+static void
+test_gradient(const Learner *learner, LossKind loss, UnaryKind activation, bool skip, int n_embeddings)
+{
+	static SmallTasks small;
+	const TensorList *list = &small.list;
+	Var			theta[SMALL_MAX_TENSORS];
+	Var			moved[SMALL_MAX_TENSORS];
+	Var			phi[SMALL_MAX_TENSORS];
+	Var			gradients[SMALL_MAX_TENSORS];
+	RowVars		support;
+	RowVars		query;
+	Var			losses;
+	Var			sum;
+	Heap		heap = {0};
+	Arena		arena;
+	Tape		tape;
+
+	prepare(&small, learner, loss, activation, skip, n_embeddings);
+	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
+	tape_init(&tape, &arena);
+	for (int i = 0; i < list->n; i++)
+		theta[i] = moved[i] = tape_leaf(&tape, shape(1, list->tensors[i].rows, list->tensors[i].cols),
+										small.theta + list->tensors[i].offset);
+	support = rows_leaves(&tape, &small.spec, GOLDEN_TASKS, GOLDEN_ROWS);
+	query = rows_leaves(&tape, &small.spec, GOLDEN_TASKS, GOLDEN_ROWS);
+	rows_copy(&tape, &support, &small.part[0]);
+	rows_copy(&tape, &query, &small.part[1]);
+
+	learner->adapt(&tape, &small.spec, list, &support, theta, phi);
+	losses = loss_mean(&tape, loss, learner->predict(&tape, &small.spec, list, phi, query.x, query.c), query.y, query.w);
+	sum = tape_sum(&tape, losses, shape(1, 1, 1));
+	tape_gradient(&tape, losses, theta, list->n, gradients);
+
+	if (is_first_order(learner))
+	{
+		for (int i = 0; i < list->n; i++)
+		{
+			moved[i] = tape_leaf(&tape, tape_shape(&tape, theta[i]), NULL);
+			phi[i] = tape_axpy(&tape, tape_detach(&tape, phi[i]), 1, moved[i]);
+		}
+		losses = loss_mean(&tape, loss, learner->predict(&tape, &small.spec, list, phi, query.x, query.c), query.y, query.w);
+		sum = tape_sum(&tape, losses, shape(1, 1, 1));
+	}
+
+	if (tape.fault != NULL)
+		ok(false, "%s, %s: %s", learner->name, loss_words[loss], tape.fault);
+	else
+		is_close(difference_error(&tape, sum, moved, list->n, gradients), 0, CHECK_FIRST,
+				 "%s, %s, %s%s%s: gradient through adaptation", learner->name, loss_words[loss],
+				 activation == UNARY_TANH ? "tanh" : activation == UNARY_SIGMOID ? "sigmoid" : "softplus",
+				 skip ? ", skip" : "", n_embeddings > 0 ? ", embeddings" : "");
+	heap_free(&heap);
+}
+
+#endif							/* NN_DOUBLE */
+
+static bool
+all_finite(const real *values, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!isfinite(values[i]))
+			return false;
+	return true;
+}
+
+static void
+test_initialise(const Learner *learner)
+{
+	static SmallTasks small;
+	static real a[SMALL_MAX_SIZE];
+	static real b[SMALL_MAX_SIZE];
+	static real c[SMALL_MAX_SIZE];
+	Rng			first = rng_stream(1, RNG_INITIALISE, 0, 0);
+	Rng			again = rng_stream(1, RNG_INITIALISE, 0, 0);
+	Rng			other = rng_stream(2, RNG_INITIALISE, 0, 0);
+	size_t		size;
+	TensorList	tight;
+	bool		unique = true;
+
+	prepare(&small, learner, LOSS_SOFTMAX, UNARY_RELU, true, 2);
+	size = small.list.size;
+	for (size_t i = 0; i < size; i++)
+		a[i] = b[i] = c[i] = NAN;
+	learner->initialise(&small.spec, &small.list, &first, a);
+	learner->initialise(&small.spec, &small.list, &again, b);
+	learner->initialise(&small.spec, &small.list, &other, c);
+	ok(all_finite(a, size), "%s: every first value is set", learner->name);
+	ok(memcmp(a, b, size * sizeof(real)) == 0, "%s: by the seed", learner->name);
+	ok(memcmp(a, c, size * sizeof(real)) != 0, "%s: another seed gives others", learner->name);
+
+	for (int i = 0; i < small.list.n; i++)
+		unique = unique && tensor_find(&small.list, small.tensors[i].name) == i;
+	ok(unique, "%s: tensors have names of their own", learner->name);
+
+	tight = small.list;
+	tight.max = small.list.n - 1;
+	tight.n = 0;
+	tight.size = 0;
+	ok(!learner->layout(&small.spec, &tight), "%s: a list that is too short is refused", learner->name);
+	ok(learner->summary != NULL && strlen(learner->summary) > 10, "%s: has a summary", learner->name);
+}
+
+/* What a trained model promises: any number of rows, none included; order and padding do not matter. */
+static void
+test_at_work(const Learner *learner, LossKind loss)
+{
+	static SmallTasks small;
+	static real phi[SMALL_MAX_SIZE] __attribute__((aligned(64)));
+	static real padded[SMALL_MAX_SIZE] __attribute__((aligned(64)));
+	static real prior[SMALL_MAX_SIZE] __attribute__((aligned(64)));
+	real		outputs[GOLDEN_ROWS * GOLDEN_CLASSES];
+	real		single[GOLDEN_CLASSES];
+	Heap		heap = {0};
+	Arena		arena;
+	Applier    *applier;
+	Rows		support;
+	Rows		whole;
+	Rows		none;
+	Rows		query;
+	double		a[SMALL_MAX_SIZE];
+	double		b[SMALL_MAX_SIZE];
+	bool		same = true;
+	bool		kept = true;
+	int			k;
+	size_t		total;
+
+	prepare(&small, learner, loss, UNARY_RELU, true, 2);
+	k = small.spec.net.outputs;
+	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
+	applier = applier_create(&arena, learner, &small.spec, &small.list, small.theta, NULL);
+
+	support = whole = none = small_task(&small, 0, 1);
+	whole.rows = GOLDEN_ROWS;	/* with padding of weight 0 */
+	none.rows = 0;
+	query = small_task(&small, 1, 0);
+
+	is_string(applier_adapt(applier, &support, NULL, phi), NULL, "%s, %s: adapts", learner->name, loss_words[loss]);
+	is_string(applier_adapt(applier, &whole, NULL, padded), NULL, "%s, %s: with rows of weight 0", learner->name, loss_words[loss]);
+	for (size_t i = 0; i < small.list.size; i++)
+	{
+		a[i] = phi[i];
+		b[i] = padded[i];
+	}
+	is_close(norm_error(b, a, small.list.size), 0, sizeof(real) == 8 ? 1e-13 : 1e-6,
+			 "%s, %s: which change nothing", learner->name, loss_words[loss]);
+
+	for (int i = 0; i < small.list.n; i++)
+		if (small.tensors[i].role == TENSOR_SHARED || small.tensors[i].role == TENSOR_FIXED)
+			kept = kept && memcmp(phi + small.tensors[i].offset, small.theta + small.tensors[i].offset,
+								  (size_t) small.tensors[i].rows * small.tensors[i].cols * sizeof(real)) == 0;
+	ok(kept, "%s, %s: what is shared is passed on bit by bit", learner->name, loss_words[loss]);
+
+	is_string(applier_adapt(applier, &none, NULL, prior), NULL, "%s, %s: adapts on no rows", learner->name, loss_words[loss]);
+	ok(memcmp(prior, small.theta, small.list.size * sizeof(real)) == 0, "%s, %s: to the prior, bit by bit",
+	   learner->name, loss_words[loss]);
+	if (!(learner->flags & LEARNER_NO_SUPPORT))
+		ok(memcmp(phi, small.theta, small.list.size * sizeof(real)) != 0, "%s, %s: and on rows to something else",
+		   learner->name, loss_words[loss]);
+
+	applier_predict(applier, phi, &query, outputs);
+	ok(all_finite(outputs, (size_t) query.rows * k), "%s, %s: predicts", learner->name, loss_words[loss]);
+	total = arena.total;
+	for (int r = query.rows - 1; r >= 0; r--)
+	{
+		Rows		row = query;
+
+		row.rows = 1;
+		row.x += r * row.width.x;
+		row.c += r * row.width.c;
+		applier_predict(applier, phi, &row, single);
+		for (int j = 0; j < k; j++)
+			same = same && fabs((double) single[j] - (double) outputs[r * k + j]) <
+				(sizeof(real) == 8 ? 1e-13 : 1e-5);
+	}
+	ok(same, "%s, %s: one by one as all at once", learner->name, loss_words[loss]);
+	total = arena.total;
+	for (int i = 0; i < 10; i++)
+	{
+		applier_adapt(applier, &support, NULL, phi);
+		applier_predict(applier, phi, &query, outputs);
+	}
+	ok(arena.total == total, "%s, %s: and takes no more memory", learner->name, loss_words[loss]);
+	heap_free(&heap);
+}
+
+/* Memory that ends anywhere while tapes are built is reported. */
+static void
+test_full_arena(const Learner *learner)
+{
+	static SmallTasks small;
+	static real phi[SMALL_MAX_SIZE] __attribute__((aligned(64)));
+	real		gradient[SMALL_MAX_SIZE];
+	real		outputs[GOLDEN_ROWS * GOLDEN_CLASSES];
+	int			refused = 0;
+	int			built = 0;
+	Rows		support;
+
+	prepare(&small, learner, LOSS_SOFTMAX, UNARY_RELU, true, 2);
+	support = small_task(&small, 0, 0);
+	for (size_t limit = 0; limit < (size_t) 4 << 20; limit += limit / 8 + 512)
+	{
+		Heap		heap = {0};
+		Arena		arena;
+		MetaStep	step;
+		Applier    *applier;
+
+		arena_init(&arena, heap_grow, &heap, limit);
+		meta_step_init(&step, &arena, learner, &small.spec, &small.list, small.theta, 0, GOLDEN_ROWS, GOLDEN_ROWS, NULL);
+		if (step.fault != NULL)
+			refused++;
+		else
+		{
+			memset(gradient, 0, sizeof(gradient));
+			meta_step_run(&step, &small.part[0], &small.part[1], gradient);
+			built++;
+		}
+		heap_free(&heap);
+
+		arena_init(&arena, heap_grow, &heap, limit);
+		applier = applier_create(&arena, learner, &small.spec, &small.list, small.theta, NULL);
+		if (applier != NULL && applier_adapt(applier, &support, NULL, phi) == NULL)
+			applier_predict(applier, phi, &support, outputs);
+		heap_free(&heap);
+	}
+	ok(refused > 0 && built > 0, "%s: memory that ends is reported (%d times)", learner->name, refused);
+}
+
+/* Smaller tapes give what the largest gives. */
+static void
+test_sizes(const Learner *learner)
+{
+	static SmallTasks small;
+	double		gradient[2][SMALL_MAX_SIZE];
+
+	prepare(&small, learner, LOSS_LOGISTIC, UNARY_TANH, true, 2);
+	for (int i = 0; i < 2; i++)
+	{
+		Heap		heap = {0};
+		Arena		arena;
+		MetaStep	step;
+		real		sums[SMALL_MAX_SIZE] = {0};
+
+		arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
+		meta_step_init(&step, &arena, learner, &small.spec, &small.list, small.theta, i == 0 ? 40 : 0, 40, GOLDEN_ROWS, NULL);
+		meta_step_run(&step, &small.part[0], &small.part[1], sums);
+		for (size_t j = 0; j < small.list.size; j++)
+			gradient[i][j] = sums[j];
+		heap_free(&heap);
+	}
+	is_close(norm_error(gradient[1], gradient[0], small.list.size), 0, sizeof(real) == 8 ? 1e-12 : 1e-5,
+			 "%s: the tape's size does not matter", learner->name);
+}
+
+/* With two classes and much data a diagonal Newton step would overshoot. */
+static void
+test_mode_of_classes(void)
+{
+	enum
+	{
+		ROWS = 60,
+		K = 2
+	};
+	static SmallTasks small;
+	static real phi[SMALL_MAX_SIZE] __attribute__((aligned(64)));
+	static real x[ROWS * GOLDEN_INPUTS];
+	static int32_t c[ROWS * 2];
+	static real y[ROWS * K];
+	static real w[ROWS];
+	static real outputs[ROWS * K];
+	const Learner *learner = learner_find("random_intercept");
+	Rows		rows = {.width = {GOLDEN_INPUTS, 0, K}, .tasks = 1, .rows = ROWS, .x = x, .c = c, .y = y, .w = w};
+	Heap		heap = {0};
+	Arena		arena;
+	Applier    *applier;
+	double		slope[K] = {0};
+	const double precision = 0.3;
+
+	small_tasks(&small, learner->name, LOSS_SOFTMAX, UNARY_TANH, true, 0, 0, 0, 0);
+	small.spec.net.outputs = K;
+	small.list.n = 0;
+	small.list.size = 0;
+	learner->layout(&small.spec, &small.list);
+	for (int k = 0; k < K; k++)
+	{
+		small_tensor(&small, small.theta, "shift")[k] = 0;
+		small_tensor(&small, small.theta, "precision")[k] = precision;
+	}
+	*small_tensor(&small, small.theta, "noise") = *small_tensor(&small, small.theta, "scale") = 1;
+	for (int r = 0; r < ROWS; r++)
+	{
+		for (int j = 0; j < GOLDEN_INPUTS; j++)
+			x[r * GOLDEN_INPUTS + j] = wave(1, j, r);
+		w[r] = 1;
+		y[r * K + (r % 5 == 0)] = 1;
+	}
+
+	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
+	applier = applier_create(&arena, learner, &small.spec, &small.list, small.theta, NULL);
+	applier_adapt(applier, &rows, NULL, phi);
+
+	/* At the mode, data and prior pull equally.  Outputs of a sharp posterior are f + shift. */
+	for (int k = 0; k < K; k++)
+	{
+		slope[k] = -precision * small_tensor(&small, phi, "shift")[k];
+		small_tensor(&small, phi, "precision")[k] = 1e12;
+	}
+	applier_predict(applier, phi, &rows, outputs);
+	for (int r = 0; r < ROWS; r++)
+	{
+		double		p = 1 / (1 + exp((double) outputs[r * K] - outputs[r * K + 1]));
+
+		slope[0] += y[r * K] - (1 - p);
+		slope[1] += y[r * K + 1] - p;
+	}
+	is_close(norm_of(slope, K) / ROWS, 0, 1e-5, "random_intercept: the mode of two classes is found");
+	heap_free(&heap);
+}
+
+int
+main(void)
+{
+	for (int i = 0; learners[i] != NULL; i++)
+	{
+#ifdef NN_DOUBLE
+		for (int loss = 0; loss < 3; loss++)
+		{
+			if (learners[i]->outer != NULL)
+				continue;		/* no gradient of its query loss: see test_maml.c */
+			test_gradient(learners[i], loss, UNARY_TANH, true, 2);
+			test_gradient(learners[i], loss, UNARY_TANH, false, 0);
+			test_gradient(learners[i], loss, UNARY_SIGMOID, true, 0);
+			test_gradient(learners[i], loss, UNARY_SOFTPLUS, false, 2);
+		}
+#endif
+		test_initialise(learners[i]);
+		for (int loss = 0; loss < 3; loss++)
+			test_at_work(learners[i], loss);
+		test_sizes(learners[i]);
+		test_full_arena(learners[i]);
+	}
+	test_mode_of_classes();
+	return tap_done();
+}
