@@ -187,6 +187,17 @@ COMMENT ON FUNCTION meta.describe(bytea) IS 'what is in the bytes of a model or 
 -- train
 ---------------------------------------------------------------------------
 
+CREATE PROCEDURE meta.train(model text, source text, task text, target text, features text DEFAULT NULL,
+							order_by text DEFAULT NULL, algorithm text DEFAULT NULL, options jsonb DEFAULT '{}')
+	AS 'MODULE_PATHNAME', 'meta_train' LANGUAGE C;
+COMMENT ON PROCEDURE meta.train(text, text, text, text, text, text, text, jsonb) IS
+	'trains a model from a table, a view or a SELECT; a name that exists gets a new version. task: columns that tell tasks apart; target: column to predict; features: columns to predict from (default: all that are of use); order_by: columns that order a task''s rows; see meta.algorithms and meta.options';
+
+CREATE PROCEDURE meta.resume(model text)
+	AS 'MODULE_PATHNAME', 'meta_resume' LANGUAGE C;
+COMMENT ON PROCEDURE meta.resume(text) IS
+	'goes on with an interrupted training from its last checkpoint; ends with the same model as an uninterrupted one';
+
 ---------------------------------------------------------------------------
 -- adapt
 ---------------------------------------------------------------------------
@@ -212,7 +223,7 @@ CREATE FUNCTION meta.adapt_deserialize(bytea, internal) RETURNS internal
 COMMENT ON FUNCTION meta.adapt_deserialize(bytea, internal) IS 'part of the aggregates meta.adapt: a worker''s rows from bytes';
 
 CREATE FUNCTION meta.adapt_final(internal) RETURNS bytea
-	AS 'MODULE_PATHNAME', 'meta_adapt_final' LANGUAGE C STABLE PARALLEL SAFE COST 10000;
+	AS 'MODULE_PATHNAME', 'meta_adapt_final' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION meta.adapt_final(internal) IS 'part of the aggregates meta.adapt: adapts to the rows';
 
 CREATE AGGREGATE meta.adapt(model text, r record) (
@@ -234,27 +245,27 @@ COMMENT ON AGGREGATE meta.adapt(bytea, record) IS 'Adapts params further to rows
 ---------------------------------------------------------------------------
 
 CREATE FUNCTION meta.predict(model text, r record) RETURNS float8
-	AS 'MODULE_PATHNAME', 'meta_predict_model' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200;
+	AS 'MODULE_PATHNAME', 'meta_predict_model' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION meta.predict(text, record) IS 'expected value of the target, or the probability that it is true, by the model''s prior: before anything is known of the row''s task. Columns are matched by name. A text or enum target is an error: use meta.classify.';
 
 CREATE FUNCTION meta.predict(params bytea, r record) RETURNS float8
-	AS 'MODULE_PATHNAME', 'meta_predict_params' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200;
+	AS 'MODULE_PATHNAME', 'meta_predict_params' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION meta.predict(bytea, record) IS 'expected value of the target, or the probability that it is true, for a row of the task that the params were adapted to. Columns are matched by name. A text or enum target is an error: use meta.classify.';
 
 CREATE FUNCTION meta.classify(model text, r record) RETURNS text
-	AS 'MODULE_PATHNAME', 'meta_classify_model' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200;
+	AS 'MODULE_PATHNAME', 'meta_classify_model' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION meta.classify(text, record) IS 'most probable class of a text or enum target; ''true'' or ''false'' for a boolean one, by the model''s prior: before anything is known of the row''s task. Columns are matched by name. A numeric target is an error: use meta.predict.';
 
 CREATE FUNCTION meta.classify(params bytea, r record) RETURNS text
-	AS 'MODULE_PATHNAME', 'meta_classify_params' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200;
+	AS 'MODULE_PATHNAME', 'meta_classify_params' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION meta.classify(bytea, record) IS 'most probable class of a text or enum target; ''true'' or ''false'' for a boolean one, for a row of the task that the params were adapted to. Columns are matched by name. A numeric target is an error: use meta.predict.';
 
 CREATE FUNCTION meta.probabilities(model text, r record) RETURNS jsonb
-	AS 'MODULE_PATHNAME', 'meta_probabilities_model' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200;
+	AS 'MODULE_PATHNAME', 'meta_probabilities_model' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION meta.probabilities(text, record) IS 'every class of the target with its probability, as a JSON object; "false" and "true" for a boolean target, by the model''s prior: before anything is known of the row''s task. Columns are matched by name. A numeric target is an error: use meta.predict.';
 
 CREATE FUNCTION meta.probabilities(params bytea, r record) RETURNS jsonb
-	AS 'MODULE_PATHNAME', 'meta_probabilities_params' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200;
+	AS 'MODULE_PATHNAME', 'meta_probabilities_params' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION meta.probabilities(bytea, record) IS 'every class of the target with its probability, as a JSON object; "false" and "true" for a boolean target, for a row of the task that the params were adapted to. Columns are matched by name. A numeric target is an error: use meta.predict.';
 
 ---------------------------------------------------------------------------

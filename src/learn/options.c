@@ -36,6 +36,9 @@ const OptionInfo option_table[] = {
 	{"skip", OPTION_BOOLEAN, "true", 0, 1, NULL, FIELD(skip),
 	"Whether a linear path leads past the hidden layers (wide and deep)."},
 
+	{"start_pooled", OPTION_BOOLEAN, "true", 0, 1, NULL, FIELD(start_pooled),
+	"Whether meta-training begins at the pooled network instead of at random."},
+
 	/* inner loop */
 	{"inner_steps", OPTION_INTEGER, "5", 0, 1000, NULL, FIELD(inner_steps),
 	"Gradient steps when adapting to one task."},

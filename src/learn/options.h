@@ -32,6 +32,7 @@ typedef struct Options
 	int			hidden[NETWORK_MAX_HIDDEN];
 	int			activation;		/* UnaryKind */
 	bool		skip;
+	bool		start_pooled;	/* meta-training begins at the pooled network */
 	/* inner loop */
 	int			inner_steps;
 	double		inner_lr;

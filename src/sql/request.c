@@ -1,0 +1,268 @@
+/*
+ * request.c
+ *	  What a call of meta.train asks for, checked before any row is read.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+
+#include "sql/request.h"
+
+static void
+option_error(const char *name, const char *allowed)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"%s\"", name),
+			 errdetail("\"%s\" %s.", name, allowed),
+			 errhint("SELECT * FROM meta.options shows every option.")));
+}
+
+static double
+json_number(const JsonbValue *value)
+{
+	return DatumGetFloat8(DirectFunctionCall1(numeric_float8, NumericGetDatum(value->val.numeric)));
+}
+
+static char *
+json_string(const JsonbValue *value)
+{
+	return pnstrdup(value->val.string.val, value->val.string.len);
+}
+
+/* The numbers of an array; false where it is something else. */
+static bool
+json_numbers(const JsonbValue *value, double *numbers, int max, int *n)
+{
+	JsonbIterator *it;
+	JsonbValue	element;
+	JsonbIteratorToken token;
+
+	*n = 0;
+	if (value->type == jbvNumeric)
+	{
+		numbers[(*n)++] = json_number(value);
+		return true;
+	}
+	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
+		return false;
+	it = JsonbIteratorInit(value->val.binary.data);
+	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
+	{
+		if (token != WJB_ELEM)
+			continue;
+		if (element.type != jbvNumeric || *n == max)
+			return false;
+		numbers[(*n)++] = json_number(&element);
+	}
+	return true;
+}
+
+static bool
+json_strings(const JsonbValue *value, List **strings)
+{
+	JsonbIterator *it;
+	JsonbValue	element;
+	JsonbIteratorToken token;
+
+	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
+		return false;
+	it = JsonbIteratorInit(value->val.binary.data);
+	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
+	{
+		if (token != WJB_ELEM)
+			continue;
+		if (element.type != jbvString)
+			return false;
+		*strings = lappend(*strings, json_string(&element));
+	}
+	return true;
+}
+
+static bool
+json_string_object(const JsonbValue *value)
+{
+	JsonbIterator *it;
+	JsonbValue	element;
+	JsonbIteratorToken token;
+
+	if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
+		return false;
+	it = JsonbIteratorInit(value->val.binary.data);
+	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
+		if (token == WJB_VALUE && element.type != jbvString)
+			return false;
+	return true;
+}
+
+static void
+set_option(TrainRequest *request, const OptionInfo *info, JsonbValue *value)
+{
+	double		numbers[NETWORK_MAX_HIDDEN + 1];
+	const char *fault;
+	int			n = 0;
+
+	switch (info->type)
+	{
+		case OPTION_TEXT:
+			if (value->type != jbvString && value->type != jbvNull)
+				option_error(info->name, "must be a string");
+			*(const char **) ((char *) &request->options + info->offset) =
+				value->type == jbvNull ? NULL : json_string(value);
+			return;
+		case OPTION_OBJECT:
+			if (!json_string_object(value))
+				option_error(info->name, "must be an object whose values are strings");
+			request->encode = JsonbValueToJsonb(value);
+			return;
+		case OPTION_LIST:
+			if (!json_strings(value, &request->exclude))
+				option_error(info->name, "must be an array of strings");
+			return;
+		case OPTION_CHOICE:
+			if (value->type == jbvNull)
+				return;
+			fault = option_set_word(&request->options, info, value->type == jbvString ? json_string(value) : "");
+			break;
+		case OPTION_BOOLEAN:
+			numbers[0] = value->type == jbvBool && value->val.boolean;
+			fault = value->type == jbvBool ? option_set(&request->options, info, numbers, 1) :
+				"must be true or false";
+			break;
+		default:
+			if (!json_numbers(value, numbers, lengthof(numbers), &n))
+				n = -1;			/* option_set says what is allowed */
+			fault = option_set(&request->options, info, numbers, n);
+			break;
+	}
+	if (fault)
+		option_error(info->name, fault);
+}
+
+static const Learner *
+find_algorithm(const char *name)
+{
+	const Learner *learner = learner_find(name);
+	StringInfoData names;
+
+	if (learner)
+		return learner;
+	initStringInfo(&names);
+	for (const Learner *const *l = learners; *l; l++)
+		appendStringInfo(&names, "%s%s", l == learners ? "" : ", ", (*l)->name);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown algorithm \"%s\"", name),
+			 errdetail("The algorithms are %s.", names.data),
+			 errhint("SELECT * FROM meta.algorithms tells when to take which.")));
+	return NULL;
+}
+
+/* The text value of a key that only the aggregate has. */
+static char *
+aggregate_text(const char *key, const JsonbValue *value)
+{
+	if (value->type == jbvNull)
+		return NULL;
+	if (value->type != jbvString)
+		option_error(key, "must be a string");
+	return json_string(value);
+}
+
+void
+request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool aggregate)
+{
+	JsonbIterator *it;
+	JsonbValue	value;
+	JsonbIteratorToken token;
+
+	memset(request, 0, sizeof(*request));
+	if (options && !JB_ROOT_IS_OBJECT(options))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options must be a JSON object"),
+				 errhint("For example options => '{\"iterations\": 5000}'.")));
+	if (options && aggregate)
+	{
+		JsonbValue *found;
+		JsonbValue	key;
+
+		key.type = jbvString;
+		key.val.string.val = "algorithm";
+		key.val.string.len = strlen("algorithm");
+		found = findJsonbValueFromContainer(&options->root, JB_FOBJECT, &key);
+		if (found)
+			algorithm = aggregate_text("algorithm", found);
+	}
+	request->learner = find_algorithm(algorithm ? algorithm : DEFAULT_ALGORITHM);
+	options_default(&request->options, request->learner->defaults);
+	if (options == NULL)
+		return;
+
+	it = JsonbIteratorInit(&options->root);
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		char	   *name;
+		const OptionInfo *info;
+
+		if (token != WJB_KEY)
+			continue;
+		name = json_string(&value);
+		token = JsonbIteratorNext(&it, &value, true);
+		if (aggregate && strcmp(name, "algorithm") == 0)
+			continue;
+		if (aggregate && strcmp(name, "features") == 0)
+		{
+			request->features = aggregate_text(name, &value);
+			continue;
+		}
+		if (aggregate && strcmp(name, "order_by") == 0)
+		{
+			request->order_by = aggregate_text(name, &value);
+			continue;
+		}
+		info = option_find(name);
+		if (info == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("unknown option \"%s\"", name),
+					 errhint("Perhaps you meant \"%s\". SELECT * FROM meta.options shows every option.",
+							 option_closest(name))));
+		set_option(request, info, &value);
+	}
+	if (request->options.way != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("option \"way\" is not supported by algorithm \"%s\"", request->learner->name)));
+	if (request->options.validation + request->options.test >= 1)
+		option_error("test", "and \"validation\" together must be less than 1, so that tasks are left to train on");
+}
+
+void
+request_load(const TrainRequest *request, const char *task, const char *target,
+			 const char *features, const char *order_by, LoadRequest *load)
+{
+	List	   *targets = identifier_list(target, "target");
+
+	memset(load, 0, sizeof(*load));
+	if (list_length(targets) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("target must be one column, not %d", list_length(targets))));
+	load->task = identifier_list(task, "task");
+	if (load->task == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("task must name at least one column")));
+	load->target = linitial(targets);
+	if (features)
+		load->features = identifier_list(features, "features");
+	if (order_by)
+		load->order_by = identifier_list(order_by, "order_by");
+	load->encode = request->encode;
+	load->exclude = request->exclude;
+	load->options = &request->options;
+}

@@ -1,0 +1,266 @@
+/*
+ * train.c
+ *	  CALL meta.train and CALL meta.resume.
+ *
+ * Where the call is not inside a transaction block, what has been learned is
+ * committed as it goes: a checkpoint every few seconds, and the reports with
+ * it.  Otherwise all is one transaction, and one NOTICE says so.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "portability/instr_time.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+
+#include "sql/request.h"
+#include "sql/training.h"
+#include "store/catalog.h"
+
+PG_FUNCTION_INFO_V1(meta_train);
+PG_FUNCTION_INFO_V1(meta_resume);
+
+/* A training as the procedure runs it. */
+typedef struct Run
+{
+	int64		model;
+	const char *name;
+	bool		commits;
+	instr_time	start;
+	double		last_checkpoint;	/* seconds since start */
+	ProgressState progress;
+} Run;
+
+static double
+elapsed(const Run *run)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, run->start);
+	return INSTR_TIME_GET_DOUBLE(now);
+}
+
+/* Commits what was written so far; memory of the training stays. */
+static void
+commit(const Run *run)
+{
+	if (run->commits)
+		SPI_commit();
+}
+
+static void
+save_checkpoint(Run *run, const Training *training)
+{
+	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta checkpoint", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(own);
+
+	catalog_save_checkpoint(run->model, checkpoint_encode(training));
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(own);
+	commit(run);
+	run->last_checkpoint = elapsed(run);
+}
+
+static bool
+tick(void *context, const Training *training, const Phase *phase, bool validated)
+{
+	Run		   *run = context;
+	const Options *options = &training->options;
+	double		now = elapsed(run);
+
+	progress_notice(&run->progress, training, phase, now);
+	if (validated)
+		catalog_report(run->model, phase->name, phase->iteration, phase->train_loss, phase->validation_loss, NAN);
+	if (run->commits && now - run->last_checkpoint >= options->checkpoint)
+		save_checkpoint(run, training);
+	return options->time_limit > 0 && now >= options->time_limit;
+}
+
+/*
+ * A training that diverged leaves nothing: no checkpoint, and no model that
+ * never had a version.
+ */
+static void
+forget_training(Run *run)
+{
+	if (!run->commits)
+		return;					/* the error takes all of it back */
+	catalog_drop_checkpoint(run->model);
+	catalog_drop_unfinished(run->model);
+	commit(run);
+}
+
+static void
+run_training(Run *run, Training *training)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char		digest[DIGEST_LENGTH + 1];
+	Model	   *model;
+	bytea	   *params;
+	int32		version;
+
+	if (run->commits)
+		save_checkpoint(run, training);
+	else
+		ereport(NOTICE,
+				(errmsg("no checkpoint will be kept: the call is inside a transaction block"),
+				 errhint("CALL it outside of BEGIN, functions and EXCEPTION blocks to be able to resume it.")));
+
+	training_run(training, tick, run);
+	if (training->phases[training->phase].diverged)
+	{
+		forget_training(run);
+		training_diverged(training);
+	}
+
+	model = training_finish(training);
+	MemoryContextSwitchTo(context);
+	model->training = training_summary(training);
+	params = model_encode(model);
+	params_digest(params, digest);
+	version = catalog_add_version(run->model, params, digest, training_metrics(training, elapsed(run)),
+								  training->options.keep);
+	catalog_drop_checkpoint(run->model);
+	training_unlock(run->model);
+	ereport(NOTICE,
+			(errmsg("model \"%s\", version %d: trained with %s in %.1f s", run->name, version,
+					training->learner->name, elapsed(run)),
+			 training_detail(training)));
+}
+
+static void
+run_init(Run *run, const char *name, bool atomic)
+{
+	memset(run, 0, sizeof(*run));
+	run->name = name;
+	run->commits = !atomic && !IsSubTransaction();
+	INSTR_TIME_SET_CURRENT(run->start);
+}
+
+static bool
+call_is_atomic(FunctionCallInfo fcinfo)
+{
+	return fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic;
+}
+
+static char *
+required_text(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", name)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+static char *
+optional_text(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+/* Loads, trains and closes: what train and resume share. */
+static void
+load_and_run(Run *run, const TrainRequest *request, const char *source, LoadRequest *load, const bytea *checkpoint)
+{
+	TaskSet    *set = source_load(source, load);
+
+	PG_TRY();
+	{
+		Training   *training = training_create(request->learner, &request->options, set);
+
+		if (checkpoint)
+			checkpoint_restore(training, checkpoint);
+		run_training(run, training);
+	}
+	PG_FINALLY();
+	{
+		/* its file outlives transactions, so no abort removes it */
+		taskset_close(set);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * CALL meta.train(model, source, task, target, features, order_by, algorithm,
+ * options)
+ */
+Datum
+meta_train(PG_FUNCTION_ARGS)
+{
+	MemoryContext context = AllocSetContextCreate(PortalContext, "meta train", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	bool		atomic = call_is_atomic(fcinfo);
+	ModelRow	row = {0};
+	TrainRequest request;
+	LoadRequest load;
+	Run			run;
+
+	row.name = required_text(fcinfo, 0, "model");
+	row.source = required_text(fcinfo, 1, "source");
+	row.task = required_text(fcinfo, 2, "task");
+	row.target = required_text(fcinfo, 3, "target");
+	row.features = optional_text(fcinfo, 4);
+	row.order_by = optional_text(fcinfo, 5);
+	row.algorithm = optional_text(fcinfo, 6);
+	row.options = PG_ARGISNULL(7) ? NULL : PG_GETARG_JSONB_P_COPY(7);
+	row.trained_by = GetUserId();
+	request_parse(&request, row.algorithm, row.options, false);
+	row.algorithm = pstrdup(request.learner->name);
+	request_load(&request, row.task, row.target, row.features, row.order_by, &load);
+
+	run_init(&run, row.name, atomic);
+	SPI_connect_ext(run.commits ? SPI_OPT_NONATOMIC : 0);
+	MemoryContextSwitchTo(context);
+	row.source = source_qualify(row.source, &load.relation);
+	run.model = catalog_claim(&row);
+	load_and_run(&run, &request, row.source, &load, NULL);
+	SPI_finish();
+	MemoryContextSwitchTo(old);
+	PG_RETURN_VOID();
+}
+
+/* CALL meta.resume(model) */
+Datum
+meta_resume(PG_FUNCTION_ARGS)
+{
+	MemoryContext context = AllocSetContextCreate(PortalContext, "meta resume", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	char	   *name = required_text(fcinfo, 0, "model");
+	ModelRow   *row;
+	bytea	   *checkpoint;
+	TrainRequest request;
+	LoadRequest load;
+	Run			run;
+
+	run_init(&run, name, call_is_atomic(fcinfo));
+	SPI_connect_ext(run.commits ? SPI_OPT_NONATOMIC : 0);
+	MemoryContextSwitchTo(context);
+	row = stored_source(name);
+	training_lock(row->id, name);
+	run.model = row->id;
+	checkpoint = catalog_load_checkpoint(row->id);
+	if (checkpoint == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no interrupted training of model \"%s\" to resume", name),
+				 errdetail("Its last training ended, or was not allowed to keep checkpoints."),
+				 errhint("CALL meta.train to train it anew.")));
+
+	request_parse(&request, row->algorithm, row->options, false);
+	request_load(&request, row->task, row->target, row->features, row->order_by, &load);
+	load.encoding = checkpoint_encoding(checkpoint);
+	load_and_run(&run, &request, row->source, &load, checkpoint);
+	SPI_finish();
+	MemoryContextSwitchTo(old);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,162 @@
+/*
+ * training.c
+ *	  What the procedure and the aggregate of meta.train share.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+
+#include "sql/training.h"
+
+/* The line is made in one piece, so that a NOTICE is one report. */
+void
+progress_notice(ProgressState *state, const Training *training, const Phase *phase, double now)
+{
+	const Options *options = &phase->spec.options;
+	StringInfoData line;
+	double		rate;
+
+	if (state->phase != phase)
+	{
+		state->phase = phase;
+		state->iteration = phase->iteration;
+		if (state->last == 0)
+			state->last = now;
+	}
+	if (now - state->last < training->options.report)
+		return;
+	rate = (phase->iteration - state->iteration) / (now - state->last);
+
+	initStringInfo(&line);
+	appendStringInfo(&line, "%s: iteration %d of %d, loss %.4f", phase->name, phase->iteration,
+					 options->iterations, phase->train_loss);
+	if (isfinite(phase->validation_loss))
+		appendStringInfo(&line, ", validation %.4f", phase->validation_loss);
+	if (rate > 0)
+		appendStringInfo(&line, ", %.0f tasks/s, at most %.0f s left", rate * options->meta_batch,
+						 (options->iterations - phase->iteration) / rate);
+	ereport(NOTICE, (errmsg_internal("%s", line.data)));
+	pfree(line.data);
+	state->last = now;
+	state->iteration = phase->iteration;
+}
+
+void
+training_diverged(const Training *training)
+{
+	const Phase *phase = &training->phases[training->phase];
+	const Options *options = &phase->spec.options;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("training diverged: the loss of %s is not finite at iteration %d",
+					phase->name, phase->iteration + 1),
+			 errdetail("inner_lr is %g, outer_lr is %g; nothing is stored.", options->inner_lr, options->outer_lr),
+			 errhint("Lower inner_lr or outer_lr.")));
+	pg_unreachable();
+}
+
+static int64
+training_rows(const Training *training)
+{
+	int64		rows = 0;
+
+	for (int t = 0; t < training->set->n_tasks; t++)
+		if (training->set->tasks[t].role == TASK_TRAIN)
+			rows += training->set->tasks[t].rows;
+	return rows;
+}
+
+static int
+training_tasks(const Training *training, TaskRole role)
+{
+	int			tasks = 0;
+
+	for (int t = 0; t < training->set->n_tasks; t++)
+		tasks += training->set->tasks[t].role == role;
+	return tasks;
+}
+
+static const Phase *
+main_phase(const Training *training)
+{
+	return &training->phases[training->n_phases - 1];
+}
+
+/* As JSON; seconds is left out where it is negative. */
+static char *
+scalars(const Training *training, double seconds)
+{
+	const Phase *phase = main_phase(training);
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfo(&json, "{\"tasks\": %d, \"rows\": " INT64_FORMAT ", \"validation_tasks\": %d, \"test_tasks\": %d, "
+					 "\"iterations\": %d, \"best_iteration\": %d",
+					 training_tasks(training, TASK_TRAIN), training_rows(training),
+					 training_tasks(training, TASK_VALIDATION), training_tasks(training, TASK_TEST),
+					 phase->iteration, phase->best_iteration);
+	if (isfinite(phase->best_loss))
+		appendStringInfo(&json, ", \"validation_loss\": %.9g", phase->best_loss);
+	if (seconds >= 0)
+		appendStringInfo(&json, ", \"seconds\": %.3f", seconds);
+	appendStringInfoChar(&json, '}');
+	return json.data;
+}
+
+char *
+training_summary(const Training *training)
+{
+	return scalars(training, -1);
+}
+
+Jsonb *
+training_metrics(const Training *training, double seconds)
+{
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(scalars(training, seconds))));
+}
+
+int
+training_detail(const Training *training)
+{
+	const Phase *phase = main_phase(training);
+
+	if (!isfinite(phase->best_loss))
+		return errdetail("There were no validation tasks: the last of %d iterations was kept.", phase->iteration);
+	return errdetail("Validation loss %.4f at iteration %d of %d.", phase->best_loss, phase->best_iteration,
+					 phase->iteration);
+}
+
+ModelRow *
+stored_source(const char *name)
+{
+	ModelRow   *row = catalog_find(name);
+
+	if (row == NULL)
+	{
+		char		digest[DIGEST_LENGTH + 1];
+
+		catalog_resolve(name, 0, digest, NULL); /* raises the error, with a hint */
+		elog(ERROR, "model \"%s\" vanished", name);
+	}
+	if (row->source == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("model \"%s\" has no stored source", name),
+				 errhint("Name the source: meta.evaluate('%s', source => '...').", name)));
+	if (row->trained_by != GetUserId())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the source of model \"%s\" is run only by the role that trained it", name),
+				 errdetail("It was trained by \"%s\".", GetUserNameFromId(row->trained_by, true) ?
+						   GetUserNameFromId(row->trained_by, true) : "a role that no longer exists"),
+				 errhint("SET ROLE to that role, or name a source of your own.")));
+	return row;
+}

@@ -1,0 +1,45 @@
+/*
+ * training.h
+ *	  What the procedure and the aggregate of meta.train share: progress,
+ *	  reports, and the right to run a stored source again.
+ */
+#ifndef SQL_TRAINING_H
+#define SQL_TRAINING_H
+
+#include "store/catalog.h"
+#include "train/train.h"
+
+typedef struct ProgressState
+{
+	double		last;			/* seconds since the start, of the last line */
+	const Phase *phase;			/* that it was about */
+	int			iteration;
+} ProgressState;
+
+/*
+ * A progress line, at most every options.report seconds: iteration of total,
+ * loss, validation loss, tasks per second, time left.
+ */
+extern void progress_notice(ProgressState *state, const Training *training, const Phase *phase, double now);
+
+/* The error of a training that diverged. */
+extern void training_diverged(const Training *training) pg_attribute_noreturn();
+
+/*
+ * Scalars about a training, as JSON text for the model and as jsonb for
+ * meta.version; only the latter says how long it took, so that the same
+ * training gives the same bytes.
+ */
+extern char *training_summary(const Training *training);
+extern Jsonb *training_metrics(const Training *training, double seconds);
+
+/* errdetail of the closing NOTICE. */
+extern int	training_detail(const Training *training);
+
+/*
+ * The row of a model whose stored source the current user may run again: an
+ * unknown name, no source, or another role's are errors.  Needs SPI.
+ */
+extern ModelRow *stored_source(const char *name);
+
+#endif							/* SQL_TRAINING_H */

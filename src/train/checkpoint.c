@@ -1,0 +1,175 @@
+/*
+ * checkpoint.c
+ *	  The state of a training as bytes: a safetensors file with the encoding,
+ *	  a digest of the packed tasks, and for every phase its parameters,
+ *	  optimiser state and counters.  Never a row.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "lib/stringinfo.h"
+#include "utils/memutils.h"
+
+#include "store/safetensors.h"
+#include "train/train.h"
+
+#define CHECKPOINT_FORMAT "meta checkpoint/1"
+
+/* What a phase keeps: the vectors, by name. */
+static const struct
+{
+	const char *name;
+	size_t		offset;
+}			vectors[] = {
+	{"theta", offsetof(Phase, theta)},
+	{"best", offsetof(Phase, best)},
+	{"adam.first", offsetof(Phase, adam) + offsetof(Adam, first)},
+	{"adam.second", offsetof(Phase, adam) + offsetof(Adam, second)},
+};
+
+static real *
+phase_vector(const Phase *phase, int i)
+{
+	return *(real *const *) ((const char *) phase + vectors[i].offset);
+}
+
+bytea *
+checkpoint_encode(const Training *training)
+{
+	int			max = training->n_phases * lengthof(vectors);
+	SafeTensors st = {0};
+	StringInfoData encoders;
+	bytea	   *bytes;
+	Size		size;
+
+	st.tensors = palloc0(sizeof(SafeTensor) * max);
+	st.metadata = palloc0(sizeof(SafePair) * (training->n_phases + 4));
+	initStringInfo(&encoders);
+	encoding_to_json(training->set->encoding, &encoders);
+	st.metadata[st.n_metadata++] = (SafePair) {"format", CHECKPOINT_FORMAT};
+	st.metadata[st.n_metadata++] = (SafePair) {"encoders", encoders.data};
+	st.metadata[st.n_metadata++] = (SafePair) {"tasks", (char *) training->set->digest};
+	st.metadata[st.n_metadata++] = (SafePair) {"phase", psprintf("%d", training->phase)};
+
+	for (int p = 0; p < training->n_phases; p++)
+	{
+		const Phase *phase = &training->phases[p];
+
+		/* %a: the same number comes back */
+		st.metadata[st.n_metadata++] = (SafePair) {
+			psprintf("phase %d", p),
+			psprintf("%d %d %d %d %a %a %a", phase->iteration, phase->best_iteration, phase->strikes,
+					 phase->done, phase->best_loss, phase->train_loss, phase->validation_loss)
+		};
+		if (p > training->phase)
+			continue;			/* not begun: made anew from the seed */
+		for (int i = 0; i < lengthof(vectors); i++)
+		{
+			SafeTensor *tensor = &st.tensors[st.n_tensors];
+
+			if (p < training->phase && strcmp(vectors[i].name, "best") != 0)
+				continue;		/* ended: only its result is needed */
+			tensor->name = psprintf("%d/%s", p, vectors[i].name);
+			tensor->type = SAFE_F32;
+			tensor->n_dims = 1;
+			tensor->dims[0] = phase->list.size;
+			tensor->data = (const char *) phase_vector(phase, i);
+			tensor->size = phase->list.size * sizeof(real);
+			st.n_tensors++;
+		}
+	}
+	size = safetensors_size(&st);
+	if (!AllocSizeIsValid(size + VARHDRSZ))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a checkpoint of this training would take %zu bytes, more than a value may have", size),
+				 errhint("Lower the option hidden, or leave out columns with very many categories by the option exclude.")));
+	bytes = palloc(size + VARHDRSZ);
+	SET_VARSIZE(bytes, size + VARHDRSZ);
+	safetensors_write(&st, VARDATA(bytes));
+	return bytes;
+}
+
+static void
+read_checkpoint(const bytea *state, SafeTensors *st)
+{
+	const char *fault = safetensors_read(VARDATA_ANY(state), VARSIZE_ANY_EXHDR(state), st);
+	const char *format;
+
+	if (fault)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("the checkpoint is damaged: %s", fault),
+				 errhint("Train the model anew.")));
+	format = safetensors_metadata(st, "format");
+	if (format == NULL || strcmp(format, CHECKPOINT_FORMAT) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("the checkpoint has an unknown format"),
+				 errhint("Train the model anew.")));
+}
+
+static const char *
+required(const SafeTensors *st, const char *key)
+{
+	const char *value = safetensors_metadata(st, key);
+
+	if (value == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("the checkpoint is damaged: \"%s\" is missing", key),
+				 errhint("Train the model anew.")));
+	return value;
+}
+
+Encoding *
+checkpoint_encoding(const bytea *state)
+{
+	SafeTensors st;
+
+	read_checkpoint(state, &st);
+	return encoding_from_json(required(&st, "encoders"));
+}
+
+void
+checkpoint_restore(Training *training, const bytea *state)
+{
+	SafeTensors st;
+
+	read_checkpoint(state, &st);
+	if (strcmp(required(&st, "tasks"), training->set->digest) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source has changed since the training was interrupted"),
+				 errdetail("Going on would not give the model that the uninterrupted training would have given."),
+				 errhint("Train anew with CALL meta.train.")));
+
+	training->phase = atoi(required(&st, "phase"));
+	if (training->phase < 0 || training->phase >= training->n_phases)
+		elog(ERROR, "checkpoint of phase %d of %d", training->phase, training->n_phases);
+	for (int p = 0; p <= training->phase; p++)
+	{
+		Phase	   *phase = &training->phases[p];
+		int			done;
+
+		if (sscanf(required(&st, psprintf("phase %d", p)), "%d %d %d %d %la %la %la",
+				   &phase->iteration, &phase->best_iteration, &phase->strikes, &done,
+				   &phase->best_loss, &phase->train_loss, &phase->validation_loss) != 7)
+			elog(ERROR, "checkpoint of phase %d cannot be read", p);
+		phase->done = done != 0;
+		for (int i = 0; i < lengthof(vectors); i++)
+		{
+			const SafeTensor *tensor = safetensors_find(&st, psprintf("%d/%s", p, vectors[i].name));
+
+			if (tensor == NULL && p < training->phase)
+				continue;
+			if (tensor == NULL || tensor->type != SAFE_F32 || tensor->size != phase->list.size * sizeof(real))
+				ereport(ERROR,
+						(errcode(ERRCODE_DATA_CORRUPTED),
+						 errmsg("the checkpoint is damaged: phase %d has no \"%s\" of the right size", p, vectors[i].name),
+						 errhint("Train the model anew.")));
+			memcpy(phase_vector(phase, i), tensor->data, tensor->size);
+		}
+	}
+}

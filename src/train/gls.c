@@ -1,0 +1,375 @@
+/*
+ * gls.c
+ *	  The linear model with a random intercept, by generalised least squares.
+ *
+ *	  y = x b + u_task + e,   u ~ N(0, tau^2),  e ~ N(0, sigma^2 / w)
+ *
+ * With lambda = sigma^2 / tau^2 the normal equations are, summed over tasks,
+ *
+ *	  [X' W X - (X'w)(X'w)' / (w'1 + lambda) + ridge] b
+ *		  = X' W y - (X'w)(w'y) / (w'1 + lambda)
+ *
+ * They are solved by conjugate gradients (Hestenes and Stiefel 1952) with a
+ * diagonal preconditioner, so that only products with X are needed: a pass
+ * over the packed rows each, whose cost grows with the rows' non-zeros and not
+ * with the square of the number of categories.  Variance components come from
+ * the method of moments (Henderson 1953) and are iterated with b.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+
+#include "train/train.h"
+
+#define CHUNK_ROWS 1024
+
+/* Rows looked at: beyond that, every n-th task. */
+#define MAX_ROWS 1000000
+
+/* Rounds of coefficients and variance components. */
+#define ROUNDS 4
+#define CG_ITERATIONS 60
+#define CG_TOLERANCE 1e-7
+
+/*
+ * Prior precision of coefficients in units of rows: next to nothing for
+ * numbers, a few rows' worth for each category of a long list.
+ */
+#define RIDGE_NUMBER 0.01
+#define RIDGE_CATEGORY 5.0
+
+#define MIN_COMPONENT 1e-6
+
+void
+residuals_add_task(ResidualSums *sums, double rows, double sum, double squares)
+{
+	if (rows <= 0)
+		return;
+	sums->rows += rows;
+	sums->tasks += 1;
+	sums->squares_of_rows += rows * rows;
+	sums->total += sum;
+	sums->total_squares += squares;
+	sums->between += sum * sum / rows;
+}
+
+VarianceComponents
+residuals_components(const ResidualSums *sums)
+{
+	VarianceComponents v = {MIN_COMPONENT, 1};
+	double		n = sums->rows;
+	double		within = sums->total_squares - sums->between;
+	double		between = sums->between - sums->total * sums->total / n;
+	double		spread = n - sums->squares_of_rows / n;
+
+	if (n > sums->tasks && sums->tasks > 1)
+	{
+		v.noise = Max(within / (n - sums->tasks), MIN_COMPONENT);
+		v.task = spread > 0 ? (between - (sums->tasks - 1) * v.noise) / spread : 0;
+		v.task = Max(v.task, MIN_COMPONENT * v.noise);
+	}
+	else if (n > 0)
+	{
+		/* one row per task: nothing tells the two apart */
+		v.noise = Max(sums->total_squares / n, MIN_COMPONENT);
+		v.task = MIN_COMPONENT * v.noise;
+	}
+	return v;
+}
+
+void
+visit_training_rows(TaskSet *set, RowsVisit visit, void *context)
+{
+	Rows		rows;
+	int64		total = 0;
+	int64		stride;
+	int64		seen = 0;
+
+	for (int t = 0; t < set->n_tasks; t++)
+		if (set->tasks[t].role == TASK_TRAIN)
+			total += set->tasks[t].rows;
+	stride = total / MAX_ROWS + 1;
+	rows_allocate(&rows, set->encoding->width, 1, CHUNK_ROWS);
+	for (int t = 0; t < set->n_tasks; t++)
+	{
+		const Task *task = &set->tasks[t];
+
+		if (task->role != TASK_TRAIN || seen++ % stride != 0)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		for (int from = 0; from < task->rows; from += CHUNK_ROWS)
+		{
+			rows.rows = Min(CHUNK_ROWS, task->rows - from);
+			taskset_read(set, task, from, rows.rows, &rows, 0);
+			visit(context, task, &rows, from == 0, from + rows.rows == task->rows);
+		}
+	}
+}
+
+/* A vector of coefficients: numbers, then each table, then the intercept. */
+typedef struct Gls
+{
+	TaskSet    *set;
+	Width		width;
+	int		   *table;			/* first coefficient of each table */
+	int			n;
+	double		lambda;			/* INFINITY: no task effect */
+	double	   *ridge;
+
+	/* the pass at work */
+	const double *in;			/* product: times X; NULL: the target */
+	double	   *out;
+	double	   *column;			/* X'w of the task at work */
+	int		   *touched;		/* its coefficients that are not 0 */
+	int			n_touched;
+	double		sum;			/* w'r */
+	double		weight;			/* w'1 */
+	double		squares;
+	double	   *diagonal;		/* X'WX, first pass only */
+	ResidualSums residuals;
+} Gls;
+
+static double
+row_product(const Gls *g, const Rows *rows, int r, const double *b)
+{
+	const real *x = rows->x + (size_t) r * g->width.x;
+	const int32 *c = rows->c + (size_t) r * g->width.c;
+	double		sum = b[g->n - 1];
+
+	for (int i = 0; i < g->width.x; i++)
+		sum += x[i] * b[i];
+	for (int j = 0; j < g->width.c; j++)
+		sum += b[g->table[j] + c[j]];
+	return sum;
+}
+
+static inline void
+add_column(Gls *g, int i, double value)
+{
+	if (value == 0)
+		return;
+	if (g->column[i] == 0)
+		g->touched[g->n_touched++] = i;
+	g->column[i] += value;
+	/* a sum that cancels to 0 must not be entered twice */
+	if (g->column[i] == 0)
+		g->column[i] = 1e-300;
+}
+
+static void
+row_accumulate(Gls *g, const Rows *rows, int r, double value)
+{
+	const real *x = rows->x + (size_t) r * g->width.x;
+	const int32 *c = rows->c + (size_t) r * g->width.c;
+	double		w = rows->w[r];
+
+	for (int i = 0; i < g->width.x; i++)
+	{
+		g->out[i] += w * x[i] * value;
+		add_column(g, i, w * x[i]);
+	}
+	for (int j = 0; j < g->width.c; j++)
+	{
+		g->out[g->table[j] + c[j]] += w * value;
+		add_column(g, g->table[j] + c[j], w);
+	}
+	g->out[g->n - 1] += w * value;
+	add_column(g, g->n - 1, w);
+	if (g->diagonal)
+	{
+		for (int i = 0; i < g->width.x; i++)
+			g->diagonal[i] += w * x[i] * x[i];
+		for (int j = 0; j < g->width.c; j++)
+			g->diagonal[g->table[j] + c[j]] += w;
+		g->diagonal[g->n - 1] += w;
+	}
+}
+
+/* out += X' V^-1 r of one task, where r is X in, or the target. */
+static void
+visit_product(void *context, const Task *task, const Rows *rows, bool first, bool last)
+{
+	Gls		   *g = context;
+
+	(void) task;
+	if (first)
+		g->sum = g->weight = 0;
+	for (int r = 0; r < rows->rows; r++)
+	{
+		double		value = g->in ? row_product(g, rows, r, g->in) : rows->y[r];
+
+		g->sum += rows->w[r] * value;
+		g->weight += rows->w[r];
+		row_accumulate(g, rows, r, value);
+	}
+	if (last)
+	{
+		double		pull = isinf(g->lambda) ? 0 : g->sum / (g->weight + g->lambda);
+
+		for (int i = 0; i < g->n_touched; i++)
+		{
+			g->out[g->touched[i]] -= g->column[g->touched[i]] * pull;
+			g->column[g->touched[i]] = 0;
+		}
+		g->n_touched = 0;
+	}
+}
+
+static void
+visit_residuals(void *context, const Task *task, const Rows *rows, bool first, bool last)
+{
+	Gls		   *g = context;
+
+	(void) task;
+	if (first)
+		g->sum = g->weight = g->squares = 0;
+	for (int r = 0; r < rows->rows; r++)
+	{
+		double		residual = rows->y[r] - row_product(g, rows, r, g->in);
+
+		g->sum += rows->w[r] * residual;
+		g->squares += rows->w[r] * residual * residual;
+		g->weight += rows->w[r];
+	}
+	if (last)
+		residuals_add_task(&g->residuals, g->weight, g->sum, g->squares);
+}
+
+static double
+dot(const double *a, const double *b, int n)
+{
+	double		sum = 0;
+
+	for (int i = 0; i < n; i++)
+		sum += a[i] * b[i];
+	return sum;
+}
+
+static void
+apply_normal(Gls *g, const double *in, double *out)
+{
+	memset(out, 0, g->n * sizeof(double));
+	g->in = in;
+	g->out = out;
+	visit_training_rows(g->set, visit_product, g);
+	if (in)
+		for (int i = 0; i < g->n; i++)
+			out[i] += g->ridge[i] * in[i];
+}
+
+/* Conjugate gradients from the given b. */
+static void
+solve(Gls *g, double *b, const double *right, const double *diagonal)
+{
+	int			n = g->n;
+	double	   *residual = palloc(sizeof(double) * n);
+	double	   *direction = palloc(sizeof(double) * n);
+	double	   *product = palloc(sizeof(double) * n);
+	double	   *scaled = palloc(sizeof(double) * n);
+	double		rz,
+				start;
+
+	apply_normal(g, b, product);
+	for (int i = 0; i < n; i++)
+	{
+		residual[i] = right[i] - product[i];
+		direction[i] = scaled[i] = residual[i] / (diagonal[i] + g->ridge[i]);
+	}
+	rz = dot(residual, scaled, n);
+	start = dot(right, right, n);
+	for (int step = 0; step < CG_ITERATIONS && dot(residual, residual, n) > CG_TOLERANCE * CG_TOLERANCE * start; step++)
+	{
+		double		length,
+					next;
+
+		apply_normal(g, direction, product);
+		length = dot(direction, product, n);
+		if (!(length > 0))
+			break;
+		length = rz / length;
+		for (int i = 0; i < n; i++)
+		{
+			b[i] += length * direction[i];
+			residual[i] -= length * product[i];
+			scaled[i] = residual[i] / (diagonal[i] + g->ridge[i]);
+		}
+		next = dot(residual, scaled, n);
+		for (int i = 0; i < n; i++)
+			direction[i] = scaled[i] + next / rz * direction[i];
+		rz = next;
+	}
+	pfree(residual);
+	pfree(direction);
+	pfree(product);
+	pfree(scaled);
+}
+
+static double *
+vector(int n)
+{
+	return MemoryContextAllocExtended(CurrentMemoryContext, mul_size(n, sizeof(double)),
+									  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+}
+
+VarianceComponents
+gls_fit(TaskSet *set, const LearnerSpec *spec, const TensorList *list, real *theta)
+{
+	Gls			g = {0};
+	VarianceComponents components = {0};
+	double	   *b,
+			   *right,
+			   *diagonal;
+	const Tensor *skip = &list->tensors[tensor_find(list, "skip.weight")];
+	const Tensor *bias = &list->tensors[tensor_find(list, "head.bias")];
+
+	g.set = set;
+	g.width = set->encoding->width;
+	g.table = palloc(sizeof(int) * (g.width.c + 1));
+	g.n = g.width.x;
+	for (int j = 0; j < g.width.c; j++)
+	{
+		g.table[j] = g.n;
+		g.n += spec->net.embeddings[j].size;
+	}
+	g.n++;						/* the intercept */
+	b = vector(g.n);
+	right = vector(g.n);
+	diagonal = vector(g.n);
+	g.ridge = vector(g.n);
+	g.column = vector(g.n);
+	g.touched = palloc(sizeof(int) * g.n);
+	for (int i = 0; i < g.n - 1; i++)
+		g.ridge[i] = i < g.width.x ? RIDGE_NUMBER : RIDGE_CATEGORY;
+
+	g.lambda = INFINITY;
+	for (int round = 0; round < ROUNDS; round++)
+	{
+		g.diagonal = round == 0 ? diagonal : NULL;
+		apply_normal(&g, NULL, right);
+		g.diagonal = NULL;
+		solve(&g, b, right, diagonal);
+
+		g.in = b;
+		memset(&g.residuals, 0, sizeof(g.residuals));
+		visit_training_rows(set, visit_residuals, &g);
+		components = residuals_components(&g.residuals);
+		g.lambda = components.noise / components.task;
+	}
+
+	for (int i = 0; i < g.width.x; i++)
+		theta[skip->offset + i] = b[i];
+	for (int j = 0; j < g.width.c; j++)
+	{
+		char		name[TENSOR_NAME_LENGTH];
+		const Tensor *wide;
+
+		snprintf(name, sizeof(name), "wide.%d", j);
+		wide = &list->tensors[tensor_find(list, name)];
+		for (int i = 0; i < wide->rows; i++)
+			theta[wide->offset + i] = b[g.table[j] + i];
+	}
+	theta[bias->offset] = b[g.n - 1];
+	return components;
+}

@@ -1,0 +1,69 @@
+/*
+ * phase.h
+ *	  One outer loop: meta-iterations, validation, early stopping.
+ *
+ * A training is a row of phases: the pooled network, its cross-fitted copies,
+ * then the learner that was asked for.  A phase can be stopped after any
+ * iteration and gone on with from its state, and then ends with the same
+ * numbers.
+ */
+#ifndef TRAIN_PHASE_H
+#define TRAIN_PHASE_H
+
+#include "nn/adam.h"
+#include "train/score.h"
+
+typedef struct Phase
+{
+	/* what it trains */
+	const char *name;			/* for reports */
+	const Learner *learner;
+	LearnerSpec spec;
+	TensorList	list;
+	int			fold;			/* of data/sampler.h */
+
+	/* its state, all that a checkpoint needs */
+	real	   *theta;			/* list.size numbers each */
+	real	   *best;			/* with the lowest validation loss so far */
+	Adam		adam;
+	int			iteration;		/* meta-iterations done */
+	int			best_iteration;
+	int			strikes;		/* validations since the best */
+	double		best_loss;
+	double		train_loss;		/* of the last meta-iteration */
+	double		validation_loss;	/* of the last validation */
+	bool		done;
+	bool		diverged;		/* the last loss is not finite: nothing of it
+								 * is to be kept */
+} Phase;
+
+/* What a phase is judged on. */
+typedef struct Validation
+{
+	const Panel *panel;			/* NULL: no validation tasks */
+	int			n_shots;
+	int			shots[8];
+} Validation;
+
+/*
+ * Called after each meta-iteration, with validated set when the phase has
+ * just been validated; returns true to stop here, leaving done unset.
+ */
+typedef bool (*PhaseTick) (void *context, const Phase *phase, bool validated);
+
+/* Lays out the tensors and gives them first values; in the current context. */
+extern void phase_init(Phase *phase, const char *name, const Learner *learner, const LearnerSpec *spec, int fold);
+
+/*
+ * Copies tensors by name from another learner's values: where a phase starts
+ * from an earlier one's result.
+ */
+extern void tensors_copy(const TensorList *to_list, real *to, const TensorList *from_list, const real *from);
+
+/* Runs until done, diverged, or told to stop. */
+extern void phase_run(Phase *phase, TaskSet *set, const Validation *validation, PhaseTick tick, void *context);
+
+/* Iterations between two validations. */
+extern int	phase_validation_interval(const Options *options);
+
+#endif							/* TRAIN_PHASE_H */

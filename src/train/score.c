@@ -1,0 +1,175 @@
+/*
+ * score.c
+ *	  A component's predictions and losses on a panel.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "train/score.h"
+
+static void *
+memory_grow(void *context, size_t size)
+{
+	/* the arena aligns within what it gets */
+	return MemoryContextAllocHuge(context, size);
+}
+
+Arena *
+memory_arena(const char *name)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "meta arena", ALLOCSET_DEFAULT_SIZES);
+	Arena	   *arena = palloc(sizeof(Arena));
+
+	MemoryContextSetIdentifier(context, name);
+	arena_init(arena, memory_grow, context, (size_t) maintenance_work_mem * 1024);
+	return arena;
+}
+
+void
+check_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
+}
+
+void
+memory_error(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("training needs more than %d kB of memory", maintenance_work_mem),
+			 errhint("Raise maintenance_work_mem, or lower the options hidden, shots, query or inner_steps.")));
+}
+
+/* True for numbers that are no longer finite; memory that ran out is an error. */
+static bool
+diverged(const char *fault)
+{
+	if (fault != NULL && strcmp(fault, "out of memory") == 0)
+		memory_error();
+	return fault != NULL;
+}
+
+Scorer *
+scorer_create(Arena *arena, const Panel *panel, const Learner *learner, const LearnerSpec *spec,
+			  const TensorList *list, const real *theta)
+{
+	Scorer	   *scorer = palloc0(sizeof(Scorer));
+	Width		width = panel->set->encoding->width;
+
+	scorer->panel = panel;
+	scorer->spec = spec;
+	scorer->list = list;
+	scorer->arena = arena;
+	scorer->applier = applier_create(arena, learner, spec, list, theta, check_interrupts);
+	if (scorer->applier == NULL)
+		memory_error();
+	rows_allocate(&scorer->support, width, 1, panel->max_shots);
+	rows_allocate(&scorer->query, width, 1, panel->max_query);
+	scorer->phi = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(list->size + 1, sizeof(real)));
+	scorer->outputs = MemoryContextAllocHuge(CurrentMemoryContext,
+											 mul_size(mul_size(panel->max_query, spec->net.outputs) + 1, sizeof(real)));
+	return scorer;
+}
+
+void
+scorer_outputs(Scorer *scorer, int shots, real *outputs)
+{
+	const Panel *panel = scorer->panel;
+
+	for (int t = 0; t < panel->n_tasks; t++)
+	{
+		const PanelTask *task = &panel->tasks[t];
+
+		CHECK_FOR_INTERRUPTS();
+		panel_support(panel, task, shots, &scorer->support);
+		panel_query(panel, task, &scorer->query);
+		if (diverged(applier_adapt(scorer->applier, &scorer->support, NULL, scorer->phi)) ||
+			diverged(applier_predict(scorer->applier, scorer->phi, &scorer->query, outputs)))
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("adapting to a held-out task gave numbers that are not finite"),
+					 errhint("Train again with a lower inner_lr.")));
+		outputs += (size_t) task->n_query * scorer->spec->net.outputs;
+	}
+}
+
+void
+panel_targets(const Panel *panel, real *y, real *w)
+{
+	Rows		rows;
+	Width		width = panel->set->encoding->width;
+
+	rows_allocate(&rows, width, 1, panel->max_query);
+	for (int t = 0; t < panel->n_tasks; t++)
+	{
+		int			n = panel->tasks[t].n_query;
+
+		panel_query(panel, &panel->tasks[t], &rows);
+		memcpy(y, rows.y, (size_t) n * width.y * sizeof(real));
+		memcpy(w, rows.w, (size_t) n * sizeof(real));
+		y += (size_t) n * width.y;
+		w += n;
+	}
+}
+
+double
+row_loss(LossKind loss, const real *outputs, const real *y, int width)
+{
+	double		max = outputs[0];
+	double		sum = 0;
+
+	switch (loss)
+	{
+		case LOSS_SQUARED:
+			for (int c = 0; c < width; c++)
+				sum += ((double) outputs[c] - y[c]) * ((double) outputs[c] - y[c]);
+			return sum;
+		case LOSS_LOGISTIC:
+			return fmax(outputs[0], 0) + log1p(exp(-fabs((double) outputs[0]))) - (double) outputs[0] * y[0];
+		case LOSS_SOFTMAX:
+			for (int c = 1; c < width; c++)
+				max = Max(max, outputs[c]);
+			for (int c = 0; c < width; c++)
+				sum += exp(outputs[c] - max);
+			sum = max + log(sum);
+			for (int c = 0; c < width; c++)
+				sum -= (double) outputs[c] * y[c];
+			return sum;
+	}
+	return NAN;
+}
+
+double
+scorer_loss(Scorer *scorer, const int *shots, int n_shots)
+{
+	const Panel *panel = scorer->panel;
+	int			width = scorer->spec->net.outputs;
+	double		sum = 0;
+	double		weight = 0;
+
+	for (int t = 0; t < panel->n_tasks; t++)
+	{
+		const PanelTask *task = &panel->tasks[t];
+
+		CHECK_FOR_INTERRUPTS();
+		panel_query(panel, task, &scorer->query);
+		for (int k = 0; k < n_shots; k++)
+		{
+			panel_support(panel, task, shots[k], &scorer->support);
+			if (diverged(applier_adapt(scorer->applier, &scorer->support, NULL, scorer->phi)) ||
+				diverged(applier_predict(scorer->applier, scorer->phi, &scorer->query, scorer->outputs)))
+				return INFINITY;
+			for (int r = 0; r < task->n_query; r++)
+			{
+				sum += scorer->query.w[r] * row_loss(scorer->spec->loss, scorer->outputs + (size_t) r * width,
+													 scorer->query.y + (size_t) r * width, width);
+				weight += scorer->query.w[r];
+			}
+		}
+	}
+	return weight > 0 ? sum / weight : NAN;
+}

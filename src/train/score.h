@@ -1,0 +1,58 @@
+/*
+ * score.h
+ *	  A component's predictions and losses on a panel.
+ */
+#ifndef TRAIN_SCORE_H
+#define TRAIN_SCORE_H
+
+#include "data/panel.h"
+#include "learn/apply.h"
+#include "store/params.h"
+
+/* What scoring works with: memory for rows, and the component's applier. */
+typedef struct Scorer
+{
+	const Panel *panel;
+	const LearnerSpec *spec;
+	const TensorList *list;
+	Applier    *applier;
+	Arena	   *arena;
+	Rows		support;
+	Rows		query;
+	real	   *phi;
+	real	   *outputs;		/* of one task's query */
+} Scorer;
+
+/* An arena over a child of the current memory context, up to maintenance_work_mem. */
+extern Arena *memory_arena(const char *name);
+
+/* The error of an arena that is full. */
+extern void memory_error(void) pg_attribute_noreturn();
+
+/* For Tape.interrupt. */
+extern void check_interrupts(void);
+
+/* theta must stay in place; it may change between calls. */
+extern Scorer *scorer_create(Arena *arena, const Panel *panel, const Learner *learner, const LearnerSpec *spec,
+							 const TensorList *list, const real *theta);
+
+/*
+ * Outputs of every query row of the panel after adapting on the first shots
+ * rows of each task: panel->n_query * outputs numbers, tasks one after the
+ * other.
+ */
+extern void scorer_outputs(Scorer *scorer, int shots, real *outputs);
+
+/* Encoded targets and weights of every query row, in the same order. */
+extern void panel_targets(const Panel *panel, real *y, real *w);
+
+/* Loss of one row on the encoded target. */
+extern double row_loss(LossKind loss, const real *outputs, const real *y, int width);
+
+/*
+ * Weighted mean loss over the query rows, averaged over the shots; NaN without
+ * rows, infinite where adapting diverges.
+ */
+extern double scorer_loss(Scorer *scorer, const int *shots, int n_shots);
+
+#endif							/* TRAIN_SCORE_H */

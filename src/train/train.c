@@ -1,0 +1,200 @@
+/*
+ * train.c
+ *	  A training from packed tasks to a model: its phases in turn, then the
+ *	  baselines.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+
+#include "train/train.h"
+
+/* What validation looks at: enough to tell learners apart, and quick. */
+#define VALIDATION_TASKS 200
+#define VALIDATION_QUERY 40
+static const int validation_shots[] = {0, 1, 3, 5, 10, 20};
+
+/* Share of validation tasks that must have rows for a number of shots. */
+#define VALIDATION_SHARE 0.4
+
+/* A pooled network has seen enough after this many meta-iterations. */
+#define POOLED_ITERATIONS 3000
+#define POOLED_RATE 0.003
+
+/* With fewer training tasks there is nothing to cross-fit. */
+#define MIN_CROSS_FIT_TASKS 8
+
+static void
+choose_validation(Training *training)
+{
+	TaskSet    *set = training->set;
+	const Options *options = &training->options;
+	Validation *validation = &training->validation;
+	int			highest = panel_usable_shots(set, TASK_VALIDATION, validation_shots, lengthof(validation_shots),
+											 VALIDATION_SHARE);
+	Panel	   *panel;
+
+	highest = Min(highest, options->shots[1]);
+	panel = panel_create(set, TASK_VALIDATION, options->seed, highest, VALIDATION_TASKS, VALIDATION_QUERY);
+	for (int i = 0; i < lengthof(validation_shots); i++)
+		if (validation_shots[i] >= options->shots[0] && validation_shots[i] <= highest)
+			validation->shots[validation->n_shots++] = validation_shots[i];
+	if (validation->n_shots == 0)
+		validation->shots[validation->n_shots++] = highest;
+	if (panel->n_tasks > 0)
+		validation->panel = training->panel = panel;
+}
+
+static bool
+can_cross_fit(const TaskSet *set)
+{
+	int			tasks[2] = {0, 0};
+
+	for (int t = 0; t < set->n_tasks; t++)
+		if (set->tasks[t].role == TASK_TRAIN)
+			tasks[task_fold(&set->tasks[t])]++;
+	return tasks[0] >= MIN_CROSS_FIT_TASKS / 2 && tasks[1] >= MIN_CROSS_FIT_TASKS / 2;
+}
+
+Training *
+training_create(const Learner *learner, const Options *options, TaskSet *set)
+{
+	Training   *training = palloc0(sizeof(Training));
+	const Encoding *encoding = set->encoding;
+	LearnerSpec spec = {0};
+	LearnerSpec pooled;
+
+	training->learner = learner;
+	training->options = *options;
+	training->set = set;
+	if (options->loss != OPTION_UNSET)
+		training->loss = options->loss;
+	else
+		training->loss = encoding->target_kind == TARGET_BINARY ? LOSS_LOGISTIC :
+			encoding->target_kind == TARGET_CLASS ? LOSS_SOFTMAX : LOSS_SQUARED;
+
+	training->net.inputs = encoding->width.x;
+	training->net.n_embeddings = encoding->width.c;
+	training->net.embeddings = encoding_embeddings(encoding);
+	training->net.n_hidden = options->n_hidden;
+	memcpy(training->net.hidden, options->hidden, sizeof(training->net.hidden));
+	training->net.activation = options->activation;
+	training->net.outputs = encoding->width.y;
+	training->net.skip = options->skip;
+	choose_validation(training);
+
+	spec.net = training->net;
+	spec.loss = training->loss;
+	spec.options = *options;
+	pooled = spec;
+	if (strcmp(learner->name, "pooled") != 0)
+	{
+		/* the learner's rates are not meant for it */
+		pooled.options.outer_lr = POOLED_RATE;
+		pooled.options.iterations = Min(options->iterations, POOLED_ITERATIONS);
+	}
+	phase_init(&training->phases[training->n_phases++], "pooled", learner_find("pooled"), &pooled, FOLD_ALL);
+	if (training->loss == LOSS_SQUARED && can_cross_fit(set))
+		for (int fold = 0; fold < 2; fold++)
+			phase_init(&training->phases[training->n_phases++], fold == 0 ? "cross-fit 1" : "cross-fit 2",
+					   learner_find("pooled"), &pooled, fold);
+	if (!(learner->flags & LEARNER_FIXED) && strcmp(learner->name, "pooled") != 0)
+		phase_init(&training->phases[training->n_phases++], learner->name, learner, &spec, FOLD_ALL);
+	return training;
+}
+
+typedef struct TickContext
+{
+	const Training *training;
+	TrainingTick tick;
+	void	   *context;
+	bool		stopped;
+} TickContext;
+
+static bool
+phase_tick(void *context, const Phase *phase, bool validated)
+{
+	TickContext *tc = context;
+
+	tc->stopped = tc->tick(tc->context, tc->training, phase, validated);
+	return tc->stopped;
+}
+
+bool
+training_run(Training *training, TrainingTick tick, void *context)
+{
+	TickContext tc = {training, tick, context, false};
+
+	for (; training->phase < training->n_phases; training->phase++)
+	{
+		Phase	   *phase = &training->phases[training->phase];
+
+		if (phase->iteration == 0 && phase->learner == training->learner && training->options.start_pooled)
+		{
+			const Phase *pooled = &training->phases[0];
+
+			if (phase != pooled)
+				tensors_copy(&phase->list, phase->theta, &pooled->list, pooled->best);
+		}
+		if (!phase->done)
+			phase_run(phase, training->set, &training->validation, phase_tick, &tc);
+		if (tc.stopped || phase->diverged)
+			return false;
+	}
+	training->phase = training->n_phases - 1;
+	return true;
+}
+
+/* The component of the learner that was asked for. */
+static void
+main_component(const Training *training, Component *component)
+{
+	const Phase *phase = &training->phases[training->n_phases - 1];
+
+	if (training->learner->flags & LEARNER_FIXED)
+	{
+		baseline_fit(training, training->learner, component);
+		return;
+	}
+	if (strcmp(training->learner->name, "pooled") == 0)
+		phase = &training->phases[0];
+	component->prefix = pstrdup(training->learner->name);
+	component->learner = phase->learner;
+	component->spec = phase->spec;
+	component->list = phase->list;
+	component->theta = phase->best;
+}
+
+Model *
+training_finish(Training *training)
+{
+	static const char *const baselines[] = {"pooled", "random_intercept", "single_task"};
+	Model	   *model = palloc0(sizeof(Model));
+
+	model->encoding = (Encoding *) training->set->encoding;
+	model->components = palloc0(sizeof(Component) * (1 + lengthof(baselines)));
+	main_component(training, &model->components[model->n_components++]);
+	for (int i = 0; i < lengthof(baselines); i++)
+	{
+		const Learner *learner = learner_find(baselines[i]);
+		Component  *component = &model->components[model->n_components];
+		const Phase *pooled = &training->phases[0];
+
+		if (learner == training->learner)
+			continue;
+		if (learner == pooled->learner)
+		{
+			component->prefix = pstrdup(learner->name);
+			component->learner = learner;
+			component->spec = pooled->spec;
+			component->list = pooled->list;
+			component->theta = pooled->best;
+		}
+		else
+			baseline_fit(training, learner, component);
+		model->n_components++;
+	}
+	return model;
+}

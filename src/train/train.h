@@ -1,0 +1,100 @@
+/*
+ * train.h
+ *	  A training from packed tasks to a model.
+ */
+#ifndef TRAIN_TRAIN_H
+#define TRAIN_TRAIN_H
+
+#include "train/phase.h"
+
+#define MAX_PHASES 4
+
+typedef struct Training
+{
+	/* given */
+	const Learner *learner;
+	Options		options;
+	TaskSet    *set;
+
+	/* worked out */
+	LossKind	loss;
+	Network		net;
+	Panel	   *panel;			/* of validation tasks, or NULL */
+	Validation	validation;
+	int			n_phases;
+	Phase		phases[MAX_PHASES];
+	int			phase;			/* the one at work */
+} Training;
+
+/* As PhaseTick, for the training as a whole. */
+typedef bool (*TrainingTick) (void *context, const Training *training, const Phase *phase, bool validated);
+
+/* Prepares a training in the current memory context. */
+extern Training *training_create(const Learner *learner, const Options *options, TaskSet *set);
+
+/*
+ * Runs the phases that are left; false when the tick stopped it or the phase
+ * at work diverged.
+ */
+extern bool training_run(Training *training, TrainingTick tick, void *context);
+
+/*
+ * Fits the baselines on what was trained and puts the model together.  After
+ * a stop, with the best parameters so far.
+ */
+extern Model *training_finish(Training *training);
+
+/* The state of a training as bytes, and back into one just created. */
+extern bytea *checkpoint_encode(const Training *training);
+
+/*
+ * Takes over a checkpoint's state.  A task set that is not the one it was
+ * made on is an error (ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE).
+ */
+extern void checkpoint_restore(Training *training, const bytea *state);
+
+/* The encoding a checkpoint holds, for reading the source again. */
+extern Encoding *checkpoint_encoding(const bytea *state);
+
+/* ---- baselines.c ---- */
+
+/*
+ * Fits a learner that is not trained by an outer loop of its own, from the
+ * pooled phase: *component is complete afterwards.
+ */
+extern void baseline_fit(const Training *training, const Learner *learner, Component *component);
+
+/* ---- gls.c ---- */
+
+typedef struct VarianceComponents
+{
+	double		task;			/* tau^2: between tasks */
+	double		noise;			/* sigma^2: within */
+} VarianceComponents;
+
+/* Per-task sums of residuals, for the method of moments. */
+typedef struct ResidualSums
+{
+	double		rows,
+				tasks,
+				squares_of_rows,
+				total,
+				total_squares,
+				between;
+} ResidualSums;
+
+extern void residuals_add_task(ResidualSums *sums, double rows, double sum, double squares);
+extern VarianceComponents residuals_components(const ResidualSums *sums);
+
+/*
+ * The linear model with a random intercept by generalised least squares, into
+ * theta: tensors "skip.weight", "wide.<j>" and "head.bias" of a network
+ * without hidden layers.
+ */
+extern VarianceComponents gls_fit(TaskSet *set, const LearnerSpec *spec, const TensorList *list, real *theta);
+
+/* Calls visit for the rows of training tasks, a chunk of one task at a time. */
+typedef void (*RowsVisit) (void *context, const Task *task, const Rows *rows, bool first, bool last);
+extern void visit_training_rows(TaskSet *set, RowsVisit visit, void *context);
+
+#endif							/* TRAIN_TRAIN_H */
