@@ -18,6 +18,7 @@
 #endif
 
 /* ---- SHA-256: a context of its own until 13, pg_cryptohash since 14 ---- */
+#ifndef FRONTEND
 #include "common/sha2.h"
 #if PG_VERSION_NUM >= 140000
 #include "common/cryptohash.h"
@@ -71,6 +72,7 @@ sha256_end(Sha256 sha, char *hex)
 	for (int i = 0; i < PG_SHA256_DIGEST_LENGTH; i++)
 		snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 }
+#endif							/* FRONTEND */
 
 /* ---- utils/tuplesort.h: flags instead of a bool since 15, copy since 16 ---- */
 #ifdef TUPLESORT_H

@@ -28,7 +28,7 @@
 #define params_damaged(...) \
 	ereport(ERROR, \
 			(errcode(ERRCODE_DATA_CORRUPTED), \
-			 errmsg("params are damaged"), \
+			 errmsg("the params are damaged"), \
 			 errdetail(__VA_ARGS__)))
 
 /*

@@ -24,6 +24,9 @@ typedef enum SafeType
 	SAFE_U8
 } SafeType;
 
+/* As files name it. */
+extern const char *safetensors_type_name(SafeType type);
+
 typedef struct SafeTensor
 {
 	char	   *name;
