@@ -611,3 +611,17 @@ catalog_drop_checkpoint(int64 model)
 	set_datum(&arguments, 0, Int64GetDatum(model));
 	run(&drop, &arguments, false);
 }
+
+void
+catalog_drop_unfinished(int64 model)
+{
+	static Statement drop = {
+		NULL, 1, {INT8OID},
+		"DELETE FROM meta.model m WHERE m.id OPERATOR(pg_catalog.=) $1 "
+		"AND NOT EXISTS (SELECT FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) m.id)"
+	};
+	Arguments	arguments;
+
+	set_datum(&arguments, 0, Int64GetDatum(model));
+	run(&drop, &arguments, false);
+}

@@ -79,4 +79,7 @@ extern void catalog_save_checkpoint(int64 model, const bytea *state);
 extern bytea *catalog_load_checkpoint(int64 model);
 extern void catalog_drop_checkpoint(int64 model);
 
+/* Drops a model that never had a version: what a failed first training leaves. */
+extern void catalog_drop_unfinished(int64 model);
+
 #endif							/* STORE_CATALOG_H */

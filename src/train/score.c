@@ -75,45 +75,13 @@ scorer_create(Arena *arena, const Panel *panel, const Learner *learner, const Le
 	return scorer;
 }
 
-void
-scorer_outputs(Scorer *scorer, int shots, real *outputs)
+bool
+scorer_task(Scorer *scorer, const PanelTask *task, int shots)
 {
-	const Panel *panel = scorer->panel;
-
-	for (int t = 0; t < panel->n_tasks; t++)
-	{
-		const PanelTask *task = &panel->tasks[t];
-
-		CHECK_FOR_INTERRUPTS();
-		panel_support(panel, task, shots, &scorer->support);
-		panel_query(panel, task, &scorer->query);
-		if (diverged(applier_adapt(scorer->applier, &scorer->support, NULL, scorer->phi)) ||
-			diverged(applier_predict(scorer->applier, scorer->phi, &scorer->query, outputs)))
-			ereport(ERROR,
-					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("adapting to a held-out task gave numbers that are not finite"),
-					 errhint("Train again with a lower inner_lr.")));
-		outputs += (size_t) task->n_query * scorer->spec->net.outputs;
-	}
-}
-
-void
-panel_targets(const Panel *panel, real *y, real *w)
-{
-	Rows		rows;
-	Width		width = panel->set->encoding->width;
-
-	rows_allocate(&rows, width, 1, panel->max_query);
-	for (int t = 0; t < panel->n_tasks; t++)
-	{
-		int			n = panel->tasks[t].n_query;
-
-		panel_query(panel, &panel->tasks[t], &rows);
-		memcpy(y, rows.y, (size_t) n * width.y * sizeof(real));
-		memcpy(w, rows.w, (size_t) n * sizeof(real));
-		y += (size_t) n * width.y;
-		w += n;
-	}
+	panel_support(scorer->panel, task, shots, &scorer->support);
+	panel_query(scorer->panel, task, &scorer->query);
+	return !diverged(applier_adapt(scorer->applier, &scorer->support, NULL, scorer->phi)) &&
+		!diverged(applier_predict(scorer->applier, scorer->phi, &scorer->query, scorer->outputs));
 }
 
 double
@@ -156,12 +124,9 @@ scorer_loss(Scorer *scorer, const int *shots, int n_shots)
 		const PanelTask *task = &panel->tasks[t];
 
 		CHECK_FOR_INTERRUPTS();
-		panel_query(panel, task, &scorer->query);
 		for (int k = 0; k < n_shots; k++)
 		{
-			panel_support(panel, task, shots[k], &scorer->support);
-			if (diverged(applier_adapt(scorer->applier, &scorer->support, NULL, scorer->phi)) ||
-				diverged(applier_predict(scorer->applier, scorer->phi, &scorer->query, scorer->outputs)))
+			if (!scorer_task(scorer, task, shots[k]))
 				return INFINITY;
 			for (int r = 0; r < task->n_query; r++)
 			{

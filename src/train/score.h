@@ -37,14 +37,11 @@ extern Scorer *scorer_create(Arena *arena, const Panel *panel, const Learner *le
 							 const TensorList *list, const real *theta);
 
 /*
- * Outputs of every query row of the panel after adapting on the first shots
- * rows of each task: panel->n_query * outputs numbers, tasks one after the
- * other.
+ * Adapts on the first shots rows of a task and predicts its query rows:
+ * scorer->outputs (query rows, outputs), beside scorer->query.  False where
+ * the numbers are not finite.
  */
-extern void scorer_outputs(Scorer *scorer, int shots, real *outputs);
-
-/* Encoded targets and weights of every query row, in the same order. */
-extern void panel_targets(const Panel *panel, real *y, real *w);
+extern bool scorer_task(Scorer *scorer, const PanelTask *task, int shots);
 
 /* Loss of one row on the encoded target. */
 extern double row_loss(LossKind loss, const real *outputs, const real *y, int width);

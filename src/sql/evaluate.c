@@ -1,0 +1,212 @@
+/*
+ * evaluate.c
+ *	  meta.evaluate: K-shot results beside the baselines.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/tuplestore.h"
+
+#include "sql/request.h"
+#include "sql/training.h"
+#include "train/evaluate.h"
+
+PG_FUNCTION_INFO_V1(meta_evaluate);
+
+#define EVALUATE_TASKS 10000	/* more are sampled down, evenly */
+#define EVALUATE_QUERY 40		/* query rows of one task, at most */
+#define EVALUATE_COLUMNS 12
+
+static const int default_shots[] = {0, 1, 5, 10};
+
+/* Share of the test tasks that must have rows for a default number of shots. */
+#define DEFAULT_SHARE 0.3
+
+typedef struct Output
+{
+	ReturnSetInfo *rsinfo;
+	Tuplestorestate *store;
+	TupleDesc	desc;
+	const TaskSet *set;
+} Output;
+
+static void
+set_float(Datum *values, bool *nulls, int i, double value)
+{
+	values[i] = Float8GetDatum(value);
+	nulls[i] = isnan(value);
+}
+
+static void
+emit(void *context, const Figure *result)
+{
+	Output	   *out = context;
+	Datum		values[EVALUATE_COLUMNS];
+	bool		nulls[EVALUATE_COLUMNS] = {0};
+
+	values[0] = Int32GetDatum(result->shots);
+	values[1] = CStringGetTextDatum(metric_names[result->metric]);
+	values[2] = CStringGetTextDatum(result->method);
+	nulls[3] = result->group < 0;
+	if (result->group >= 0)
+		values[3] = CStringGetTextDatum(out->set->groups[result->group]);
+	set_float(values, nulls, 4, result->value);
+	set_float(values, nulls, 5, result->lower);
+	set_float(values, nulls, 6, result->upper);
+	set_float(values, nulls, 7, result->difference);
+	set_float(values, nulls, 8, result->difference_lower);
+	set_float(values, nulls, 9, result->difference_upper);
+	values[10] = Int64GetDatum(result->tasks);
+	values[11] = Int64GetDatum(result->rows);
+	tuplestore_putvalues(out->store, out->desc, values, nulls);
+}
+
+static void
+open_output(FunctionCallInfo fcinfo, Output *out)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext old;
+
+	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) || !(rsinfo->allowedModes & SFRM_Materialize))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("meta.evaluate returns a table"),
+				 errhint("SELECT * FROM meta.evaluate(...).")));
+	old = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
+	if (get_call_result_type(fcinfo, NULL, &out->desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	out->desc = CreateTupleDescCopy(out->desc);
+	out->store = tuplestore_begin_heap((rsinfo->allowedModes & SFRM_Materialize_Random) != 0, false, work_mem);
+	rsinfo->returnMode = SFRM_Materialize;
+	rsinfo->setResult = out->store;
+	rsinfo->setDesc = out->desc;
+	MemoryContextSwitchTo(old);
+}
+
+/* The shots argument, ascending as given; NULL: the usual ones, as far as tasks are long enough. */
+static int
+read_shots(ArrayType *array, const TaskSet *set, int *shots, int max)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+	int			usable;
+
+	if (array == NULL)
+	{
+		usable = panel_usable_shots(set, TASK_TEST, default_shots, lengthof(default_shots), DEFAULT_SHARE);
+		for (n = 0; n < lengthof(default_shots) && default_shots[n] <= usable; n++)
+			shots[n] = default_shots[n];
+		return n;
+	}
+	deconstruct_array(array, INT4OID, 4, true, TYPALIGN_INT, &elements, &nulls, &n);
+	if (n < 1 || n > max)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("shots must hold 1 to %d numbers", max)));
+	for (int i = 0; i < n; i++)
+	{
+		if (nulls[i] || DatumGetInt32(elements[i]) < 0 || DatumGetInt32(elements[i]) > 10000)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("shots must be numbers of support rows between 0 and 10000"),
+					 errhint("For example shots => '{0,1,5,10}'.")));
+		shots[i] = DatumGetInt32(elements[i]);
+	}
+	return n;
+}
+
+static void
+evaluate(Output *out, TaskSet *set, const Model *model, const TrainRequest *request, ArrayType *shots_array, bool by_group)
+{
+	int			shots[32];
+	int			n_shots = read_shots(shots_array, set, shots, lengthof(shots));
+	int			max_shots = 0;
+	int			others = 0;
+	Panel	   *panel;
+
+	for (int i = 0; i < n_shots; i++)
+		max_shots = Max(max_shots, shots[i]);
+	for (int t = 0; t < set->n_tasks; t++)
+		others += set->tasks[t].role != TASK_TEST;
+	panel = panel_create(set, TASK_TEST, request->options.seed, max_shots, EVALUATE_TASKS, EVALUATE_QUERY);
+	if (panel->n_tasks == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("no test task has more than %d rows", max_shots),
+				 errdetail("%d tasks are test tasks with too few rows; %d belong to training and validation.",
+						   panel->n_too_short, others),
+				 errhint("Ask for fewer shots, train with a larger option test, or name a source with more tasks.")));
+	ereport(NOTICE,
+			(errmsg("%d test tasks with %lld query rows", panel->n_tasks, (long long) panel->n_query),
+			 errdetail("Left out: %d tasks of training and validation, %d with too few rows for %d shots.",
+					   others, panel->n_too_short, max_shots)));
+	out->set = set;
+	evaluate_model(model, panel, shots, n_shots, request->options.seed, by_group, emit, out);
+}
+
+/* meta.evaluate(model, source, shots, by) */
+Datum
+meta_evaluate(PG_FUNCTION_ARGS)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Output		out = {0};
+	char	   *name;
+	char	   *source = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	ArrayType  *shots = PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2);
+	char	   *by = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3));
+	char		digest[DIGEST_LENGTH + 1];
+	ModelRow   *row;
+	bytea	   *params;
+	Model	   *model;
+	TrainRequest request;
+	LoadRequest load;
+	TaskSet    *set;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", "model")));
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	open_output(fcinfo, &out);
+
+	SPI_connect();
+	MemoryContextSwitchTo(context);
+	catalog_resolve(name, 0, digest, &params);
+	model = model_decode(params);
+	if (source)
+	{
+		row = catalog_find(name);
+		if (row == NULL)
+			elog(ERROR, "model \"%s\" vanished", name);
+	}
+	else
+		row = stored_source(name);
+	request_parse(&request, row->algorithm, row->options, false);
+	request_load(&request, row->task, row->target, row->features, row->order_by, &load);
+	load.encoding = model->encoding;
+	load.by = by ? linitial(identifier_list(by, "by")) : NULL;
+	if (source)
+		source = source_qualify(source, &load.relation);
+	set = source_load(source ? source : row->source, &load);
+	PG_TRY();
+	{
+		evaluate(&out, set, model, &request, shots, by != NULL);
+	}
+	PG_FINALLY();
+	{
+		taskset_close(set);
+	}
+	PG_END_TRY();
+	SPI_finish();
+	return (Datum) 0;
+}
