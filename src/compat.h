@@ -147,6 +147,20 @@ file_read(BufFile *file, void *to, size_t size)
 #endif
 #endif							/* SNAPMGR_H */
 
+/* ---- nodes/parsenodes.h: MERGE in a WITH clause since 17 ---- */
+#if defined(PARSENODES_H) && PG_VERSION_NUM >= 170000
+#define CASE_MERGE case T_MergeStmt:
+#else
+#define CASE_MERGE
+#endif
+
+/* ---- utils/regproc.h: an error context argument since 16 ---- */
+#if defined(REGPROC_H) && PG_VERSION_NUM >= 160000
+#define qualified_name_list(text) stringToQualifiedNameList((text), NULL)
+#elif defined(REGPROC_H)
+#define qualified_name_list(text) stringToQualifiedNameList(text)
+#endif
+
 /* ---- utils/timestamp.h: infinite intervals since 17 ---- */
 #if defined(TIMESTAMP_H) && !defined(INTERVAL_NOT_FINITE)
 #define INTERVAL_NOT_FINITE(i) false

@@ -73,8 +73,29 @@ typedef struct Encoding
 	Width		width;
 } Encoding;
 
+/* Bounds that a fitted encoding keeps to and a stored one is checked against. */
+#define ENCODING_MAX_INPUTS 1048576	/* numeric inputs of a row */
+#define ENCODING_MAX_CLASSES 1024
+#define ENCODING_MAX_ONE_HOT 8	/* more labels than this are embedded */
+
 /* Entries of embedding tables (size = n_labels + 1), width.c of them. */
 extern Embedding *encoding_embeddings(const Encoding *encoding);
+
+/*
+ * Gives every encoder its numeric inputs or its embedded column, in order, and
+ * fills encoding->width.  False where there are more inputs than allowed.
+ */
+extern bool encoding_layout(Encoding *encoding);
+
+/* "number", "category", ...: the word of a kind. */
+extern const char *encoder_kind_name(EncoderKind kind);
+
+/* Numbers of the encoder's values themselves, the indicator not counted. */
+static inline int
+encoder_values(const Encoder *encoder)
+{
+	return encoder->width - (encoder->indicator ? 1 : 0);
+}
 
 /* JSON of DESIGN's metadata key "encoders", and back; damaged: ERRCODE_DATA_CORRUPTED. */
 extern void encoding_to_json(const Encoding *encoding, StringInfo out);

@@ -1,0 +1,125 @@
+/*
+ * column.h
+ *	  A column of a row type, and its values as numbers, labels, vectors and
+ *	  sort keys.
+ *
+ * Every type of PostgreSQL that can be learned from belongs to one of a few
+ * classes; what differs between the types of a class ends here.
+ */
+#ifndef DATA_COLUMN_H
+#define DATA_COLUMN_H
+
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/tupdesc.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
+
+typedef enum ColumnClass
+{
+	COLUMN_UNSUPPORTED,
+	COLUMN_NUMBER,				/* integers, floats, numeric, oid */
+	COLUMN_TIME,				/* date, timestamp, time, interval: seconds */
+	COLUMN_BOOLEAN,
+	COLUMN_LABEL,				/* text and its kin, enum, uuid, "char" */
+	COLUMN_VECTOR,				/* numeric arrays, and what casts to real[] */
+	COLUMN_BYTES				/* bytea */
+} ColumnClass;
+
+typedef struct Column
+{
+	char		name[NAMEDATALEN];
+	int			at;				/* position in the row, from 0 */
+	Oid			declared;		/* its type */
+	Oid			type;			/* the same below domains */
+	ColumnClass class;
+	bool		is_enum;
+	Oid			element;		/* of a numeric array, or InvalidOid */
+	FmgrInfo	cast;			/* to real[], for a vector that is no array */
+	FmgrInfo	output;			/* to text; set where no faster way is known */
+} Column;
+
+/* Position of the first column of a name, or -1. */
+extern int	column_find(TupleDesc desc, const char *name);
+
+/* Fills column; lookups that last longer go to the current memory context. */
+extern void column_open(Column *column, TupleDesc desc, int at);
+
+/* "double precision", as users know the type. */
+extern char *column_type_name(const Column *column);
+
+/* What to write instead of a column whose type is of no use. */
+extern char *column_cast_hint(const Column *column, const char *wanted);
+
+/* The number of a value of class NUMBER, TIME or BOOLEAN; NaN is missing. */
+extern double column_number_general(const Column *column, Datum value);
+extern void column_infinite(const Column *column) pg_attribute_noreturn();
+
+static inline double
+column_number(const Column *column, Datum value)
+{
+	double		number;
+
+	switch (column->type)
+	{
+		case INT4OID:
+			return (double) DatumGetInt32(value);
+		case INT8OID:
+			return (double) DatumGetInt64(value);
+		case INT2OID:
+			return (double) DatumGetInt16(value);
+		case BOOLOID:
+			return DatumGetBool(value) ? 1.0 : 0.0;
+		case FLOAT8OID:
+			number = DatumGetFloat8(value);
+			break;
+		case FLOAT4OID:
+			number = (double) DatumGetFloat4(value);
+			break;
+		default:
+			number = column_number_general(column, value);
+			break;
+	}
+	if (unlikely(isinf(number)))
+		column_infinite(column);
+	return number;
+}
+
+/*
+ * The text of a value, without its end marked, and its length.  It is the same
+ * whatever DateStyle, TimeZone or extra_float_digits, and the same for values
+ * that SQL holds equal.  It lies in the value, in buffer, or in the current
+ * memory context.
+ */
+#define LABEL_BUFFER 160
+
+extern const char *column_label(Column *column, Datum value, char *buffer, int *length);
+
+/*
+ * The numbers of a vector, in the current memory context.  NULL, NaN and
+ * infinite elements are errors.
+ */
+extern float *column_vector(Column *column, Datum value, int *length);
+
+/* The bytes of a bytea. */
+extern const unsigned char *column_bytes(const Column *column, Datum value, int *length);
+
+/*
+ * Appends bytes that compare with memcmp as the values compare; no value's
+ * bytes are the beginning of another's, so keys of several columns are simply
+ * joined.  NULLs come last.
+ */
+extern void column_order_key(Column *column, Datum value, bool null, StringInfo out);
+
+/* Errors for a column that cannot be ordered by. */
+extern void column_check_order(const Column *column);
+
+/* identifiers.c */
+extern bool name_in_list(const List *names, const char *name);
+extern char *column_hint(TupleDesc desc, const char *name);
+
+#endif							/* DATA_COLUMN_H */

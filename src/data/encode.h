@@ -1,0 +1,120 @@
+/*
+ * encode.h
+ *	  One value through its encoder.  Fitting and applying share these lines,
+ *	  so that a resumed training packs the very bytes of the first one.
+ */
+#ifndef DATA_ENCODE_H
+#define DATA_ENCODE_H
+
+#include "data/column.h"
+#include "data/encoding.h"
+
+/* Why a row cannot be learned from. */
+typedef enum RowStatus
+{
+	ROW_USABLE,
+	ROW_NO_TASK,				/* NULL in the task key */
+	ROW_NO_TARGET,				/* NULL or NaN */
+	ROW_NO_WEIGHT,				/* NULL, NaN or 0 */
+	ROW_OTHER_TARGET,			/* a label that is none of the classes, or a
+								 * number other than 0 and 1 */
+	ROW_STATUS_COUNT
+} RowStatus;
+
+/* Wide enough for anything sensible, and its square is still a float. */
+#define ENCODED_LIMIT 1e18
+
+static inline float
+encode_clamp(double value)
+{
+	if (unlikely(value > ENCODED_LIMIT))
+		return (float) ENCODED_LIMIT;
+	if (unlikely(value < -ENCODED_LIMIT))
+		return (float) -ENCODED_LIMIT;
+	/* no negative zero: rows that are equal have equal bytes */
+	return (float) value + 0.0f;
+}
+
+extern void encode_not_boolean(const char *column, double value) pg_attribute_noreturn();
+extern void encode_wrong_length(const Encoder *encoder, int length) pg_attribute_noreturn();
+
+/* Kinds number, boolean and raw; NaN is missing. */
+static inline void
+encode_number(const Encoder *encoder, double value, float *x)
+{
+	bool		missing = isnan(value);
+
+	if (encoder->kind == ENCODER_NUMBER)
+		x[0] = missing ? 0.0f : encode_clamp((value - encoder->mean) / encoder->deviation);
+	else if (encoder->kind == ENCODER_RAW)
+		x[0] = missing ? 0.0f : encode_clamp(value);
+	else
+	{
+		if (unlikely(!missing && value != 0 && value != 1))
+			encode_not_boolean(encoder->column, value);
+		x[0] = (float) (missing ? encoder->mean : value);
+	}
+	if (encoder->indicator)
+		x[1] = missing ? 1.0f : 0.0f;
+}
+
+/* Codes count from 1; 0 is "unknown" or missing. */
+static inline void
+encode_code(const Encoder *encoder, int32 code, float *x, int32 *c)
+{
+	if (!encoder->one_hot)
+		c[encoder->c] = code;
+	else
+		for (int i = 0; i < encoder->n_labels; i++)
+			x[encoder->x + i] = (i + 1 == code) ? 1.0f : 0.0f;
+}
+
+/* Kinds vector and image; values NULL is missing. */
+static inline void
+encode_floats(const Encoder *encoder, const float *values, int length, float *x)
+{
+	int			n = encoder_values(encoder);
+
+	if (values == NULL)
+		memset(x, 0, sizeof(float) * n);
+	else if (unlikely(length != n))
+		encode_wrong_length(encoder, length);
+	else
+		memcpy(x, values, sizeof(float) * n);
+	if (encoder->indicator)
+		x[n] = values == NULL ? 1.0f : 0.0f;
+}
+
+static inline void
+encode_pixels(const Encoder *encoder, const unsigned char *pixels, int length, float *x)
+{
+	int			n = encoder_values(encoder);
+
+	if (pixels == NULL)
+		memset(x, 0, sizeof(float) * n);
+	else if (unlikely(length != n))
+		encode_wrong_length(encoder, length);
+	else
+		for (int i = 0; i < n; i++)
+			x[i] = (float) pixels[i] / 255.0f;
+	if (encoder->indicator)
+		x[n] = pixels == NULL ? 1.0f : 0.0f;
+}
+
+static inline float
+encode_target_number(const Encoding *encoding, double value)
+{
+	return encode_clamp((value - encoding->target_mean) / encoding->target_deviation);
+}
+
+/* A row weight; NaN and 0 leave the row out, a negative one is an error. */
+extern double check_weight(const Column *column, double weight);
+
+/*
+ * As row_reader_target, but a class comes as its position from 0, and the
+ * reason is told.  y is left alone for classes, class for other targets.
+ */
+extern RowStatus row_reader_outcome(RowReader *reader, const Datum *values, const bool *nulls,
+									float *y, int32 *class, float *w);
+
+#endif							/* DATA_ENCODE_H */

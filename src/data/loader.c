@@ -1,0 +1,374 @@
+/*
+ * loader.c
+ *	  From the rows of a source to a task set.
+ *
+ * The source is read once.  Each row becomes a string of bytes
+ *
+ *	  key (8, big-endian) | length of the key's text (4) | the key's text
+ *		| order_by values | row | length of the order_by values (4)
+ *
+ * and one sort on the bytes puts rows into the order of tasks, whatever their
+ * order in the table; big sources go to PostgreSQL's sort files.  With a given
+ * encoding the row is encoded already.  Without one it is raw, and the sorted
+ * rows are read twice: first those of training tasks, to fit the encoding,
+ * then all of them, to encode.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "port/pg_bswap.h"
+#include "utils/memutils.h"
+#include "utils/tuplesort.h"
+
+#include "compat.h"
+#include "data/loader.h"
+#include "data/packer.h"
+#include "learn/options.h"
+
+struct Loader
+{
+	LoadRequest request;
+	MemoryContext result;		/* of the task set */
+	MemoryContext context;		/* of the loader */
+	MemoryContext row_context;	/* reset with each row */
+	Plan	   *plan;
+	Fit		   *fit;			/* where an encoding is to be fitted */
+	RowReader  *reader;			/* where one is given */
+	LabelDict  *groups;
+	Tuplesortstate *sort;
+	StringInfoData bytes;		/* of the row being added: a bytea */
+	char	   *record;
+	RowCounts	counts;
+};
+
+Loader *
+loader_create(const LoadRequest *request, TupleDesc desc)
+{
+	MemoryContext result = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(result, "meta loader", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Loader	   *loader = palloc0(sizeof(Loader));
+
+	loader->request = *request;
+	loader->result = result;
+	loader->context = context;
+	loader->row_context = AllocSetContextCreate(context, "meta loader row", ALLOCSET_DEFAULT_SIZES);
+	loader->plan = plan_create(request, desc);
+	if (request->encoding == NULL)
+	{
+		loader->fit = fit_create(loader->plan);
+		loader->groups = loader->fit->groups;
+	}
+	else
+	{
+		loader->reader = row_reader_create(request->encoding, desc, true);
+		loader->record = palloc0(record_bytes(request->encoding));
+		if (loader->plan->grouped)
+			loader->groups = label_dict_create(loader->plan->by.name);
+	}
+	loader->sort = tuplesort_begin_datum(BYTEAOID, ByteaLessOperator, InvalidOid, false,
+										 maintenance_work_mem, NULL,
+										 loader->fit != NULL ? SORT_READ_AGAIN : SORT_READ_ONCE);
+	initStringInfo(&loader->bytes);
+	MemoryContextSwitchTo(old);
+	return loader;
+}
+
+/* ---- adding ---- */
+
+static inline void
+append_uint32(StringInfo out, uint32 value)
+{
+	value = pg_hton32(value);
+	appendBinaryStringInfo(out, (const char *) &value, sizeof(value));
+}
+
+/*
+ * Appends hash, length and text of the task key; false where a part of it is
+ * NULL.  Each part carries its length, so ('a', 'bc') is not ('ab', 'c').
+ */
+static bool
+append_task(Loader *loader, const Datum *values, const bool *nulls, uint64 *key)
+{
+	Plan	   *plan = loader->plan;
+	StringInfo	out = &loader->bytes;
+	int			begin = out->len;
+	int			text_begin;
+	uint32		length;
+
+	/* room for hash and length, which are known last */
+	appendBinaryStringInfo(out, "\0\0\0\0\0\0\0\0\0\0\0\0", 12);
+	text_begin = out->len;
+	for (int i = 0; i < plan->n_task; i++)
+	{
+		Column	   *column = &plan->task[i];
+		char		buffer[LABEL_BUFFER];
+		const char *text;
+		int			n;
+
+		if (nulls[column->at])
+			return false;
+		text = column_label(column, values[column->at], buffer, &n);
+		append_uint32(out, (uint32) n);
+		appendBinaryStringInfo(out, text, n);
+	}
+	*key = hash_bytes64(out->data + text_begin, out->len - text_begin);
+	length = pg_hton32((uint32) (out->len - text_begin));
+	memcpy(out->data + begin + 8, &length, 4);
+	{
+		uint64		big_endian = pg_hton64(*key);
+
+		memcpy(out->data + begin, &big_endian, 8);
+	}
+	return true;
+}
+
+static RowStatus
+append_encoded(Loader *loader, const Datum *values, const bool *nulls)
+{
+	const Encoding *encoding = loader->request.encoding;
+	char	   *record = loader->record;
+	float	   *x = (float *) record;
+	int32	   *c = (int32 *) (x + encoding->width.x);
+	void	   *y = c + encoding->width.c;
+	float	   *w = (float *) y + 1;
+	uint64		group = LABEL_NULL;
+	RowStatus	status = row_reader_outcome(loader->reader, values, nulls, (float *) y, (int32 *) y, w);
+
+	if (status != ROW_USABLE)
+		return status;
+	row_reader_features(loader->reader, values, nulls, x, c);
+	if (loader->plan->grouped && !nulls[loader->plan->by.at])
+	{
+		char		buffer[LABEL_BUFFER];
+		int			length;
+		const char *text = column_label(&loader->plan->by, values[loader->plan->by.at], buffer, &length);
+
+		group = label_hash_text(text, length);
+		label_dict_add(loader->groups, group, text, length);
+	}
+	memcpy(w + 1, &group, sizeof(group));
+	appendBinaryStringInfo(&loader->bytes, record, (int) record_bytes(encoding));
+	return ROW_USABLE;
+}
+
+static RowStatus
+append_row(Loader *loader, const Datum *values, const bool *nulls)
+{
+	StringInfo	out = &loader->bytes;
+	Plan	   *plan = loader->plan;
+	int			order_begin;
+	int			order_length;
+	RowStatus	status;
+	uint64		key;
+
+	resetStringInfo(out);
+	appendBinaryStringInfo(out, "\0\0\0\0", VARHDRSZ);
+	if (!append_task(loader, values, nulls, &key))
+		return ROW_NO_TASK;
+	order_begin = out->len;
+	if (loader->reader != NULL)
+		row_reader_order_key(loader->reader, values, nulls, out);
+	else
+		for (int i = 0; i < plan->n_order; i++)
+			column_order_key(&plan->order[i], values[plan->order[i].at], nulls[plan->order[i].at], out);
+	order_length = out->len - order_begin;
+
+	if (loader->reader != NULL)
+		status = append_encoded(loader, values, nulls);
+	else
+		status = raw_append(loader->fit, values, nulls,
+							task_role(key, loader->request.options) == TASK_TRAIN, out);
+	if (status != ROW_USABLE)
+		return status;
+	append_uint32(out, (uint32) order_length);
+	SET_VARSIZE(out->data, out->len);
+	return ROW_USABLE;
+}
+
+void
+loader_add(Loader *loader, const Datum *values, const bool *nulls)
+{
+	MemoryContext old = MemoryContextSwitchTo(loader->row_context);
+	RowStatus	status = append_row(loader, values, nulls);
+
+	loader->counts.read++;
+	loader->counts.of[status]++;
+	if (status == ROW_USABLE)
+		tuplesort_putdatum(loader->sort, PointerGetDatum(loader->bytes.data), false);
+	MemoryContextReset(loader->row_context);
+	MemoryContextSwitchTo(old);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* ---- finishing ---- */
+
+typedef struct SortedRow
+{
+	uint64		key;
+	const char *task;
+	int			task_length;
+	const char *order;
+	int			order_length;
+	const char *row;
+} SortedRow;
+
+static bool
+next_row(Loader *loader, SortedRow *row)
+{
+	Datum		datum;
+	char	   *bytes;
+	int			length;
+	uint32		n;
+
+	CHECK_FOR_INTERRUPTS();
+	MemoryContextReset(loader->row_context);
+	if (!sort_next(loader->sort, &datum))
+		return false;
+	bytes = VARDATA_ANY(DatumGetPointer(datum));
+	length = (int) VARSIZE_ANY_EXHDR(DatumGetPointer(datum));
+
+	memcpy(&row->key, bytes, 8);
+	row->key = pg_ntoh64(row->key);
+	memcpy(&n, bytes + 8, 4);
+	row->task = bytes;
+	row->task_length = 12 + (int) pg_ntoh32(n);
+	row->order = bytes + row->task_length;
+	memcpy(&n, bytes + length - 4, 4);
+	row->order_length = (int) pg_ntoh32(n);
+	row->row = row->order + row->order_length;
+	return true;
+}
+
+/* First reading: what the rows of training tasks say. */
+static Encoding *
+fit_rows(Loader *loader)
+{
+	MemoryContext old = MemoryContextSwitchTo(loader->row_context);
+	Fit		   *fit = loader->fit;
+	StringInfoData task;
+	SortedRow	row;
+	int64		n = 0;
+	Encoding   *encoding;
+
+	MemoryContextSwitchTo(loader->context);
+	initStringInfo(&task);
+	MemoryContextSwitchTo(loader->row_context);
+	while (next_row(loader, &row))
+	{
+		if (task_role(row.key, loader->request.options) != TASK_TRAIN)
+			continue;
+		if (task.len != row.task_length || memcmp(task.data, row.task, row.task_length) != 0)
+		{
+			resetStringInfo(&task);
+			appendBinaryStringInfo(&task, row.task, row.task_length);
+			fit_begin_task(fit);
+		}
+		raw_read(fit, row.row);
+		fit_row(fit);
+		n++;
+	}
+	if (n == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the source has no task to train on"),
+				 errdetail("All of its tasks fell to validation and test."),
+				 errhint("Give it more tasks, or smaller shares with the options validation and test.")));
+
+	MemoryContextSwitchTo(loader->result);
+	encoding = fit_finish(fit, &loader->request);
+	MemoryContextSwitchTo(old);
+	return encoding;
+}
+
+static void
+pack_rows(Loader *loader, Packer *packer)
+{
+	MemoryContext old = MemoryContextSwitchTo(loader->row_context);
+	Fit		   *fit = loader->fit;
+	Size		size = packer_record_bytes(packer);
+	char	   *record = MemoryContextAllocZero(loader->context, size);
+	const Width *width = loader->request.encoding != NULL ? &loader->request.encoding->width
+		: &fit->encoding->width;
+	float	   *x = (float *) record;
+	int32	   *c = (int32 *) (x + width->x);
+	void	   *y = c + width->c;
+	float	   *w = (float *) y + 1;
+	SortedRow	row;
+
+	while (next_row(loader, &row))
+	{
+		if (fit != NULL)
+		{
+			RowStatus	status;
+
+			raw_read(fit, row.row);
+			status = fit_encode(fit, x, c, (float *) y, (int32 *) y, w);
+			if (status != ROW_USABLE)
+			{
+				loader->counts.of[ROW_USABLE]--;
+				loader->counts.of[status]++;
+				continue;
+			}
+			memcpy(w + 1, &fit->slots[SLOT_GROUP(fit)], sizeof(uint64));
+		}
+		else
+			memcpy(record, row.row, size);
+		MemoryContextSwitchTo(loader->context);
+		packer_add(packer, row.task, row.task_length, row.order, row.order_length, record);
+		MemoryContextSwitchTo(loader->row_context);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+static void
+check_rows(const RowCounts *counts)
+{
+	if (counts->read == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("the source returns no rows"),
+				 errhint("Check its conditions, and what the current role may see of it.")));
+	if (counts->of[ROW_USABLE] == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("the source has no usable task"),
+				 errdetail("None of its " INT64_FORMAT " rows can be used: %s.", counts->read,
+						   describe_skipped(counts)),
+				 errhint("A row needs a task key and a target.")));
+}
+
+TaskSet *
+loader_finish(Loader *loader)
+{
+	MemoryContext old = MemoryContextSwitchTo(loader->context);
+	const Encoding *encoding = loader->request.encoding;
+	Packer	   *packer;
+	TaskSet    *set;
+
+	check_rows(&loader->counts);
+	tuplesort_performsort(loader->sort);
+	if (loader->fit != NULL)
+	{
+		encoding = fit_rows(loader);
+		tuplesort_rescan(loader->sort);
+	}
+	packer = packer_create(loader->result, encoding, loader->request.options, loader->groups,
+						   loader->fit == NULL);
+	pack_rows(loader, packer);
+	set = packer_finish(packer);
+	set->n_skipped = loader->counts.read - loader->counts.of[ROW_USABLE];
+	check_rows(&loader->counts);
+
+	if (loader->fit != NULL)
+		report_fitted(loader->plan, loader->fit, set, &loader->counts);
+	else
+		report_skipped(&loader->counts);
+
+	MemoryContextSwitchTo(old);
+	tuplesort_end(loader->sort);
+	MemoryContextDelete(loader->context);
+	return set;
+}

@@ -1,0 +1,467 @@
+/*
+ * packer.c
+ *	  Encoded rows, given in the order of tasks, become a task set.
+ *
+ * Rows of one task with the same order_by values are put into the order of
+ * their encoded bytes here, because before encoding other columns than the
+ * model's may have decided.  Such a run is sorted in memory while it is small,
+ * and by a sort of its own otherwise.
+ *
+ * The file is one that survives transactions, since training commits.  Its
+ * memory context closes it, so an error anywhere removes it.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "port/pg_bswap.h"
+#include "storage/buffile.h"
+#include "utils/memutils.h"
+#include "utils/tuplesort.h"
+
+#include "compat.h"
+#include "data/packer.h"
+
+#define CHUNK_BYTES (256 * 1024)
+#define RUN_BYTES_MIN (1024 * 1024)
+#define WINDOW_BYTES (256 * 1024)
+
+struct Packer
+{
+	TaskSet    *set;
+	PackedRows *packed;
+	const struct Options *options;
+	LabelDict  *groups;
+	bool		sorted;
+	bool		ordered;		/* the encoding has order_by */
+	Sha256		sha;
+
+	/* rows that are not in the file yet; all of them while there is none */
+	char	   *chunk;
+	Size		used;
+	Size		room;
+	Size		limit;			/* bytes that may be kept in memory */
+
+	/* the task being written */
+	Task		task;
+	int64		task_rows;
+	int			max_tasks;
+
+	/* the run: rows of equal task and order_by values */
+	StringInfoData run_task;
+	StringInfoData run_order;
+	char	   *run;
+	Size		record_bytes;
+	int64		run_rows;
+	int64		run_room;
+	int64		run_limit;
+	Tuplesortstate *run_sort;
+	char	   *datum;			/* a record as bytea, for the sort */
+	MemoryContext scratch;
+
+	/* groups by their first appearance */
+	LabelEntry **used_groups;
+	int			n_groups;
+	int			max_groups;
+};
+
+Size
+record_bytes(const Encoding *encoding)
+{
+	return ((Size) encoding->width.x + (Size) encoding->width.c + 2) * sizeof(float) + sizeof(uint64);
+}
+
+Size
+packer_record_bytes(const Packer *packer)
+{
+	return packer->record_bytes;
+}
+
+static void
+close_file(void *arg)
+{
+	PackedRows *packed = (PackedRows *) arg;
+
+	if (packed->file != NULL)
+	{
+		BufFile    *file = packed->file;
+
+		packed->file = NULL;
+		BufFileClose(file);
+	}
+}
+
+Packer *
+packer_create(MemoryContext result, const Encoding *encoding, const struct Options *options,
+			  LabelDict *groups, bool sorted)
+{
+	MemoryContext context = AllocSetContextCreate(result, "meta task set", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
+	MemoryContextCallback *callback;
+	Packer	   *packer = palloc0(sizeof(Packer));
+	PackedRows *packed;
+
+	packer->set = MemoryContextAllocZero(result, sizeof(TaskSet));
+	packer->set->encoding = encoding;
+
+	old = MemoryContextSwitchTo(context);
+	packed = palloc0(sizeof(PackedRows));
+	packed->context = context;
+	packed->width = encoding->width;
+	packed->classes = encoding->target_kind == TARGET_CLASS;
+	packed->row_bytes = PACKED_FLAGS(packed) + sizeof(uint32);
+	callback = palloc0(sizeof(MemoryContextCallback));
+	callback->func = close_file;
+	callback->arg = packed;
+	MemoryContextRegisterResetCallback(context, callback);
+	packer->packed = packed;
+	packer->set->packed = packed;
+	packer->set->n_tasks = 0;
+	packer->max_tasks = 256;
+	packer->set->tasks = palloc(sizeof(Task) * packer->max_tasks);
+	packer->room = Max((Size) CHUNK_BYTES, packed->row_bytes);
+	packer->chunk = palloc(packer->room);
+	MemoryContextSwitchTo(old);
+
+	packer->options = options;
+	packer->groups = groups;
+	packer->sorted = sorted;
+	packer->ordered = encoding->order_by != NIL;
+	packer->sha = sha256_begin();
+	packer->limit = (Size) maintenance_work_mem * 1024 / 4;
+	packer->record_bytes = record_bytes(encoding);
+	Assert(packer->record_bytes == PACKED_FLAGS(packed) + sizeof(uint64));
+	packer->run_limit = Max((int64) ((Size) maintenance_work_mem * 1024 / 8 / packer->record_bytes),
+							(int64) (RUN_BYTES_MIN / packer->record_bytes));
+	packer->run_limit = Max(packer->run_limit, 16);
+	packer->run_room = 16;
+	packer->run = palloc_extended(packer->record_bytes * packer->run_room, MCXT_ALLOC_HUGE);
+	initStringInfo(&packer->run_task);
+	initStringInfo(&packer->run_order);
+	packer->scratch = AllocSetContextCreate(old, "meta packer", ALLOCSET_DEFAULT_SIZES);
+	return packer;
+}
+
+/* ---- rows to memory or file ---- */
+
+static void
+write_chunk(Packer *packer)
+{
+	PackedRows *packed = packer->packed;
+
+	if (packer->used == 0)
+		return;
+	if (packed->file == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(packed->context);
+
+		packed->file = BufFileCreateTemp(true);
+		MemoryContextSwitchTo(old);
+	}
+	sha256_add(packer->sha, packer->chunk, packer->used);
+	BufFileWrite(packed->file, packer->chunk, packer->used);
+	packer->used = 0;
+}
+
+static void
+emit_row(Packer *packer, const char *record, bool tied)
+{
+	PackedRows *packed = packer->packed;
+	Size		size = PACKED_FLAGS(packed);
+	uint32		flags = tied ? PACKED_TIED : 0;
+	char	   *to;
+
+	if (packer->used + packed->row_bytes > packer->room)
+	{
+		if (packed->file == NULL && packer->room * 2 <= packer->limit)
+		{
+			packer->room *= 2;
+			packer->chunk = repalloc_huge(packer->chunk, packer->room);
+		}
+		else
+		{
+			write_chunk(packer);
+			CHECK_FOR_INTERRUPTS();
+		}
+	}
+	to = packer->chunk + packer->used;
+	memcpy(to, record, size);
+	memcpy(to + size, &flags, sizeof(flags));
+	packer->used += packed->row_bytes;
+	packer->set->n_rows++;
+}
+
+/* ---- tasks ---- */
+
+/* The group of a task, from the hash that its first row carries. */
+static int32
+task_group(Packer *packer, const char *record)
+{
+	uint64		hash;
+	LabelEntry *entry;
+
+	memcpy(&hash, record + PACKED_FLAGS(packer->packed), sizeof(hash));
+	if (packer->groups == NULL || hash == LABEL_NULL)
+		return -1;
+	entry = label_dict_find(packer->groups, hash);
+	if (entry == NULL)
+		elog(ERROR, "a group is not in its dictionary");
+	if (entry->code == 0)
+	{
+		if (packer->n_groups == packer->max_groups)
+		{
+			packer->max_groups = packer->max_groups == 0 ? 64 : packer->max_groups * 2;
+			packer->used_groups = packer->used_groups == NULL
+				? palloc(sizeof(LabelEntry *) * packer->max_groups)
+				: repalloc_huge(packer->used_groups, sizeof(LabelEntry *) * packer->max_groups);
+		}
+		packer->used_groups[packer->n_groups++] = entry;
+		entry->code = packer->n_groups;
+	}
+	return entry->code - 1;
+}
+
+static void
+end_task(Packer *packer)
+{
+	TaskSet    *set = packer->set;
+
+	if (packer->task_rows == 0)
+		return;
+	if (packer->task_rows > PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a task has more than %d rows", PG_INT32_MAX),
+				 errhint("Choose a task key with more values.")));
+	if (set->n_tasks == packer->max_tasks)
+	{
+		if (packer->max_tasks > PG_INT32_MAX / 2)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("the source has more than %d tasks", packer->max_tasks)));
+		packer->max_tasks *= 2;
+		set->tasks = repalloc_huge(set->tasks, sizeof(Task) * packer->max_tasks);
+	}
+	packer->task.rows = (int32) packer->task_rows;
+	set->tasks[set->n_tasks++] = packer->task;
+	packer->task_rows = 0;
+}
+
+static void
+begin_task(Packer *packer)
+{
+	uint64		key;
+
+	memcpy(&key, packer->run_task.data, sizeof(key));
+	packer->task.key = pg_ntoh64(key);
+	packer->task.first = packer->set->n_rows;
+	packer->task.role = task_role(packer->task.key, packer->options);
+	packer->task.group = -1;
+	packer->task_rows = 0;
+}
+
+/* ---- runs ---- */
+
+static int
+compare_records(const void *a, const void *b, void *size)
+{
+	return memcmp(a, b, *(const Size *) size);
+}
+
+static void
+emit_run_row(Packer *packer, const char *record, bool first)
+{
+	if (packer->task_rows++ == 0)
+		packer->task.group = task_group(packer, record);
+	emit_row(packer, record, !first && packer->ordered);
+}
+
+static void
+put_record(Packer *packer, const char *record)
+{
+	memcpy(VARDATA(packer->datum), record, packer->record_bytes);
+	tuplesort_putdatum(packer->run_sort, PointerGetDatum(packer->datum), false);
+}
+
+/* A run has outgrown memory: its records go to a sort of its own. */
+static void
+begin_run_sort(Packer *packer)
+{
+	packer->run_sort = tuplesort_begin_datum(BYTEAOID, ByteaLessOperator, InvalidOid, false,
+											 maintenance_work_mem, NULL, SORT_READ_ONCE);
+	if (packer->datum == NULL)
+	{
+		packer->datum = palloc(VARHDRSZ + packer->record_bytes);
+		SET_VARSIZE(packer->datum, VARHDRSZ + packer->record_bytes);
+	}
+	for (int64 i = 0; i < packer->run_rows; i++)
+		put_record(packer, packer->run + i * packer->record_bytes);
+	packer->run_rows = 0;
+}
+
+static void
+flush_run(Packer *packer)
+{
+	if (packer->run_sort != NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(packer->scratch);
+		Datum		datum;
+		bool		first = true;
+
+		tuplesort_performsort(packer->run_sort);
+		while (sort_next(packer->run_sort, &datum))
+		{
+			CHECK_FOR_INTERRUPTS();
+			/* back to where a packed row may be read as floats */
+			memcpy(packer->run, VARDATA_ANY(DatumGetPointer(datum)), packer->record_bytes);
+			MemoryContextSwitchTo(old);
+			emit_run_row(packer, packer->run, first);
+			first = false;
+			MemoryContextReset(packer->scratch);
+			MemoryContextSwitchTo(packer->scratch);
+		}
+		MemoryContextSwitchTo(old);
+		tuplesort_end(packer->run_sort);
+		packer->run_sort = NULL;
+		return;
+	}
+
+	if (packer->run_rows > 1)
+		qsort_arg(packer->run, packer->run_rows, packer->record_bytes, compare_records,
+				  &packer->record_bytes);
+	for (int64 i = 0; i < packer->run_rows; i++)
+		emit_run_row(packer, packer->run + i * packer->record_bytes, i == 0);
+	packer->run_rows = 0;
+}
+
+static bool
+same_bytes(const StringInfo held, const char *bytes, int length)
+{
+	return held->len == length && memcmp(held->data, bytes, length) == 0;
+}
+
+static void
+hold_bytes(StringInfo held, const char *bytes, int length)
+{
+	resetStringInfo(held);
+	appendBinaryStringInfo(held, bytes, length);
+}
+
+void
+packer_add(Packer *packer, const char *task, int task_length,
+		   const char *order, int order_length, const char *record)
+{
+	bool		same_task = same_bytes(&packer->run_task, task, task_length);
+	bool		same_run = same_task && same_bytes(&packer->run_order, order, order_length);
+
+	if (!same_run)
+	{
+		flush_run(packer);
+		hold_bytes(&packer->run_order, order, order_length);
+	}
+	if (!same_task)
+	{
+		end_task(packer);
+		hold_bytes(&packer->run_task, task, task_length);
+		begin_task(packer);
+	}
+
+	if (packer->sorted)
+	{
+		emit_run_row(packer, record, !same_run);
+		return;
+	}
+	if (packer->run_sort != NULL)
+	{
+		put_record(packer, record);
+		return;
+	}
+	if (packer->run_rows == packer->run_room)
+	{
+		if (packer->run_room >= packer->run_limit)
+		{
+			begin_run_sort(packer);
+			put_record(packer, record);
+			return;
+		}
+		packer->run_room = Min(packer->run_room * 2, packer->run_limit);
+		packer->run = repalloc_huge(packer->run, packer->record_bytes * packer->run_room);
+	}
+	memcpy(packer->run + packer->run_rows * packer->record_bytes, record, packer->record_bytes);
+	packer->run_rows++;
+}
+
+/* ---- the end ---- */
+
+static int
+compare_groups(const void *a, const void *b)
+{
+	return strcmp((*(LabelEntry *const *) a)->text, (*(LabelEntry *const *) b)->text);
+}
+
+/* Groups are numbered in the order of their labels. */
+static void
+finish_groups(Packer *packer)
+{
+	TaskSet    *set = packer->set;
+	int32	   *number;
+
+	set->n_groups = packer->n_groups;
+	set->groups = MemoryContextAllocHuge(packer->packed->context,
+										 sizeof(char *) * Max(packer->n_groups, 1));
+	if (packer->n_groups == 0)
+		return;
+	number = palloc_extended(sizeof(int32) * packer->n_groups, MCXT_ALLOC_HUGE);
+	qsort(packer->used_groups, packer->n_groups, sizeof(LabelEntry *), compare_groups);
+	for (int i = 0; i < packer->n_groups; i++)
+	{
+		LabelEntry *entry = packer->used_groups[i];
+
+		number[entry->code - 1] = i;
+		set->groups[i] = MemoryContextStrdup(packer->packed->context, entry->text);
+	}
+	for (int i = 0; i < set->n_tasks; i++)
+		if (set->tasks[i].group >= 0)
+			set->tasks[i].group = number[set->tasks[i].group];
+	pfree(number);
+}
+
+TaskSet *
+packer_finish(Packer *packer)
+{
+	TaskSet    *set = packer->set;
+	PackedRows *packed = packer->packed;
+
+	flush_run(packer);
+	end_task(packer);
+	finish_groups(packer);
+
+	if (packed->file != NULL)
+	{
+		write_chunk(packer);
+		pfree(packer->chunk);
+		/* seeking writes the file's own buffer out, so that closing cannot fail */
+		if (BufFileSeek(packed->file, 0, 0, SEEK_SET) != 0)
+			elog(ERROR, "could not rewind the temporary file of packed rows");
+		packed->window_capacity = Max((int64) (WINDOW_BYTES / packed->row_bytes), 1);
+		packed->window = MemoryContextAllocHuge(packed->context,
+												packed->window_capacity * packed->row_bytes);
+	}
+	else
+	{
+		sha256_add(packer->sha, packer->chunk, packer->used);
+		packed->memory = repalloc_huge(packer->chunk, Max(packer->used, 1));
+	}
+
+	sha256_add(packer->sha, &set->encoding->width, sizeof(Width));
+	for (int i = 0; i < set->n_tasks; i++)
+	{
+		sha256_add(packer->sha, &set->tasks[i].key, sizeof(uint64));
+		sha256_add(packer->sha, &set->tasks[i].rows, sizeof(int32));
+	}
+	sha256_end(packer->sha, set->digest);
+
+	MemoryContextDelete(packer->scratch);
+	return set;
+}

@@ -1,0 +1,61 @@
+/*
+ * packer.h
+ *	  Encoded rows, given in the order of tasks, become a task set.
+ *
+ * A packed row is width.x floats, width.c codes, the target (a float, or a
+ * class as an integer), the weight, and flags.  A record is the same without
+ * flags, followed by the hash of the row's group.
+ */
+#ifndef DATA_PACKER_H
+#define DATA_PACKER_H
+
+#include "storage/buffile.h"
+
+#include "data/labels.h"
+#include "data/taskset.h"
+
+#define PACKED_TIED 0x01		/* same order_by values as the row before */
+
+typedef struct PackedRows
+{
+	MemoryContext context;		/* holds all of it; closes the file when it goes */
+	Width		width;
+	bool		classes;		/* the target is a class */
+	Size		row_bytes;
+	char	   *memory;			/* all rows, where they fit */
+	BufFile    *file;			/* otherwise */
+	char	   *window;			/* rows read last */
+	int64		window_first;
+	int64		window_rows;
+	int64		window_capacity;
+} PackedRows;
+
+/* Offsets within a packed row or record. */
+#define PACKED_C(p) ((Size) (p)->width.x * sizeof(float))
+#define PACKED_Y(p) (PACKED_C(p) + (Size) (p)->width.c * sizeof(int32))
+#define PACKED_W(p) (PACKED_Y(p) + sizeof(float))
+#define PACKED_FLAGS(p) (PACKED_W(p) + sizeof(float))
+
+typedef struct Packer Packer;
+
+/*
+ * The task set goes to the memory context result.  groups: the dictionary of
+ * the "by" column, or NULL.  sorted: records of equal task and order come in
+ * the order of their bytes already.
+ */
+extern Packer *packer_create(MemoryContext result, const Encoding *encoding,
+							 const struct Options *options, LabelDict *groups, bool sorted);
+
+/* Bytes of a record. */
+extern Size packer_record_bytes(const Packer *packer);
+
+/* Takes a record over; the first 8 bytes of task are its key, big-endian. */
+extern void packer_add(Packer *packer, const char *task, int task_length,
+					   const char *order, int order_length, const char *record);
+
+extern TaskSet *packer_finish(Packer *packer);
+
+/* Bytes of a record of an encoding. */
+extern Size record_bytes(const Encoding *encoding);
+
+#endif							/* DATA_PACKER_H */

@@ -1,0 +1,358 @@
+/*
+ * row_reader.c
+ *	  Rows of one row type through an encoding.
+ *
+ * Names are resolved and types checked once, so that a row costs a switch per
+ * column, and a hash lookup per category.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "data/encode.h"
+#include "data/labels.h"
+
+typedef struct ReaderItem
+{
+	const Encoder *encoder;
+	Column		column;
+	LabelDict  *labels;			/* of a category */
+} ReaderItem;
+
+struct RowReader
+{
+	const Encoding *encoding;
+	ReaderItem *items;
+	bool		with_target;
+	Column		target;
+	LabelDict  *classes;
+	bool		weighted;
+	Column		weight;
+	int			n_order;
+	Column	   *order;
+};
+
+/* ---- faults ---- */
+
+void
+encode_not_boolean(const char *column, double value)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("column \"%s\" is encoded as boolean but holds %g", column, value),
+			 errdetail("A number that is encoded as boolean must be 0 or 1."),
+			 errhint("Encode it as \"number\" or \"category\" with the option encode.")));
+}
+
+void
+encode_wrong_length(const Encoder *encoder, int length)
+{
+	if (encoder->kind == ENCODER_IMAGE)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("an image of column \"%s\" has %d bytes instead of %d",
+						encoder->column, length, encoder_values(encoder)),
+				 errdetail("Images of %d by %d pixels and %d channels have one byte per pixel and channel.",
+						   encoder->image[0], encoder->image[1], encoder->image[2]),
+				 errhint("Scale all images to one size, and name that size in the option encode.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+			 errmsg("a vector of column \"%s\" has %d elements instead of %d",
+					encoder->column, length, encoder_values(encoder)),
+			 errdetail("All vectors of a column must have the length that its first one had in training."),
+			 errhint("Leave rows of another length out in the source, or set them to NULL, which counts as missing.")));
+}
+
+double
+check_weight(const Column *column, double weight)
+{
+	if (weight < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("column \"%s\" holds a negative weight: %g", column->name, weight),
+				 errhint("Row weights are 0 or more; rows of weight 0 are left out.")));
+	return isnan(weight) ? 0 : weight;
+}
+
+/* f1, f2, ...: what PostgreSQL calls the columns of ROW(...). */
+static bool
+is_anonymous(TupleDesc desc)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		char		name[NAMEDATALEN];
+
+		snprintf(name, sizeof(name), "f%d", i + 1);
+		if (strcmp(NameStr(TupleDescAttr(desc, i)->attname), name) != 0)
+			return false;
+	}
+	return desc->natts > 0;
+}
+
+static void
+missing_column(const Encoding *encoding, TupleDesc desc, const char *name, bool with_target)
+{
+	StringInfoData needs;
+
+	initStringInfo(&needs);
+	for (int i = 0; i < encoding->n_encoders; i++)
+		appendStringInfo(&needs, "%s\"%s\"", i > 0 ? ", " : "", encoding->encoders[i].column);
+	if (with_target)
+	{
+		ListCell   *cell;
+
+		appendStringInfo(&needs, ", its target \"%s\"", encoding->target);
+		foreach(cell, encoding->order_by)
+			appendStringInfo(&needs, ", its order \"%s\"", (char *) lfirst(cell));
+		if (encoding->weight != NULL)
+			appendStringInfo(&needs, ", its weight \"%s\"", encoding->weight);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("column \"%s\" not found in the row", name),
+			 errdetail("The model needs the columns %s.", needs.data),
+			 is_anonymous(desc)
+			 ? errhint("ROW(...) has no column names: pass a table's alias, or name the columns in a subquery: FROM (SELECT ... AS \"%s\") AS r.", name)
+			 : errhint("%s", column_hint(desc, name))));
+}
+
+static void
+unfit_column(const Column *column, const char *as, const char *wanted)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("column \"%s\" of type %s does not fit the model", column->name,
+					column_type_name(column)),
+			 errdetail("The model was trained with it as a %s.", as),
+			 errhint("%s", column_cast_hint(column, wanted))));
+}
+
+/* ---- resolving ---- */
+
+static void
+resolve(const Encoding *encoding, TupleDesc desc, const char *name, bool with_target, Column *column)
+{
+	int			at = column_find(desc, name);
+
+	if (at < 0)
+		missing_column(encoding, desc, name, with_target);
+	column_open(column, desc, at);
+}
+
+static bool
+has_number(const Column *column)
+{
+	return column->class == COLUMN_NUMBER || column->class == COLUMN_TIME ||
+		column->class == COLUMN_BOOLEAN;
+}
+
+static bool
+has_label(const Column *column)
+{
+	return column->class == COLUMN_LABEL || has_number(column);
+}
+
+static void
+check_feature(const Column *column, EncoderKind kind)
+{
+	switch (kind)
+	{
+		case ENCODER_NUMBER:
+		case ENCODER_RAW:
+			if (!has_number(column))
+				unfit_column(column, "number", "float8");
+			break;
+		case ENCODER_BOOLEAN:
+			if (column->class != COLUMN_BOOLEAN && column->class != COLUMN_NUMBER)
+				unfit_column(column, "boolean", "boolean");
+			break;
+		case ENCODER_CATEGORY:
+			if (!has_label(column))
+				unfit_column(column, "category", "text");
+			break;
+		case ENCODER_VECTOR:
+			if (column->class != COLUMN_VECTOR)
+				unfit_column(column, "vector", "real[]");
+			break;
+		case ENCODER_IMAGE:
+			if (column->class != COLUMN_BYTES)
+				unfit_column(column, "image", "bytea");
+			break;
+	}
+}
+
+RowReader *
+row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target)
+{
+	RowReader  *reader = palloc0(sizeof(RowReader));
+	ListCell   *cell;
+
+	reader->encoding = encoding;
+	reader->items = palloc0(sizeof(ReaderItem) * Max(encoding->n_encoders, 1));
+	for (int i = 0; i < encoding->n_encoders; i++)
+	{
+		ReaderItem *item = &reader->items[i];
+
+		item->encoder = &encoding->encoders[i];
+		resolve(encoding, desc, item->encoder->column, with_target, &item->column);
+		check_feature(&item->column, item->encoder->kind);
+		if (item->encoder->kind == ENCODER_CATEGORY)
+			item->labels = label_dict_from(item->encoder->column, item->encoder->labels,
+										   item->encoder->n_labels);
+	}
+	if (!with_target)
+		return reader;
+
+	reader->with_target = true;
+	resolve(encoding, desc, encoding->target, true, &reader->target);
+	if (encoding->target_kind == TARGET_CLASS)
+	{
+		if (!has_label(&reader->target))
+			unfit_column(&reader->target, "class", "text");
+		reader->classes = label_dict_from(encoding->target, encoding->classes, encoding->n_classes);
+	}
+	else if (!has_number(&reader->target))
+		unfit_column(&reader->target, encoding->target_kind == TARGET_BINARY ? "boolean" : "number",
+					 encoding->target_kind == TARGET_BINARY ? "boolean" : "float8");
+
+	if (encoding->weight != NULL)
+	{
+		reader->weighted = true;
+		resolve(encoding, desc, encoding->weight, true, &reader->weight);
+		if (reader->weight.class != COLUMN_NUMBER)
+			unfit_column(&reader->weight, "number", "float8");
+	}
+	reader->order = palloc0(sizeof(Column) * Max(list_length(encoding->order_by), 1));
+	foreach(cell, encoding->order_by)
+	{
+		Column	   *column = &reader->order[reader->n_order++];
+
+		resolve(encoding, desc, (char *) lfirst(cell), true, column);
+		column_check_order(column);
+	}
+	return reader;
+}
+
+/* ---- reading ---- */
+
+void
+row_reader_features(RowReader *reader, const Datum *values, const bool *nulls, float *x, int32 *c)
+{
+	for (int i = 0; i < reader->encoding->n_encoders; i++)
+	{
+		ReaderItem *item = &reader->items[i];
+		const Encoder *encoder = item->encoder;
+		Column	   *column = &item->column;
+		Datum		value = values[column->at];
+		bool		null = nulls[column->at];
+		int			length = 0;
+
+		switch (encoder->kind)
+		{
+			case ENCODER_NUMBER:
+			case ENCODER_BOOLEAN:
+			case ENCODER_RAW:
+				encode_number(encoder, null ? NAN : column_number(column, value), x + encoder->x);
+				break;
+			case ENCODER_CATEGORY:
+				{
+					int32		code = 0;
+
+					if (!null)
+					{
+						char		buffer[LABEL_BUFFER];
+						const char *text = column_label(column, value, buffer, &length);
+
+						code = label_dict_code(item->labels, text, length);
+					}
+					encode_code(encoder, code, x, c);
+					break;
+				}
+			case ENCODER_VECTOR:
+				{
+					float	   *floats = null ? NULL : column_vector(column, value, &length);
+
+					encode_floats(encoder, floats, length, x + encoder->x);
+					if (floats != NULL)
+						pfree(floats);
+					break;
+				}
+			case ENCODER_IMAGE:
+				encode_pixels(encoder, null ? NULL : column_bytes(column, value, &length), length,
+							  x + encoder->x);
+				break;
+		}
+	}
+}
+
+RowStatus
+row_reader_outcome(RowReader *reader, const Datum *values, const bool *nulls,
+				   float *y, int32 *class, float *w)
+{
+	const Encoding *encoding = reader->encoding;
+	Column	   *target = &reader->target;
+	double		weight = 1;
+
+	if (!reader->with_target)
+		elog(ERROR, "this row reader was made without a target");
+	if (nulls[target->at])
+		return ROW_NO_TARGET;
+
+	if (encoding->target_kind == TARGET_CLASS)
+	{
+		char		buffer[LABEL_BUFFER];
+		int			length;
+		const char *text = column_label(target, values[target->at], buffer, &length);
+		int32		code = label_dict_code(reader->classes, text, length);
+
+		if (code == 0)
+			return ROW_OTHER_TARGET;
+		*class = code - 1;
+	}
+	else
+	{
+		double		number = column_number(target, values[target->at]);
+
+		if (isnan(number))
+			return ROW_NO_TARGET;
+		if (encoding->target_kind == TARGET_BINARY && number != 0 && number != 1)
+			return ROW_OTHER_TARGET;
+		*y = encode_target_number(encoding, number);
+	}
+
+	if (reader->weighted)
+	{
+		const Column *column = &reader->weight;
+
+		if (nulls[column->at])
+			return ROW_NO_WEIGHT;
+		weight = check_weight(column, column_number(column, values[column->at]));
+		if (weight == 0)
+			return ROW_NO_WEIGHT;
+	}
+	*w = encode_clamp(weight);
+	return ROW_USABLE;
+}
+
+bool
+row_reader_target(RowReader *reader, const Datum *values, const bool *nulls, float *y, float *w)
+{
+	int32		class = -1;
+
+	if (row_reader_outcome(reader, values, nulls, y, &class, w) != ROW_USABLE)
+		return false;
+	for (int i = 0; i < reader->encoding->n_classes; i++)
+		y[i] = i == class ? 1.0f : 0.0f;
+	return true;
+}
+
+void
+row_reader_order_key(RowReader *reader, const Datum *values, const bool *nulls, StringInfo out)
+{
+	for (int i = 0; i < reader->n_order; i++)
+	{
+		Column	   *column = &reader->order[i];
+
+		column_order_key(column, values[column->at], nulls[column->at], out);
+	}
+}

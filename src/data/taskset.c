@@ -1,0 +1,148 @@
+/*
+ * taskset.c
+ *	  Reading packed rows, and the role of a task.
+ *
+ * Training draws a few rows of a task at a time, so a read from the file takes
+ * as much of the task as a window holds, and what follows is copied from there.
+ */
+#include "postgres.h"
+
+#include "storage/buffile.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "data/hash.h"
+#include "data/packer.h"
+#include "learn/options.h"
+
+TaskRole
+task_role(uint64 key, const Options *options)
+{
+	uint64		h = hash_mix(key ^ hash_mix((uint64) options->seed + UINT64CONST(0x9e3779b97f4a7c15)));
+	double		u = (double) (h >> 11) / (double) (UINT64CONST(1) << 53);
+
+	if (u < options->test)
+		return TASK_TEST;
+	if (u < options->test + options->validation)
+		return TASK_VALIDATION;
+	return TASK_TRAIN;
+}
+
+void
+taskset_close(TaskSet *set)
+{
+	PackedRows *packed = set->packed;
+
+	if (packed == NULL)
+		return;
+	set->packed = NULL;
+	set->tasks = NULL;
+	set->groups = NULL;
+	set->n_tasks = set->n_groups = 0;
+	MemoryContextDelete(packed->context);
+}
+
+/*
+ * Up to n packed rows from the file's row first on, which is row from of the
+ * task; how many there are goes to *got.
+ */
+static const char *
+fetch(PackedRows *packed, const Task *task, int from, int n, int *got)
+{
+	int64		first = task->first + from;
+	int64		offset;
+
+	if (packed->memory != NULL)
+	{
+		*got = n;
+		return packed->memory + first * packed->row_bytes;
+	}
+	if (first < packed->window_first || first >= packed->window_first + packed->window_rows)
+	{
+		int64		begin = task->rows <= packed->window_capacity ? task->first : first;
+
+		packed->window_rows = 0;
+		offset = begin * (int64) packed->row_bytes;
+		if (BufFileSeek(packed->file, 0, (off_t) offset, SEEK_SET) != 0)
+			ereport(ERROR,
+					(errcode_for_file_access(),
+					 errmsg("could not seek in the temporary file of packed rows")));
+		packed->window_first = begin;
+		offset = Min(packed->window_capacity, task->first + task->rows - begin);
+		file_read(packed->file, packed->window, offset * packed->row_bytes);
+		packed->window_rows = offset;
+	}
+	*got = (int) Min((int64) n, packed->window_first + packed->window_rows - first);
+	return packed->window + (first - packed->window_first) * packed->row_bytes;
+}
+
+static void
+unpack(const PackedRows *packed, const char *row, Rows *rows, size_t at)
+{
+	const Width *width = &packed->width;
+
+	memcpy(rows->x + at * width->x, row, sizeof(float) * width->x);
+	if (width->c > 0)
+		memcpy(rows->c + at * width->c, row + PACKED_C(packed), sizeof(int32) * width->c);
+	if (packed->classes)
+	{
+		int32		class;
+		real	   *y = rows->y + at * width->y;
+
+		memcpy(&class, row + PACKED_Y(packed), sizeof(class));
+		memset(y, 0, sizeof(real) * width->y);
+		y[class] = 1;
+	}
+	else
+		memcpy(rows->y + at, row + PACKED_Y(packed), sizeof(float));
+	memcpy(rows->w + at, row + PACKED_W(packed), sizeof(float));
+}
+
+static void
+check_range(const Task *task, int from, int n)
+{
+	if (from < 0 || n < 0 || from > task->rows - n)
+		elog(ERROR, "rows %d to %d of a task of %d rows", from, from + n, task->rows);
+}
+
+void
+taskset_read(TaskSet *set, const Task *task, int from, int n, Rows *rows, size_t at)
+{
+	PackedRows *packed = set->packed;
+
+	StaticAssertStmt(sizeof(real) == sizeof(float), "packed rows are floats");
+	check_range(task, from, n);
+	while (n > 0)
+	{
+		int			got;
+		const char *row = fetch(packed, task, from, n, &got);
+
+		for (int i = 0; i < got; i++, row += packed->row_bytes)
+			unpack(packed, row, rows, at++);
+		from += got;
+		n -= got;
+	}
+}
+
+void
+taskset_ties(TaskSet *set, const Task *task, int from, int n, bool *tied)
+{
+	PackedRows *packed = set->packed;
+
+	check_range(task, from, n);
+	while (n > 0)
+	{
+		int			got;
+		const char *row = fetch(packed, task, from, n, &got);
+
+		for (int i = 0; i < got; i++, row += packed->row_bytes)
+		{
+			uint32		flags;
+
+			memcpy(&flags, row + PACKED_FLAGS(packed), sizeof(flags));
+			*tied++ = (flags & PACKED_TIED) != 0;
+		}
+		from += got;
+		n -= got;
+	}
+}
