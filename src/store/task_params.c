@@ -119,6 +119,15 @@ take_rows(const char *from)
 	return rows;
 }
 
+static void
+check_crc(const char *data, size_t size)
+{
+	uint32		crc;
+
+	if (!crc_from_digits(data + CRC_AT, &crc) || crc != params_crc(data, size, CRC_AT))
+		params_damaged("Their checksum does not match: they were changed after they were written.");
+}
+
 /*
  * The parts of any valid task params; phi is not looked at more closely.
  */
@@ -161,7 +170,11 @@ task_params_base(const bytea *bytes, char *base)
 	if (size >= REST_AT &&
 		memcmp(data + HEADER_LENGTH, BEFORE_CRC, sizeof(BEFORE_CRC) - 1) == 0 &&
 		memcmp(data + CRC_AT + CRC_DIGITS, BEFORE_BASE, sizeof(BEFORE_BASE) - 1) == 0)
+	{
+		/* or a base that is damaged would be reported as one that is missing */
+		check_crc(data, size);
 		take_base(data + BASE_AT, base);
+	}
 	else
 		task_params_open(bytes, base, &rows, &phi);
 }
@@ -179,10 +192,7 @@ task_params_decode(const bytea *bytes, const Model *base)
 	header = task_header(params->size);
 	if (has_header(data, size, header))
 	{
-		uint32		crc;
-
-		if (!crc_from_digits(data + CRC_AT, &crc) || crc != params_crc(data, size, CRC_AT))
-			params_damaged("Their checksum does not match: they were changed after they were written.");
+		check_crc(data, size);
 		take_base(data + BASE_AT, params->base);
 		params->rows = take_rows(data + ROWS_AT);
 		numbers = data + header->length;
