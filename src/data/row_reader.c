@@ -278,9 +278,12 @@ row_reader_features(RowReader *reader, const Datum *values, const bool *nulls, f
 					break;
 				}
 			case ENCODER_IMAGE:
-				encode_pixels(encoder, null ? NULL : column_bytes(column, value, &length), length,
-							  x + encoder->x);
-				break;
+				{
+					const unsigned char *pixels = null ? NULL : column_bytes(column, value, &length);
+
+					encode_pixels(encoder, pixels, length, x + encoder->x);
+					break;
+				}
 		}
 	}
 }
