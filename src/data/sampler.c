@@ -7,6 +7,8 @@
 
 #include <math.h>
 
+#include "utils/memutils.h"
+
 #include "data/sampler.h"
 
 /*
@@ -25,6 +27,14 @@ task_fold(const Task *task)
 	return (int) ((task->key * UINT64CONST(0x9E3779B97F4A7C15)) >> 63);
 }
 
+/* Padding has weight 0, but 0 times what lies in new memory may be NaN. */
+static void *
+zeros(Size rows, Size width, Size element)
+{
+	return MemoryContextAllocExtended(CurrentMemoryContext, mul_size(mul_size(rows, width) + 1, element),
+									  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+}
+
 void
 rows_allocate(Rows *rows, Width width, int tasks, int max_rows)
 {
@@ -33,10 +43,10 @@ rows_allocate(Rows *rows, Width width, int tasks, int max_rows)
 	rows->width = width;
 	rows->tasks = tasks;
 	rows->rows = max_rows;
-	rows->x = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(mul_size(n, width.x) + 1, sizeof(real)));
-	rows->c = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(mul_size(n, width.c) + 1, sizeof(int32)));
-	rows->y = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(mul_size(n, width.y) + 1, sizeof(real)));
-	rows->w = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(n + 1, sizeof(real)));
+	rows->x = zeros(n, width.x, sizeof(real));
+	rows->c = zeros(n, width.c, sizeof(int32));
+	rows->y = zeros(n, width.y, sizeof(real));
+	rows->w = zeros(n, 1, sizeof(real));
 }
 
 static int
@@ -199,7 +209,8 @@ static int
 fill_task(Sampler *sampler, const Task *task, Rng *rng, int t, Rows *support, Rows *query)
 {
 	TaskSet    *set = sampler->set;
-	int			n_support = Min(draw_shots(sampler, rng), task->rows - 1);
+	int			drawn = draw_shots(sampler, rng);
+	int			n_support = Min(drawn, task->rows - 1);
 	int			n_query;
 	size_t		support_at = (size_t) t * sampler->shots[1];
 	size_t		query_at = (size_t) t * sampler->query;

@@ -56,10 +56,10 @@ checkpoint_encode(const Training *training)
 	{
 		const Phase *phase = &training->phases[p];
 
-		/* %a: the same number comes back */
+		/* 17 digits: the same number comes back */
 		st.metadata[st.n_metadata++] = (SafePair) {
 			psprintf("phase %d", p),
-			psprintf("%d %d %d %d %a %a %a", phase->iteration, phase->best_iteration, phase->strikes,
+			psprintf("%d %d %d %d %.17g %.17g %.17g", phase->iteration, phase->best_iteration, phase->strikes,
 					 phase->done, phase->best_loss, phase->train_loss, phase->validation_loss)
 		};
 		if (p > training->phase)
@@ -153,7 +153,7 @@ checkpoint_restore(Training *training, const bytea *state)
 		Phase	   *phase = &training->phases[p];
 		int			done;
 
-		if (sscanf(required(&st, psprintf("phase %d", p)), "%d %d %d %d %la %la %la",
+		if (sscanf(required(&st, psprintf("phase %d", p)), "%d %d %d %d %lf %lf %lf",
 				   &phase->iteration, &phase->best_iteration, &phase->strikes, &done,
 				   &phase->best_loss, &phase->train_loss, &phase->validation_loss) != 7)
 			elog(ERROR, "checkpoint of phase %d cannot be read", p);
