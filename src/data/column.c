@@ -162,23 +162,23 @@ column_cast_hint(const Column *column, const char *wanted)
 	const char *name = quote_identifier(column->name);
 
 	if (wanted != NULL)
-		return psprintf("Cast it in the source, in a SELECT: %s::%s AS %s.", name, wanted, name);
+		return psprintf("Cast it in a SELECT: %s::%s AS %s.", name, wanted, name);
 	switch (column->type)
 	{
 		case JSONOID:
 		case JSONBOID:
-			return psprintf("Take values out and cast them in the source, in a SELECT: (%s->>'key')::float8 AS key.", name);
+			return psprintf("Take values out of it and cast them, in a SELECT: (%s->>'key')::float8 AS key.", name);
 		case MONEYOID:
-			return psprintf("Cast it in the source, in a SELECT: %s::numeric AS %s.", name, name);
+			return psprintf("Cast it in a SELECT: %s::numeric AS %s.", name, name);
 		case INETOID:
 		case CIDROID:
 		case MACADDROID:
 		case XMLOID:
-			return psprintf("Cast it in the source, in a SELECT: %s::text AS %s.", name, name);
+			return psprintf("Cast it in a SELECT: %s::text AS %s.", name, name);
 		case BYTEAOID:
 			return psprintf("If it holds the 8-bit pixels of an image, say so with the option encode: {\"%s\": \"image 28x28\"}.", column->name);
 		default:
-			return psprintf("Cast it in the source, in a SELECT, to a number, boolean, text or real[]: %s::text AS %s.", name, name);
+			return psprintf("Cast it in a SELECT to a number, boolean, text or real[]: %s::text AS %s.", name, name);
 	}
 }
 

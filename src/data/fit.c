@@ -19,6 +19,9 @@
 #define DISTINCT_MIN 50
 #define DISTINCT_SHARE 0.5
 
+/* A label that stands for fewer tasks than this, on average, stands for few. */
+#define FEW_TASKS 4
+
 /* From this share of rows on, a statement is made that holds for "nearly" all. */
 #define NEARLY_ALL 0.95
 
@@ -225,7 +228,7 @@ compare_with_task(Stats *stats, int n_tasks)
 		return;
 	stats->within_task = (double) single >= NEARLY_ALL * (double) stats->n;
 	stats->names_task = !stats->within_task && !stats->varies &&
-		(double) stats->labels->n > (double) n_tasks / 10;
+		(double) stats->labels->n * FEW_TASKS > (double) n_tasks;
 }
 
 static void
@@ -305,7 +308,9 @@ fit_target(Fit *fit, Encoding *encoding)
 		return;
 	}
 	if (stats->m2 == 0)
-		single_value(encoding->target, psprintf("%g", stats->mean));
+		single_value(encoding->target,
+					 fit->plan->target.class != COLUMN_BOOLEAN ? psprintf("%g", stats->mean)
+					 : stats->mean != 0 ? "true" : "false");
 	if (plan == TARGET_PLAN_BINARY && !fit->only_01)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -93,8 +93,7 @@ column_hint(TupleDesc desc, const char *name)
 			appendStringInfoString(&columns, ", ...");
 	}
 	if (closest != NULL)
-		return psprintf("Perhaps you meant the column \"%s\"; names with capital letters must be quoted.",
-						closest);
+		return psprintf("Perhaps you meant the column %s.", quote_identifier(closest));
 	if (n == 0)
 		return "The row has no columns.";
 	return psprintf("The columns are %s.", columns.data);

@@ -71,7 +71,7 @@ target_slot(Fit *fit, const Datum *values, const bool *nulls, bool train, uint64
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("the target \"%s\" has more than %d classes", target->name, ENCODING_MAX_CLASSES),
-					 errhint("If it holds numbers, cast it in the source, in a SELECT: %s::float8; otherwise group its values.",
+					 errhint("If it holds numbers, cast it in a SELECT: %s::float8; otherwise group its values.",
 							 target->name)));
 		return ROW_USABLE;
 	}
