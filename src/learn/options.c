@@ -42,7 +42,7 @@ const OptionInfo option_table[] = {
 	/* inner loop */
 	{"inner_steps", OPTION_INTEGER, "5", 0, 1000, NULL, FIELD(inner_steps),
 	"Gradient steps when adapting to one task."},
-	{"inner_lr", OPTION_NUMBER, "0.05", 0, 100, NULL, FIELD(inner_lr),
+	{"inner_lr", OPTION_NUMBER, "0.01", 0, 100, NULL, FIELD(inner_lr),
 	"Learning rate of the inner steps, on the mean loss of the encoded target."},
 
 	/* outer loop */

@@ -16,7 +16,7 @@
 static const double logit_spreads[] = {0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6};
 
 /* Candidates for learners whose inner steps are tuned. */
-static const double tuned_rates[] = {0.01, 0.03, 0.1, 0.3};
+static const double tuned_rates[] = {0.0003, 0.001, 0.003, 0.01, 0.03, 0.1};
 static const int tuned_steps[] = {1, 5, 20};
 
 #define PI_EIGHTH 0.39269908169872414

@@ -62,7 +62,7 @@ test_defaults(void)
 	options_default(&o, NULL);
 	ok(o.n_hidden == 2 && o.hidden[0] == 64 && o.hidden[1] == 64, "hidden [64, 64]");
 	ok(o.activation == UNARY_RELU && o.skip, "activation relu, skip true");
-	ok(o.inner_steps == 5 && o.inner_lr == 0.05, "inner_steps 5, inner_lr 0.05");
+	ok(o.inner_steps == 5 && o.inner_lr == 0.01, "inner_steps 5, inner_lr 0.01");
 	ok(o.outer_lr == 0.001 && o.iterations == 2000 && o.meta_batch == 32,
 	   "outer_lr 0.001, iterations 2000, meta_batch 32");
 	ok(o.shots[0] == 0 && o.shots[1] == 20 && o.query == 20 && o.way == 0, "shots [0, 20], query 20, way 0");
