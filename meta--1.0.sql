@@ -238,7 +238,7 @@ CREATE AGGREGATE meta.adapt(params bytea, r record) (
 	FINALFUNC = meta.adapt_final, COMBINEFUNC = meta.adapt_combine,
 	SERIALFUNC = meta.adapt_serialize, DESERIALFUNC = meta.adapt_deserialize,
 	PARALLEL = SAFE);
-COMMENT ON AGGREGATE meta.adapt(bytea, record) IS 'Adapts params further to rows of the same task: a task''s params go on from where they are, a model''s start from its prior. Otherwise like meta.adapt(text, record).';
+COMMENT ON AGGREGATE meta.adapt(bytea, record) IS 'Adapts params further to rows of the same task: a task''s params go on from where they are, a model''s start from its prior. Where the model is not among those in meta.model, as with self-contained params, the result is self-contained, too. Otherwise like meta.adapt(text, record).';
 
 ---------------------------------------------------------------------------
 -- predict

@@ -13,8 +13,9 @@
  * the same bytes.  It leaves the state alone, so the aggregate can be used as
  * a window function.
  *
- * The model is named in a state by its digest.  The states that workers hand
- * over carry a model's bytes only where the catalog does not have it.
+ * The model is named in a state by its digest.  A state carries a model's
+ * bytes only where the catalog does not have it, and then the params that
+ * are returned hold the model too.
  */
 #include "postgres.h"
 
@@ -132,8 +133,9 @@ raise_different_models(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("the rows of one group name different models"),
-			 errhint("Add the model, or the parameters, to GROUP BY.")));
+			 errmsg("the rows of one group have different models or params"),
+			 errdetail("They are adapted on together, so they must start from the same."),
+			 errhint("Add the first argument of meta.adapt to GROUP BY.")));
 }
 
 /*
@@ -207,7 +209,7 @@ adapt_transition(FunctionCallInfo fcinfo, bool by_name)
 					 errmsg("the name of the model must not be null")));
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("the parameters to adapt must not be null"),
+				 errmsg("the params to adapt must not be null"),
 				 errhint("Where a task may have none yet, start from the model: coalesce(params, meta.params('...')).")));
 	}
 
@@ -449,6 +451,7 @@ meta_adapt_final(PG_FUNCTION_ARGS)
 	Rows		rows;
 	real	   *to;
 	real	   *phi;
+	bytea	   *params;
 	const real *from = NULL;
 	int64		n = 0;
 
@@ -473,5 +476,10 @@ meta_adapt_final(PG_FUNCTION_ARGS)
 
 	phi = (real *) MemoryContextAllocHuge(CurrentMemoryContext, sizeof(real) * Max(task_size(list), 1));
 	task_gather(list, to, phi);
-	PG_RETURN_BYTEA_P(task_params_encode(binding->model, phi, n + state->rows));
+	params = task_params_encode(binding->model, phi, n + state->rows);
+
+	/* A base that only its bytes know goes with the params. */
+	if (state->model != NULL)
+		params = task_params_embed(params, state->model);
+	PG_RETURN_BYTEA_P(params);
 }

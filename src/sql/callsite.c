@@ -214,8 +214,8 @@ raise_missing_version(const char *digest)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("model version %s does not exist", digest),
-			 errdetail("These parameters hold only what adaptation to a task changed, and stand on that version, which was dropped or belongs to another role."),
-			 errhint("Keep more versions with the option \"keep\", or store self-contained parameters, as meta.params(params) makes them.")));
+			 errdetail("These params hold only what adaptation to a task changed, and stand on that version, which was dropped or belongs to another role."),
+			 errhint("Keep more versions with the option \"keep\", or store self-contained params, as meta.params(params) makes them.")));
 }
 
 /*
