@@ -11,7 +11,6 @@
 
 #include <math.h>
 
-#include "access/parallel.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"

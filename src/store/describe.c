@@ -14,6 +14,7 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 
+#include "compat.h"
 #include "store/options_json.h"
 #include "store/params_private.h"
 

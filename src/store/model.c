@@ -18,6 +18,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
+#include "utils/memutils.h"
 
 #include "compat.h"
 #include "store/options_json.h"
@@ -81,6 +82,7 @@ model_encode(const Model *model)
 	SafeTensors st = {0};
 	StringInfoData encoders;
 	StringInfoData components;
+	size_t		tensors = 0;
 	size_t		size;
 	bytea	   *result;
 
@@ -104,6 +106,7 @@ model_encode(const Model *model)
 			to->dims[0] = from->rows;
 			to->dims[1] = from->cols;
 			to->size = n * sizeof(real);
+			tensors += to->size;
 			to->data = (const char *) (c->theta + from->offset);
 #ifdef WORDS_BIGENDIAN
 			{
@@ -130,6 +133,12 @@ model_encode(const Model *model)
 	params_add_metadata(&st, "training", model->training != NULL ? model->training : "{}");
 
 	size = safetensors_size(&st);
+	if (size - tensors > SAFETENSORS_MAX_HEADER)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("description of the model takes %zu MB, and at most %zu MB can be stored",
+						(size - tensors) / (1024 * 1024) + 1, SAFETENSORS_MAX_HEADER / (1024 * 1024)),
+				 errhint("Leave out categories with very many values: see the option \"exclude\".")));
 	if (size > PARAMS_MAX_SIZE)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -339,44 +348,62 @@ read_component(Component *component, JsonbContainer *object, const Encoding *enc
 	return list->n;
 }
 
+/*
+ * The components' description, checked to be an array of objects.
+ */
+static JsonbContainer *
+read_components(const SafeTensors *st)
+{
+	JsonbContainer *array = &parse_json(params_metadata(st, "components"), "components")->root;
+	int			n = (int) JsonContainerSize(array);
+
+	if (!JsonContainerIsArray(array) || JsonContainerIsScalar(array) || n < 1 || n > MAX_COMPONENTS)
+		params_damaged("Their metadata \"components\" are not an array of components.");
+	for (int i = 0; i < n; i++)
+	{
+		JsonbValue *value = getIthJsonbValueFromContainer(array, (uint32) i);
+
+		if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
+			params_damaged("Their metadata \"components\" are not an array of components.");
+	}
+	return array;
+}
+
 Model *
 model_decode(const bytea *bytes)
 {
 	Model	   *model = (Model *) palloc0(sizeof(Model));
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "meta params header", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(scratch);
 	SafeTensors st;
 	JsonbContainer *components;
-	char	   *text;
+	char	   *encoders;
 	int			at = 0;
 
+	/* What is parsed goes before the model does, which may be kept for long. */
 	if (params_open(bytes, &st) != PARAMS_MODEL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("params are those of a task, not of a model")));
+	encoders = params_metadata(&st, "encoders");
+	components = read_components(&st);
+	(void) parse_json(params_metadata(&st, "training"), "training");
+	MemoryContextSwitchTo(old);
 
-	model->encoding = encoding_from_json(params_metadata(&st, "encoders"));
-	model->training = params_metadata(&st, "training");
-	(void) parse_json(model->training, "training");
-
-	text = params_metadata(&st, "components");
-	components = &parse_json(text, "components")->root;
-	if (!JsonContainerIsArray(components) || JsonContainerIsScalar(components) ||
-		JsonContainerSize(components) < 1 || JsonContainerSize(components) > MAX_COMPONENTS)
-		params_damaged("Their metadata \"components\" are not an array of components.");
+	model->encoding = encoding_from_json(encoders);
+	model->training = pstrdup(params_metadata(&st, "training"));
 	model->n_components = (int) JsonContainerSize(components);
 	model->components = (Component *) palloc0(model->n_components * sizeof(Component));
 	for (int i = 0; i < model->n_components; i++)
-	{
-		JsonbValue *value = getIthJsonbValueFromContainer(components, (uint32) i);
-
-		if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
-			params_damaged("Their metadata \"components\" are not an array of components.");
-		at += read_component(&model->components[i], value->val.binary.data, model->encoding, &st, at);
-	}
+		at += read_component(&model->components[i],
+							 getIthJsonbValueFromContainer(components, (uint32) i)->val.binary.data,
+							 model->encoding, &st, at);
 	if (at != st.n_tensors)
 		params_damaged("They hold %d tensors more than their components have.", st.n_tensors - at);
 	if (strcmp(model->components[0].learner->name, params_metadata(&st, "learner")) != 0)
 		params_damaged("Their metadata \"learner\" is not the first component's.");
 
 	params_digest(bytes, model->digest);
+	MemoryContextDelete(scratch);
 	return model;
 }

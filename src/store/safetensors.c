@@ -28,7 +28,6 @@
 #include "compat.h"
 #include "store/safetensors.h"
 
-#define MAX_HEADER ((uint64) 100 * 1024 * 1024)
 #define MAX_NESTING 8
 
 /*
@@ -531,7 +530,7 @@ safetensors_read(const char *bytes, size_t size, SafeTensors *out)
 		length = length << 8 | (unsigned char) bytes[i];
 	if (length > size - 8)
 		return "the header is longer than the file";
-	if (length > MAX_HEADER)
+	if (length > SAFETENSORS_MAX_HEADER)
 		return "the header is longer than 100 MB";
 
 	memset(&h, 0, sizeof(h));

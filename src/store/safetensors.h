@@ -15,6 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Longest header that is read; the format's own limit. */
+#define SAFETENSORS_MAX_HEADER ((size_t) 100 * 1024 * 1024)
+
 typedef enum SafeType
 {
 	SAFE_F32,
