@@ -74,6 +74,11 @@ sha256_end(Sha256 sha, char *hex)
 }
 #endif							/* FRONTEND */
 
+/* ---- catalog/pg_operator.h: a name for bytea's < ---- */
+#ifndef ByteaLessOperator
+#define ByteaLessOperator 1957
+#endif
+
 /* ---- utils/tuplesort.h: flags instead of a bool since 15, copy since 16 ---- */
 #ifdef TUPLESORT_H
 

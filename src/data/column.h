@@ -57,7 +57,7 @@ extern char *column_cast_hint(const Column *column, const char *wanted);
 
 /* The number of a value of class NUMBER, TIME or BOOLEAN; NaN is missing. */
 extern double column_number_general(const Column *column, Datum value);
-extern void column_infinite(const Column *column) pg_attribute_noreturn();
+extern void column_infinite(const Column *column);
 
 static inline double
 column_number(const Column *column, Datum value)

@@ -35,8 +35,8 @@ encode_clamp(double value)
 	return (float) value + 0.0f;
 }
 
-extern void encode_not_boolean(const char *column, double value) pg_attribute_noreturn();
-extern void encode_wrong_length(const Encoder *encoder, int length) pg_attribute_noreturn();
+extern void encode_not_boolean(const char *column, double value);
+extern void encode_wrong_length(const Encoder *encoder, int length);
 
 /* Kinds number, boolean and raw; NaN is missing. */
 static inline void

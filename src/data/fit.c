@@ -26,7 +26,7 @@
 #define NEARLY_ALL 0.95
 
 Fit *
-fit_create(Plan *plan)
+fit_create(SourcePlan *plan)
 {
 	Fit		   *fit = palloc0(sizeof(Fit));
 
@@ -111,7 +111,7 @@ fit_begin_task(Fit *fit)
 void
 fit_row(Fit *fit)
 {
-	const Plan *plan = fit->plan;
+	const SourcePlan *plan = fit->plan;
 
 	for (int i = 0; i < plan->n_candidates; i++)
 	{
@@ -344,7 +344,7 @@ copy_names(const List *names)
 Encoding *
 fit_finish(Fit *fit, const LoadRequest *request)
 {
-	Plan	   *plan = fit->plan;
+	SourcePlan *plan = fit->plan;
 	Encoding   *encoding = palloc0(sizeof(Encoding));
 
 	fit_target(fit, encoding);
@@ -401,7 +401,7 @@ slot_code(LabelDict *labels, uint64 hash)
 static void
 encode_features(Fit *fit, float *x, int32 *c)
 {
-	const Plan *plan = fit->plan;
+	const SourcePlan *plan = fit->plan;
 	const char *rest = fit->rest;
 
 	for (int i = 0; i < plan->n_candidates; i++)

@@ -37,7 +37,7 @@ typedef struct Stats
 
 typedef struct Fit
 {
-	Plan	   *plan;
+	SourcePlan *plan;
 	int			n_slots;
 	uint64	   *slots;			/* of the raw row that was read last */
 	const char *rest;			/* what follows them */
@@ -54,7 +54,7 @@ typedef struct Fit
 #define SLOT_WEIGHT(fit) ((fit)->plan->n_candidates + 1)
 #define SLOT_GROUP(fit) ((fit)->plan->n_candidates + 2)
 
-extern Fit *fit_create(Plan *plan);
+extern Fit *fit_create(SourcePlan *plan);
 
 /*
  * Appends a row of the source; labels are remembered where it belongs to a

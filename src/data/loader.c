@@ -33,7 +33,7 @@ struct Loader
 	MemoryContext result;		/* of the task set */
 	MemoryContext context;		/* of the loader */
 	MemoryContext row_context;	/* reset with each row */
-	Plan	   *plan;
+	SourcePlan *plan;
 	Fit		   *fit;			/* where an encoding is to be fitted */
 	RowReader  *reader;			/* where one is given */
 	LabelDict  *groups;
@@ -92,7 +92,7 @@ append_uint32(StringInfo out, uint32 value)
 static bool
 append_task(Loader *loader, const Datum *values, const bool *nulls, uint64 *key)
 {
-	Plan	   *plan = loader->plan;
+	SourcePlan *plan = loader->plan;
 	StringInfo	out = &loader->bytes;
 	int			begin = out->len;
 	int			text_begin;
@@ -158,7 +158,7 @@ static RowStatus
 append_row(Loader *loader, const Datum *values, const bool *nulls)
 {
 	StringInfo	out = &loader->bytes;
-	Plan	   *plan = loader->plan;
+	SourcePlan *plan = loader->plan;
 	int			order_begin;
 	int			order_length;
 	RowStatus	status;

@@ -16,7 +16,7 @@ typedef struct RowCounts
 } RowCounts;
 
 /* One NOTICE: what was chosen, left out and skipped. */
-extern void report_fitted(const Plan *plan, const Fit *fit, const TaskSet *set, const RowCounts *counts);
+extern void report_fitted(const SourcePlan *plan, const Fit *fit, const TaskSet *set, const RowCounts *counts);
 
 /* One NOTICE where rows were skipped: for an encoding that was given. */
 extern void report_skipped(const RowCounts *counts);

@@ -152,7 +152,7 @@ find_declared(const Jsonb *encode, const char *name, Declared *declared)
 
 /* Every key must be a column that has an encoder. */
 static void
-check_encode_keys(const LoadRequest *request, const Plan *plan, TupleDesc desc)
+check_encode_keys(const LoadRequest *request, const SourcePlan *plan, TupleDesc desc)
 {
 	JsonbIterator *it;
 	JsonbValue	v;
@@ -189,7 +189,7 @@ check_encode_keys(const LoadRequest *request, const Plan *plan, TupleDesc desc)
 /* ---- features ---- */
 
 void
-plan_omit(Plan *plan, const char *name, const char *reason)
+plan_omit(SourcePlan *plan, const char *name, const char *reason)
 {
 	Omission   *omission = &plan->omissions[plan->n_omissions++];
 
@@ -262,7 +262,7 @@ default_kind(const Column *column, bool foreign_key, EncoderKind *kind)
 }
 
 static void
-plan_feature(Plan *plan, const LoadRequest *request, const Column *column, bool named, bool foreign_key)
+plan_feature(SourcePlan *plan, const LoadRequest *request, const Column *column, bool named, bool foreign_key)
 {
 	Candidate  *candidate = &plan->candidates[plan->n_candidates];
 	Declared	declared;
@@ -294,7 +294,7 @@ plan_feature(Plan *plan, const LoadRequest *request, const Column *column, bool 
 
 /* The part a column has already, which keeps it from being a feature by default. */
 static bool
-has_part(const LoadRequest *request, const Plan *plan, const char *name)
+has_part(const LoadRequest *request, const SourcePlan *plan, const char *name)
 {
 	return name_in_list(request->task, name) ||
 		name_in_list(request->order_by, name) ||
@@ -304,7 +304,7 @@ has_part(const LoadRequest *request, const Plan *plan, const char *name)
 }
 
 static void
-plan_features(Plan *plan, const LoadRequest *request, TupleDesc desc)
+plan_features(SourcePlan *plan, const LoadRequest *request, TupleDesc desc)
 {
 	List	   *primary = NIL;
 	List	   *foreign = NIL;
@@ -454,10 +454,10 @@ plan_target(const LoadRequest *request, const Column *column)
 	}
 }
 
-Plan *
+SourcePlan *
 plan_create(const LoadRequest *request, TupleDesc desc)
 {
-	Plan	   *plan = palloc0(sizeof(Plan));
+	SourcePlan *plan = palloc0(sizeof(SourcePlan));
 	const Encoding *encoding = request->encoding;
 
 	plan->task = open_list(desc, request->task != NIL || encoding == NULL ? request->task : encoding->task,

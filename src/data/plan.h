@@ -34,7 +34,7 @@ typedef enum TargetPlan
 	TARGET_PLAN_CLASS
 } TargetPlan;
 
-typedef struct Plan
+typedef struct SourcePlan
 {
 	int			n_task;
 	Column	   *task;
@@ -50,16 +50,16 @@ typedef struct Plan
 	Candidate  *candidates;
 	int			n_omissions;
 	Omission   *omissions;		/* room for one per column of the row */
-} Plan;
+} SourcePlan;
 
 /*
  * Resolves the request's names against the row type; faults of names, types
  * and encoders are raised here.  For a given encoding only the task key and
  * "by" are resolved: the rest is the row reader's.
  */
-extern Plan *plan_create(const LoadRequest *request, TupleDesc desc);
+extern SourcePlan *plan_create(const LoadRequest *request, TupleDesc desc);
 
-extern void plan_omit(Plan *plan, const char *name, const char *reason);
+extern void plan_omit(SourcePlan *plan, const char *name, const char *reason);
 
 /* Names of a table's primary key and foreign key columns. */
 extern void relation_keys(Oid relation, List **primary, List **foreign);

@@ -54,7 +54,7 @@ bound_labels(Stats *stats, const Candidate *candidate)
 static RowStatus
 target_slot(Fit *fit, const Datum *values, const bool *nulls, bool train, uint64 *slot)
 {
-	Plan	   *plan = fit->plan;
+	SourcePlan *plan = fit->plan;
 	Column	   *target = &plan->target;
 	double		number;
 
@@ -127,7 +127,7 @@ append_rest(Candidate *candidate, Datum value, StringInfo out)
 RowStatus
 raw_append(Fit *fit, const Datum *values, const bool *nulls, bool train, StringInfo out)
 {
-	Plan	   *plan = fit->plan;
+	SourcePlan *plan = fit->plan;
 	uint64	   *slots = fit->slots;
 	int			begin = out->len;
 	RowStatus	status;

@@ -60,7 +60,7 @@ describe_encoder(StringInfo out, const Encoder *encoder)
 }
 
 static void
-describe_target(StringInfo out, const Plan *plan, const Encoding *encoding)
+describe_target(StringInfo out, const SourcePlan *plan, const Encoding *encoding)
 {
 	appendStringInfo(out, "Target: \"%s\" (", encoding->target);
 	switch (encoding->target_kind)
@@ -82,7 +82,7 @@ describe_target(StringInfo out, const Plan *plan, const Encoding *encoding)
 
 /* Categories that stand for the task. */
 static void
-describe_overlap(StringInfo out, const Plan *plan, const Fit *fit)
+describe_overlap(StringInfo out, const SourcePlan *plan, const Fit *fit)
 {
 	for (int i = 0; i < plan->n_candidates; i++)
 	{
@@ -99,7 +99,7 @@ describe_overlap(StringInfo out, const Plan *plan, const Fit *fit)
 }
 
 void
-report_fitted(const Plan *plan, const Fit *fit, const TaskSet *set, const RowCounts *counts)
+report_fitted(const SourcePlan *plan, const Fit *fit, const TaskSet *set, const RowCounts *counts)
 {
 	const Encoding *encoding = set->encoding;
 	int			n[3] = {0, 0, 0};
