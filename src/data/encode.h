@@ -69,9 +69,9 @@ encode_code(const Encoder *encoder, int32 code, float *x, int32 *c)
 			x[encoder->x + i] = (i + 1 == code) ? 1.0f : 0.0f;
 }
 
-/* Kinds vector and image; values NULL is missing. */
+/* A vector's floats, which may be unaligned; NULL is missing. */
 static inline void
-encode_floats(const Encoder *encoder, const float *values, int length, float *x)
+encode_floats(const Encoder *encoder, const void *values, int length, float *x)
 {
 	int			n = encoder_values(encoder);
 
@@ -85,6 +85,7 @@ encode_floats(const Encoder *encoder, const float *values, int length, float *x)
 		x[n] = values == NULL ? 1.0f : 0.0f;
 }
 
+/* An image's bytes; NULL is missing. */
 static inline void
 encode_pixels(const Encoder *encoder, const unsigned char *pixels, int length, float *x)
 {

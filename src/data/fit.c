@@ -427,8 +427,7 @@ encode_features(Fit *fit, float *x, int32 *c)
 					encode_floats(encoder, NULL, 0, x + encoder->x);
 				else
 				{
-					/* unaligned, so memcpy is all that may touch it */
-					encode_floats(encoder, (const float *) rest, (int) slot, x + encoder->x);
+					encode_floats(encoder, rest, (int) slot, x + encoder->x);
 					rest += slot * sizeof(float);
 				}
 				break;

@@ -57,7 +57,9 @@ typedef struct LoadRequest
 } LoadRequest;
 
 /*
- * Loading, row by row (the aggregate) or from a source (the procedure).
+ * Loading, row by row (the aggregate) or from a source (the procedure).  What
+ * the request points to must stay in place until loader_finish, an encoding
+ * and the options as long as the task set.
  * loader_finish sorts, fits the encoding, packs, and says in one NOTICE what
  * was chosen, left out and skipped.  The task set lives in the memory context
  * that was current at loader_create and survives commits.
@@ -69,8 +71,9 @@ extern void loader_add(Loader *loader, const Datum *values, const bool *nulls);
 extern TaskSet *loader_finish(Loader *loader);
 
 /*
- * Reads a table's, view's or SELECT's rows through a read-only cursor as the
- * current user.  Needs a connected SPI.  Errors name the source.
+ * Loads a table's, view's or SELECT's rows, read as the current user in one
+ * snapshot (which is released before the rows are sorted and packed).  Sets
+ * request->relation.
  */
 extern TaskSet *source_load(const char *source, LoadRequest *request);
 
@@ -80,7 +83,10 @@ extern TaskSet *source_load(const char *source, LoadRequest *request);
  */
 extern char *source_qualify(const char *source, Oid *relation);
 
-/* Removes the temporary file. */
+/*
+ * Frees the tasks and removes the temporary file, which goes with the memory
+ * context of the task set otherwise.
+ */
 extern void taskset_close(TaskSet *set);
 
 /*
@@ -90,8 +96,8 @@ extern void taskset_close(TaskSet *set);
 extern void taskset_read(TaskSet *set, const Task *task, int from, int n, Rows *rows, size_t at);
 
 /*
- * True where row i of the task has the same order_by values as row i - 1.
- * Fills tied[0 .. n) for rows [from, from + n).
+ * True where row i of the task has the same order_by values as row i - 1;
+ * never without order_by.  Fills tied[0 .. n) for rows [from, from + n).
  */
 extern void taskset_ties(TaskSet *set, const Task *task, int from, int n, bool *tied);
 
