@@ -15,12 +15,22 @@
  *
  * For classes the posterior is approximated at its mode (Laplace), and a
  * logit is averaged over it: f / sqrt(1 + pi / (8 precision)) (MacKay 1992).
+ *
+ * f has two forms, which are strong in different places: the pooled network,
+ * and (for a single output) a linear model fitted together with the shifts.
+ * The network may explain by its inputs what is the tasks' own, which helps
+ * without support rows and hurts with them.  Both are kept up to date; a task
+ * that has seen at least "linear.from" and less than "linear.to" rows is
+ * predicted by the linear form.
  */
 #include "learn/learner.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "nn/network.h"
 
-/* Steps towards the mode; each is like Newton's, bent to at most +-2. */
+/* Steps towards the mode; each is a Newton step bent to at most +-2. */
 #define MODE_STEPS 10
 #define PI_EIGHTH 0.39269908169872414
 
@@ -30,18 +40,75 @@ enum
 	SHIFT,						/* (1, outputs) posterior mean */
 	PRECISION,					/* (1, outputs) posterior precision */
 	NOISE,						/* (1, 1) sigma^2; 1 for classes */
-	SCALE						/* (1, 1) of f: a marginal logit is smaller
+	SCALE,						/* (1, 1) of f: a marginal logit is smaller
 								 * than a task's own by this factor */
+	FORM_TENSORS,
+
+	/* the linear form: its own four, then */
+	ROWS = 2 * FORM_TENSORS,	/* (1, 1) rows seen */
+	LINEAR_FROM,				/* (1, 1) */
+	LINEAR_TO,					/* (1, 1) */
+	LINEAR_WEIGHT,				/* (inputs, 1) */
+	LINEAR_BIAS,				/* (1, 1) */
+	LINEAR_TABLE				/* (size, 1) each */
 };
+
+static bool
+has_linear_form(const LearnerSpec *spec)
+{
+	return spec->net.outputs == 1;
+}
+
+static bool
+add_form(TensorList *list, const char *prefix, int outputs)
+{
+	static const struct
+	{
+		const char *name;
+		bool		per_output;
+		TensorRole	role;
+	}			form[FORM_TENSORS] = {
+		{"shift", true, TENSOR_STATE},
+		{"precision", true, TENSOR_STATE},
+		{"noise", false, TENSOR_FIXED},
+		{"scale", false, TENSOR_FIXED},
+	};
+
+	for (int i = 0; i < FORM_TENSORS; i++)
+	{
+		char		name[TENSOR_NAME_LENGTH];
+
+		snprintf(name, sizeof(name), "%s%s", prefix, form[i].name);
+		if (tensor_add(list, name, 1, form[i].per_output ? outputs : 1, form[i].role) < 0)
+			return false;
+	}
+	return true;
+}
 
 static bool
 random_intercept_layout(const LearnerSpec *spec, TensorList *list)
 {
-	return network_layout(&spec->net, TENSOR_SHARED, TENSOR_SHARED, list) &&
-		tensor_add(list, "shift", 1, spec->net.outputs, TENSOR_STATE) >= 0 &&
-		tensor_add(list, "precision", 1, spec->net.outputs, TENSOR_STATE) >= 0 &&
-		tensor_add(list, "noise", 1, 1, TENSOR_FIXED) >= 0 &&
-		tensor_add(list, "scale", 1, 1, TENSOR_FIXED) >= 0;
+	if (!network_layout(&spec->net, TENSOR_SHARED, TENSOR_SHARED, list) ||
+		!add_form(list, "", spec->net.outputs))
+		return false;
+	if (!has_linear_form(spec))
+		return true;
+	if (!add_form(list, "linear.", 1) ||
+		tensor_add(list, "rows", 1, 1, TENSOR_STATE) < 0 ||
+		tensor_add(list, "linear.from", 1, 1, TENSOR_FIXED) < 0 ||
+		tensor_add(list, "linear.to", 1, 1, TENSOR_FIXED) < 0 ||
+		tensor_add(list, "linear.weight", spec->net.inputs, 1, TENSOR_SHARED) < 0 ||
+		tensor_add(list, "linear.bias", 1, 1, TENSOR_SHARED) < 0)
+		return false;
+	for (int j = 0; j < spec->net.n_embeddings; j++)
+	{
+		char		name[TENSOR_NAME_LENGTH];
+
+		snprintf(name, sizeof(name), "linear.table.%d", j);
+		if (tensor_add(list, name, spec->net.embeddings[j].size, 1, TENSOR_SHARED) < 0)
+			return false;
+	}
+	return true;
 }
 
 static void
@@ -54,14 +121,30 @@ random_intercept_initialise(const LearnerSpec *spec, const TensorList *list, Rng
 		values[own[PRECISION].offset + i] = 1;
 	values[own[NOISE].offset] = 1;
 	values[own[SCALE].offset] = 1;
+	if (has_linear_form(spec))	/* unused until it has been fitted */
+		for (int i = PRECISION; i < FORM_TENSORS; i++)
+			values[own[FORM_TENSORS + i].offset] = 1;
 }
 
-/* c f(x), (tasks, rows, outputs) */
+/* f of the network, (tasks, rows, outputs) */
 static Var
-scaled_forward(Tape *tape, const LearnerSpec *spec, const Var *theta, Var x, Var c)
+network_form(Tape *tape, const LearnerSpec *spec, const Var *theta, Var x, Var c)
 {
-	return tape_multiply(tape, network_forward(tape, &spec->net, theta, x, c),
-						 theta[network_count(&spec->net) + SCALE]);
+	const Var  *own = theta + network_count(&spec->net);
+
+	return tape_multiply(tape, network_forward(tape, &spec->net, theta, x, c), own[SCALE]);
+}
+
+/* f of the linear model, (tasks, rows, 1) */
+static Var
+linear_form(Tape *tape, const LearnerSpec *spec, const Var *theta, Var x, Var c)
+{
+	const Var  *own = theta + network_count(&spec->net);
+	Var			out = tape_affine(tape, x, false, own[LINEAR_WEIGHT], false, own[LINEAR_BIAS]);
+
+	for (int j = 0; j < spec->net.n_embeddings; j++)
+		out = tape_axpy(tape, out, 1, tape_gather(tape, own[LINEAR_TABLE + j], c, j));
+	return tape_multiply(tape, out, own[FORM_TENSORS + SCALE]);
 }
 
 static Var
@@ -93,59 +176,87 @@ centered(Tape *tape, Var shift, Var prior, Var precision)
 	return tape_axpy(tape, shift, -1, divide(tape, drift, total));
 }
 
+/* The posterior of one form's shift after the support rows. */
 static void
-random_intercept_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
-					   const RowVars *support, const Var *theta, Var *phi)
+adapt_form(Tape *tape, LossKind loss, const RowVars *support, Var f, const Var *form, Var *phi)
 {
-	const Var  *own = theta + network_count(&spec->net);
-	Var			f = scaled_forward(tape, spec, theta, support->x, support->c);
-	Var			shift = own[SHIFT];
-	Var			precision;
+	Var			shift = form[SHIFT];
+	Var			precision = form[PRECISION];
 
-	for (int i = 0; i < list->n; i++)
-		phi[i] = theta[i];
-
-	if (spec->loss == LOSS_SQUARED)
+	if (loss == LOSS_SQUARED)
 	{
-		Var			weight = divide(tape, support->w, own[NOISE]);
+		Var			weight = divide(tape, support->w, form[NOISE]);
 		Var			pull = sum_rows(tape, tape_multiply(tape, tape_axpy(tape, support->y, -1, f), weight));
 
-		precision = tape_axpy(tape, own[PRECISION], 1, sum_rows(tape, weight));
-		shift = divide(tape, tape_axpy(tape, tape_multiply(tape, own[PRECISION], shift), 1, pull), precision);
+		precision = tape_axpy(tape, form[PRECISION], 1, sum_rows(tape, weight));
+		shift = divide(tape, tape_axpy(tape, tape_multiply(tape, form[PRECISION], shift), 1, pull), precision);
 	}
 	else
-	{
-		precision = own[PRECISION];
 		for (int step = 0; step <= MODE_STEPS; step++)
 		{
 			Var			z = tape_axpy(tape, f, 1, shift);
-			Var			p = spec->loss == LOSS_LOGISTIC ? tape_unary(tape, UNARY_SIGMOID, 0, z) : tape_softmax(tape, z);
+			Var			p = loss == LOSS_LOGISTIC ? tape_unary(tape, UNARY_SIGMOID, 0, z) : tape_softmax(tape, z);
 			Var			pull = sum_rows(tape, tape_multiply(tape, tape_axpy(tape, support->y, -1, p), support->w));
 			Var			curvature = sum_rows(tape, tape_multiply(tape, tape_axpy(tape, p, -1, tape_unary(tape, UNARY_SQUARE, 0, p)), support->w));
 
-			precision = tape_axpy(tape, own[PRECISION], 1, curvature);
+			precision = tape_axpy(tape, form[PRECISION], 1, curvature);
 			if (step == MODE_STEPS)
 				break;			/* the curvature at the mode is the posterior's */
 			pull = tape_axpy(tape, pull, -1,
-							 tape_multiply(tape, own[PRECISION], tape_axpy(tape, shift, -1, own[SHIFT])));
+							 tape_multiply(tape, form[PRECISION], tape_axpy(tape, shift, -1, form[SHIFT])));
 
 			/*
 			 * sum w p bounds the whole matrix of second derivatives; its mere
 			 * diagonal, sum w p (1 - p), would let classes overshoot together.
 			 */
-			if (spec->loss == LOSS_SOFTMAX)
+			if (loss == LOSS_SOFTMAX)
 				curvature = sum_rows(tape, tape_multiply(tape, p, support->w));
 
 			/* 2 tanh(step / 2): far from the mode a full Newton step overshoots */
-			pull = divide(tape, pull, tape_axpy(tape, own[PRECISION], 1, curvature));
+			pull = divide(tape, pull, tape_axpy(tape, form[PRECISION], 1, curvature));
 			shift = tape_axpy(tape, shift, 2,
 							  tape_unary(tape, UNARY_TANH, 0, tape_scale(tape, pull, 0.5, 0)));
-			if (spec->loss == LOSS_SOFTMAX)
-				shift = centered(tape, shift, own[SHIFT], own[PRECISION]);
+			if (loss == LOSS_SOFTMAX)
+				shift = centered(tape, shift, form[SHIFT], form[PRECISION]);
 		}
-	}
-	phi[network_count(&spec->net) + SHIFT] = shift;
-	phi[network_count(&spec->net) + PRECISION] = precision;
+	phi[SHIFT] = shift;
+	phi[PRECISION] = precision;
+}
+
+/* 1 where a is positive, else 0 */
+static Var
+positive(Tape *tape, Var a)
+{
+	return tape_unary(tape, UNARY_RELU, 1, a);
+}
+
+static void
+random_intercept_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
+					   const RowVars *support, const Var *theta, Var *phi)
+{
+	const Var  *own = theta + network_count(&spec->net);
+	Var		   *own_phi = phi + network_count(&spec->net);
+
+	memcpy(phi, theta, list->n * sizeof(Var));
+	adapt_form(tape, spec->loss, support, network_form(tape, spec, theta, support->x, support->c), own, own_phi);
+	if (!has_linear_form(spec))
+		return;
+	adapt_form(tape, spec->loss, support, linear_form(tape, spec, theta, support->x, support->c),
+			   own + FORM_TENSORS, own_phi + FORM_TENSORS);
+	own_phi[ROWS] = tape_axpy(tape, own[ROWS], 1, sum_rows(tape, positive(tape, support->w)));
+}
+
+/* f + shift, averaged over the posterior of the shift */
+static Var
+predict_form(Tape *tape, LossKind loss, Var f, const Var *form)
+{
+	Var			out = tape_axpy(tape, f, 1, form[SHIFT]);
+	Var			widening;
+
+	if (loss == LOSS_SQUARED)
+		return out;
+	widening = tape_scale(tape, tape_unary(tape, UNARY_RECIPROCAL, 0, form[PRECISION]), PI_EIGHTH, 1);
+	return divide(tape, out, tape_unary(tape, UNARY_SQRT, 0, widening));
 }
 
 static Var
@@ -153,14 +264,20 @@ random_intercept_predict(Tape *tape, const LearnerSpec *spec, const TensorList *
 						 const Var *phi, Var x, Var c)
 {
 	const Var  *own = phi + network_count(&spec->net);
-	Var			out = tape_axpy(tape, scaled_forward(tape, spec, phi, x, c), 1, own[SHIFT]);
-	Var			widening;
+	Var			out = predict_form(tape, spec->loss, network_form(tape, spec, phi, x, c), own);
+	Var			linear,
+				use;
 
 	(void) list;
-	if (spec->loss == LOSS_SQUARED)
+	if (!has_linear_form(spec))
 		return out;
-	widening = tape_scale(tape, tape_unary(tape, UNARY_RECIPROCAL, 0, own[PRECISION]), PI_EIGHTH, 1);
-	return divide(tape, out, tape_unary(tape, UNARY_SQRT, 0, widening));
+	linear = predict_form(tape, spec->loss, linear_form(tape, spec, phi, x, c), own + FORM_TENSORS);
+
+	/* from <= rows < to, in whole rows */
+	use = tape_multiply(tape,
+						positive(tape, tape_scale(tape, tape_axpy(tape, own[ROWS], -1, own[LINEAR_FROM]), 1, 0.5)),
+						positive(tape, tape_scale(tape, tape_axpy(tape, own[LINEAR_TO], -1, own[ROWS]), 1, -0.5)));
+	return tape_axpy(tape, out, 1, tape_multiply(tape, use, tape_axpy(tape, linear, -1, out)));
 }
 
 const Learner random_intercept_learner = {

@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "miscadmin.h"
@@ -35,23 +36,39 @@ component_init(Component *component, const Learner *learner, const LearnerSpec *
 	component->theta = phase.theta;
 }
 
-/* Validation loss of a component, over all shots; infinite without tasks. */
-static double
-component_loss(const Training *training, const Component *component)
+/* Validation loss of a component at each of n shots; infinite without tasks. */
+static void
+component_losses(const Training *training, const Component *component, const int *shots, int n, double *losses)
 {
 	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta baseline", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
-	double		loss = INFINITY;
+	Scorer	   *scorer;
 
+	for (int k = 0; k < n; k++)
+		losses[k] = INFINITY;
 	if (training->panel == NULL)
-		return loss;
+		return;
 	old = MemoryContextSwitchTo(own);
-	loss = scorer_loss(scorer_create(memory_arena("baseline"), training->panel, component->learner, &component->spec,
-									 &component->list, component->theta),
-					   training->validation.shots, training->validation.n_shots);
+	scorer = scorer_create(memory_arena("baseline"), training->panel, component->learner, &component->spec,
+						   &component->list, component->theta);
+	for (int k = 0; k < n; k++)
+		losses[k] = scorer_loss(scorer, &shots[k], 1);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(own);
-	return loss;
+}
+
+/* Mean over the validation shots. */
+static double
+component_loss(const Training *training, const Component *component)
+{
+	const Validation *validation = &training->validation;
+	double		losses[lengthof(validation->shots)];
+	double		sum = 0;
+
+	component_losses(training, component, validation->shots, validation->n_shots, losses);
+	for (int k = 0; k < validation->n_shots; k++)
+		sum += losses[k];
+	return sum / validation->n_shots;
 }
 
 /* ---- variance components of the network ---- */
@@ -117,16 +134,34 @@ cross_fitted_components(const Training *training, const Phase *without[2])
 
 /* ---- the random intercept ---- */
 
-static void
-set_intercept(Component *component, double precision, double noise, double scale)
+static real *
+tensor_values(const Component *component, const char *prefix, const char *name)
 {
 	const TensorList *list = &component->list;
-	const Tensor *tensor = &list->tensors[tensor_find(list, "precision")];
+	int			i = tensor_find(list, psprintf("%s%s", prefix, name));
 
-	for (int i = 0; i < tensor->cols; i++)
-		component->theta[tensor->offset + i] = precision;
-	component->theta[list->tensors[tensor_find(list, "noise")].offset] = noise;
-	component->theta[list->tensors[tensor_find(list, "scale")].offset] = scale;
+	if (i < 0)
+		elog(ERROR, "no tensor \"%s%s\"", prefix, name);
+	return component->theta + list->tensors[i].offset;
+}
+
+/* prefix is "" for the network's form, "linear." for the linear one. */
+static void
+set_form(Component *component, const char *prefix, double spread, double noise, double scale)
+{
+	int			outputs = prefix[0] ? 1 : component->spec.net.outputs;
+
+	for (int i = 0; i < outputs; i++)
+		tensor_values(component, prefix, "precision")[i] = 1 / spread;
+	tensor_values(component, prefix, "noise")[0] = noise;
+	tensor_values(component, prefix, "scale")[0] = scale;
+}
+
+static void
+use_linear(Component *component, double from, double to)
+{
+	tensor_values(component, "linear.", "from")[0] = from;
+	tensor_values(component, "linear.", "to")[0] = to;
 }
 
 static const Phase *
@@ -144,60 +179,103 @@ pooled_phase(const Training *training, int fold)
 	return find_phase(training, learner_find("pooled"), fold);
 }
 
-/* On the network or on a linear model by GLS, whichever validates better. */
+/*
+ * The numbers of support rows for which the linear form validates better:
+ * one range, so that a few noisy comparisons cannot make a patchwork.
+ */
 static void
-fit_numeric_intercept(const Training *training, const Learner *learner, Component *component)
+choose_form(const Training *training, Component *component)
+{
+	const Validation *validation = &training->validation;
+	int			n = validation->n_shots;
+	double		network[lengthof(validation->shots)];
+	double		linear[lengthof(validation->shots)];
+	double		best = 0;
+	int			best_from = 0;
+	int			best_to = 0;
+
+	use_linear(component, 0, 0);
+	component_losses(training, component, validation->shots, n, network);
+	use_linear(component, 0, FLT_MAX);
+	component_losses(training, component, validation->shots, n, linear);
+	for (int from = 0; from < n; from++)
+	{
+		double		gain = 0;
+
+		for (int to = from + 1; to <= n; to++)
+		{
+			gain += network[to - 1] - linear[to - 1];
+			if (gain > best)
+			{
+				best = gain;
+				best_from = from;
+				best_to = to;
+			}
+		}
+	}
+	if (best > 0)
+		use_linear(component, best_from == 0 ? 0 : validation->shots[best_from],
+				   best_to == n ? FLT_MAX : validation->shots[best_to]);
+	else
+		use_linear(component, 0, 0);
+}
+
+static void
+fit_numeric_intercept(const Training *training, Component *component)
 {
 	/* fold 0's residuals come from the network trained on fold 1 */
 	const Phase *without[2] = {pooled_phase(training, 1), pooled_phase(training, 0)};
-	Component	linear;
-	LearnerSpec spec = component->spec;
-	Embedding  *tables = palloc0(sizeof(Embedding) * (spec.net.n_embeddings + 1));
-	VarianceComponents v;
+	VarianceComponents v = {0.1, 0.9};	/* where tasks are too few to tell */
 
 	if (without[0] != NULL && without[1] != NULL)
 		v = cross_fitted_components(training, without);
-	else
-		v = (VarianceComponents) {0.1, 0.9};	/* too few tasks to tell */
-	set_intercept(component, 1 / v.task, v.noise, 1);
-
-	spec.net.n_hidden = 0;
-	spec.net.skip = true;
-	for (int j = 0; j < spec.net.n_embeddings; j++)
-		tables[j].size = spec.net.embeddings[j].size;	/* width 0: the linear
-														 * path alone */
-	spec.net.embeddings = tables;
-	component_init(&linear, learner, &spec);
-	memset(linear.theta, 0, linear.list.size * sizeof(real));
-	v = gls_fit(training->set, &linear.spec, &linear.list, linear.theta);
-	set_intercept(&linear, 1 / v.task, v.noise, 1);
-	if (component_loss(training, &linear) < component_loss(training, component))
-		*component = linear;
+	set_form(component, "", v.task, v.noise, 1);
+	v = gls_fit(training->set, &component->spec, &component->list, component->theta);
+	set_form(component, "linear.", v.task, v.noise, 1);
+	choose_form(training, component);
 }
 
-/* The spread of logits between tasks that validates best. */
+/* The spread of a form's logits between tasks that validates best. */
 static void
-fit_class_intercept(const Training *training, Component *component)
+tune_spread(const Training *training, Component *component, const char *prefix,
+			const double *spreads, int n, bool try_scale)
 {
 	double		best = INFINITY;
-	double		best_spread = 0.4;
-	bool		best_scaled = true;
+	double		best_spread = spreads[n / 2];
+	bool		best_scaled = try_scale;
 
-	for (int i = 0; i < lengthof(logit_spreads); i++)
-		for (int scaled = 0; scaled < 2; scaled++)
+	for (int i = 0; i < n; i++)
+		for (int scaled = 0; scaled <= (int) try_scale; scaled++)
 		{
 			double		loss;
 
-			set_intercept(component, 1 / logit_spreads[i], 1, scaled ? sqrt(1 + PI_EIGHTH * logit_spreads[i]) : 1);
+			set_form(component, prefix, spreads[i], 1, scaled ? sqrt(1 + PI_EIGHTH * spreads[i]) : 1);
 			loss = component_loss(training, component);
 			if (loss < best)
 			{
 				best = loss;
-				best_spread = logit_spreads[i];
+				best_spread = spreads[i];
 				best_scaled = scaled;
 			}
 		}
-	set_intercept(component, 1 / best_spread, 1, best_scaled ? sqrt(1 + PI_EIGHTH * best_spread) : 1);
+	set_form(component, prefix, best_spread, 1, best_scaled ? sqrt(1 + PI_EIGHTH * best_spread) : 1);
+}
+
+static void
+fit_class_intercept(const Training *training, Component *component)
+{
+	VarianceComponents v;
+	double		spreads[3];
+
+	tune_spread(training, component, "", logit_spreads, lengthof(logit_spreads), true);
+	if (training->loss != LOSS_LOGISTIC)
+		return;
+	v = logistic_gls_fit(training->set, &component->spec, &component->list, component->theta);
+	use_linear(component, 0, FLT_MAX);
+	for (int i = 0; i < lengthof(spreads); i++)
+		spreads[i] = v.task * (0.5 + 0.5 * i);
+	tune_spread(training, component, "linear.", spreads, lengthof(spreads), false);
+	choose_form(training, component);
 }
 
 /* ---- gradient steps, tuned ---- */
@@ -239,7 +317,7 @@ baseline_fit(const Training *training, const Learner *learner, Component *compon
 	if (strcmp(learner->name, "random_intercept") == 0)
 	{
 		if (training->loss == LOSS_SQUARED)
-			fit_numeric_intercept(training, learner, component);
+			fit_numeric_intercept(training, component);
 		else
 			fit_class_intercept(training, component);
 	}

@@ -14,6 +14,12 @@
  * over the packed rows each, whose cost grows with the rows' non-zeros and not
  * with the square of the number of categories.  Variance components come from
  * the method of moments (Henderson 1953) and are iterated with b.
+ *
+ * For a binary target the same equations are solved for the working response
+ * z = x b + u + (y - p) / (p (1 - p)) with weights w p (1 - p) and lambda =
+ * 1 / tau^2, again and again (penalised quasi-likelihood: Breslow and Clayton
+ * 1993).  With items as categories that is the one-parameter logistic model:
+ * abilities u, easiness in the tables.
  */
 #include "postgres.h"
 
@@ -39,6 +45,11 @@
  */
 #define RIDGE_NUMBER 0.01
 #define RIDGE_CATEGORY 5.0
+
+/* Both in units of the logit's precision. */
+#define LOGIT_ROUNDS 8
+#define LOGIT_RIDGE_CATEGORY 1.0
+#define MIN_CURVATURE 0.01		/* of p (1 - p): a sure row is not thrown away */
 
 #define MIN_COMPONENT 1e-6
 
@@ -118,6 +129,10 @@ typedef struct Gls
 	double		lambda;			/* INFINITY: no task effect */
 	double	   *ridge;
 
+	/* a binary target: where it is linearised */
+	const double *at;			/* coefficients, or NULL for a number */
+	double	   *effect;			/* u of every task of the set */
+
 	/* the pass at work */
 	const double *in;			/* product: times X; NULL: the target */
 	double	   *out;
@@ -129,6 +144,8 @@ typedef struct Gls
 	double		squares;
 	double	   *diagonal;		/* X'WX, first pass only */
 	ResidualSums residuals;
+	double		effect_squares; /* sum of u^2 and its posterior variance */
+	int			n_effects;
 } Gls;
 
 static double
@@ -158,12 +175,30 @@ add_column(Gls *g, int i, double value)
 		g->column[i] = 1e-300;
 }
 
+/* The weight of a row and what is fitted to it. */
 static void
-row_accumulate(Gls *g, const Rows *rows, int r, double value)
+row_response(const Gls *g, const Task *task, const Rows *rows, int r, double *w, double *response)
+{
+	double		eta,
+				p,
+				curvature;
+
+	*w = rows->w[r];
+	*response = rows->y[r];
+	if (g->at == NULL)
+		return;
+	eta = row_product(g, rows, r, g->at) + g->effect[task - g->set->tasks];
+	p = 1 / (1 + exp(-eta));
+	curvature = Max(p * (1 - p), MIN_CURVATURE);
+	*w *= curvature;
+	*response = eta + (rows->y[r] - p) / curvature;
+}
+
+static void
+row_accumulate(Gls *g, const Rows *rows, int r, double w, double value)
 {
 	const real *x = rows->x + (size_t) r * g->width.x;
 	const int32 *c = rows->c + (size_t) r * g->width.c;
-	double		w = rows->w[r];
 
 	for (int i = 0; i < g->width.x; i++)
 	{
@@ -193,16 +228,19 @@ visit_product(void *context, const Task *task, const Rows *rows, bool first, boo
 {
 	Gls		   *g = context;
 
-	(void) task;
 	if (first)
 		g->sum = g->weight = 0;
 	for (int r = 0; r < rows->rows; r++)
 	{
-		double		value = g->in ? row_product(g, rows, r, g->in) : rows->y[r];
+		double		w,
+					value;
 
-		g->sum += rows->w[r] * value;
-		g->weight += rows->w[r];
-		row_accumulate(g, rows, r, value);
+		row_response(g, task, rows, r, &w, &value);
+		if (g->in)
+			value = row_product(g, rows, r, g->in);
+		g->sum += w * value;
+		g->weight += w;
+		row_accumulate(g, rows, r, w, value);
 	}
 	if (last)
 	{
@@ -235,6 +273,33 @@ visit_residuals(void *context, const Task *task, const Rows *rows, bool first, b
 	}
 	if (last)
 		residuals_add_task(&g->residuals, g->weight, g->sum, g->squares);
+}
+
+/* u of every task under new coefficients in; the old ones still linearise. */
+static void
+visit_effects(void *context, const Task *task, const Rows *rows, bool first, bool last)
+{
+	Gls		   *g = context;
+
+	if (first)
+		g->sum = g->weight = 0;
+	for (int r = 0; r < rows->rows; r++)
+	{
+		double		w,
+					response;
+
+		row_response(g, task, rows, r, &w, &response);
+		g->sum += w * (response - row_product(g, rows, r, g->in));
+		g->weight += w;
+	}
+	if (last)
+	{
+		double		effect = g->sum / (g->weight + g->lambda);
+
+		g->effect[task - g->set->tasks] = effect;
+		g->effect_squares += effect * effect + 1 / (g->weight + g->lambda);
+		g->n_effects++;
+	}
 }
 
 static double
@@ -313,63 +378,112 @@ vector(int n)
 									  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 }
 
+static void
+gls_init(Gls *g, TaskSet *set, const LearnerSpec *spec, double ridge_category)
+{
+	memset(g, 0, sizeof(*g));
+	g->set = set;
+	g->width = set->encoding->width;
+	g->table = palloc(sizeof(int) * (g->width.c + 1));
+	g->n = g->width.x;
+	for (int j = 0; j < g->width.c; j++)
+	{
+		g->table[j] = g->n;
+		g->n += spec->net.embeddings[j].size;
+	}
+	g->n++;						/* the intercept */
+	g->ridge = vector(g->n);
+	g->column = vector(g->n);
+	g->touched = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(g->n, sizeof(int)));
+	for (int i = 0; i < g->n - 1; i++)
+		g->ridge[i] = i < g->width.x ? RIDGE_NUMBER : ridge_category;
+}
+
+/* One set of coefficients, improving b; the first time, the diagonal as well. */
+static void
+gls_solve(Gls *g, double *b, double *right, double *diagonal)
+{
+	memset(diagonal, 0, sizeof(double) * g->n);
+	g->diagonal = diagonal;
+	apply_normal(g, NULL, right);
+	g->diagonal = NULL;
+	solve(g, b, right, diagonal);
+}
+
+static void
+store(const Gls *g, const double *b, const TensorList *list, real *theta)
+{
+	const Tensor *weight = &list->tensors[tensor_find(list, "linear.weight")];
+
+	for (int i = 0; i < g->width.x; i++)
+		theta[weight->offset + i] = b[i];
+	for (int j = 0; j < g->width.c; j++)
+	{
+		char		name[TENSOR_NAME_LENGTH];
+		const Tensor *table;
+
+		snprintf(name, sizeof(name), "linear.table.%d", j);
+		table = &list->tensors[tensor_find(list, name)];
+		for (int i = 0; i < table->rows; i++)
+			theta[table->offset + i] = b[g->table[j] + i];
+	}
+	theta[list->tensors[tensor_find(list, "linear.bias")].offset] = b[g->n - 1];
+}
+
 VarianceComponents
 gls_fit(TaskSet *set, const LearnerSpec *spec, const TensorList *list, real *theta)
 {
-	Gls			g = {0};
+	Gls			g;
 	VarianceComponents components = {0};
 	double	   *b,
 			   *right,
 			   *diagonal;
-	const Tensor *skip = &list->tensors[tensor_find(list, "skip.weight")];
-	const Tensor *bias = &list->tensors[tensor_find(list, "head.bias")];
 
-	g.set = set;
-	g.width = set->encoding->width;
-	g.table = palloc(sizeof(int) * (g.width.c + 1));
-	g.n = g.width.x;
-	for (int j = 0; j < g.width.c; j++)
-	{
-		g.table[j] = g.n;
-		g.n += spec->net.embeddings[j].size;
-	}
-	g.n++;						/* the intercept */
+	gls_init(&g, set, spec, RIDGE_CATEGORY);
 	b = vector(g.n);
 	right = vector(g.n);
 	diagonal = vector(g.n);
-	g.ridge = vector(g.n);
-	g.column = vector(g.n);
-	g.touched = palloc(sizeof(int) * g.n);
-	for (int i = 0; i < g.n - 1; i++)
-		g.ridge[i] = i < g.width.x ? RIDGE_NUMBER : RIDGE_CATEGORY;
-
 	g.lambda = INFINITY;
 	for (int round = 0; round < ROUNDS; round++)
 	{
-		g.diagonal = round == 0 ? diagonal : NULL;
-		apply_normal(&g, NULL, right);
-		g.diagonal = NULL;
-		solve(&g, b, right, diagonal);
-
+		gls_solve(&g, b, right, diagonal);
 		g.in = b;
 		memset(&g.residuals, 0, sizeof(g.residuals));
 		visit_training_rows(set, visit_residuals, &g);
 		components = residuals_components(&g.residuals);
 		g.lambda = components.noise / components.task;
 	}
+	store(&g, b, list, theta);
+	return components;
+}
 
-	for (int i = 0; i < g.width.x; i++)
-		theta[skip->offset + i] = b[i];
-	for (int j = 0; j < g.width.c; j++)
+VarianceComponents
+logistic_gls_fit(TaskSet *set, const LearnerSpec *spec, const TensorList *list, real *theta)
+{
+	Gls			g;
+	VarianceComponents components = {0.5, 1};
+	double	   *b,
+			   *at,
+			   *right,
+			   *diagonal;
+
+	gls_init(&g, set, spec, LOGIT_RIDGE_CATEGORY);
+	b = vector(g.n);
+	at = vector(g.n);
+	right = vector(g.n);
+	diagonal = vector(g.n);
+	g.effect = vector(set->n_tasks + 1);
+	g.at = at;
+	for (int round = 0; round < LOGIT_ROUNDS; round++)
 	{
-		char		name[TENSOR_NAME_LENGTH];
-		const Tensor *wide;
-
-		snprintf(name, sizeof(name), "wide.%d", j);
-		wide = &list->tensors[tensor_find(list, name)];
-		for (int i = 0; i < wide->rows; i++)
-			theta[wide->offset + i] = b[g.table[j] + i];
+		g.lambda = 1 / components.task;
+		gls_solve(&g, b, right, diagonal);
+		g.in = b;
+		g.effect_squares = g.n_effects = 0;
+		visit_training_rows(set, visit_effects, &g);
+		components.task = Max(g.effect_squares / Max(g.n_effects, 1), MIN_COMPONENT);
+		memcpy(at, b, sizeof(double) * g.n);
 	}
-	theta[bias->offset] = b[g.n - 1];
+	store(&g, b, list, theta);
 	return components;
 }

@@ -87,11 +87,13 @@ extern void residuals_add_task(ResidualSums *sums, double rows, double sum, doub
 extern VarianceComponents residuals_components(const ResidualSums *sums);
 
 /*
- * The linear model with a random intercept by generalised least squares, into
- * theta: tensors "skip.weight", "wide.<j>" and "head.bias" of a network
- * without hidden layers.
+ * The linear model with a random intercept, by generalised least squares for
+ * numbers and by penalised quasi-likelihood for a binary target (whose noise
+ * is 1), into theta: the tensors "linear.weight", "linear.bias" and
+ * "linear.table.<j>".
  */
 extern VarianceComponents gls_fit(TaskSet *set, const LearnerSpec *spec, const TensorList *list, real *theta);
+extern VarianceComponents logistic_gls_fit(TaskSet *set, const LearnerSpec *spec, const TensorList *list, real *theta);
 
 /* Calls visit for the rows of training tasks, a chunk of one task at a time. */
 typedef void (*RowsVisit) (void *context, const Task *task, const Rows *rows, bool first, bool last);
