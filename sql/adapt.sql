@@ -16,7 +16,7 @@ CREATE TABLE public.students (student int);
 INSERT INTO public.students VALUES (101), (102), (103);
 CREATE TABLE public.news (LIKE public.answers);
 INSERT INTO public.news
-	SELECT 101, n, n % 4 / 2.0 - 1, 'abcdz', 9 + n % 4
+	SELECT 101, n, n % 4 / 2.0 - 1, 'abcdz', 9 + n % 4 + n / 5
 	FROM generate_series(1, 8) n;
 UPDATE public.news SET skill = substr(skill, nr % 5 + 1, 1);
 INSERT INTO public.news VALUES (102, 1, 0, 'a', NULL), (102, 2, 1, NULL, 'NaN');
@@ -114,6 +114,17 @@ CREATE TABLE public.own AS
 SELECT meta.describe(own.second) ->> 'kind' AS kind, max(abs(meta.predict(own.second, r) - meta.predict(further.second, r))) < 1e-5 AS same
 FROM public.own, public.further, public.news r GROUP BY own.second;
 
+-- ... and for a closed form, adapting twice is adapting to both
+CALL meta.train('shift', 'public.answers', task => 'student', target => 'score', order_by => 'nr', algorithm => 'random_intercept',
+				options => '{"iterations": 60, "hidden": [8], "encode": {"skill": "category"}}');
+CREATE TABLE public.shift AS
+	SELECT meta.adapt('shift', r) FILTER (WHERE nr <= 4) AS first, meta.adapt('shift', r) AS whole FROM public.news r WHERE student = 101;
+ALTER TABLE public.shift ADD second bytea;
+UPDATE public.shift SET second = (SELECT meta.adapt(first, r) FROM public.news r WHERE student = 101 AND nr > 4);
+SELECT max(abs(meta.predict(second, r) - meta.predict(whole, r))) < 1e-4 AS same,
+	   min(abs(meta.predict(first, r) - meta.predict(whole, r))) > 1e-4 AS moved
+FROM public.shift, public.news r;
+
 -- several params at once
 SELECT count(*), count(DISTINCT params) FROM
 	(SELECT meta.adapt(params, r) AS params FROM public.answers r JOIN public.serial USING (student) GROUP BY student, serial.params) s;
@@ -176,13 +187,13 @@ SELECT meta.describe(meta.adapt(second, r)) ->> 'kind' AS kind FROM public.news 
 RESET ROLE;
 
 -- the base is gone
-DELETE FROM meta.model WHERE name = 'adapt';
+DELETE FROM meta.model WHERE name IN ('adapt', 'shift');
 \set VERBOSITY sqlstate
 SELECT meta.adapt(params, r) FROM public.news r, public.params WHERE params.student = 101 GROUP BY params;
 \set VERBOSITY default
 SELECT meta.describe(meta.adapt(second, r)) ->> 'kind' AS kind FROM public.news r, public.own;
 
 DROP FUNCTION public.is_parallel(text), public.adapt_all(), public.bases();
-DROP TABLE public.answers, public.news, public.students, public.params, public.serial, public.further, public.own;
+DROP TABLE public.answers, public.news, public.students, public.params, public.serial, public.further, public.own, public.shift;
 REVOKE ALL ON SCHEMA public FROM regress_meta_adapt;
 DROP ROLE regress_meta_adapt;

@@ -76,9 +76,12 @@ struct CallSite
 static Instant
 instant_now(void)
 {
-	Snapshot	snapshot = GetActiveSnapshot();
+	Snapshot	snapshot;
 	Instant		now;
 
+	if (!ActiveSnapshotSet())
+		elog(ERROR, "a model is used without an active snapshot");
+	snapshot = GetActiveSnapshot();
 	now.user = GetUserId();
 	now.xmin = snapshot->xmin;
 	now.xmax = snapshot->xmax;
@@ -214,7 +217,7 @@ raise_missing_version(const char *digest)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("model version %s does not exist", digest),
-			 errdetail("These params hold only what adaptation to a task changed, and stand on that version, which was dropped or belongs to another role."),
+			 errdetail("These parameters hold only what adaptation to a task changed, and stand on that version, which was dropped or belongs to another role."),
 			 errhint("Keep more versions with the option \"keep\", or store self-contained params, as meta.params(params) makes them.")));
 }
 
