@@ -126,8 +126,9 @@ read_shots(ArrayType *array, const TaskSet *set, int *shots, int max)
 }
 
 static void
-evaluate(Output *out, TaskSet *set, const Model *model, const TrainRequest *request, ArrayType *shots_array, bool by_group)
+evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, bool by_group)
 {
+	uint64		seed = model->components[0].spec.options.seed;
 	int			shots[32];
 	int			n_shots = read_shots(shots_array, set, shots, lengthof(shots));
 	int			max_shots = 0;
@@ -138,7 +139,7 @@ evaluate(Output *out, TaskSet *set, const Model *model, const TrainRequest *requ
 		max_shots = Max(max_shots, shots[i]);
 	for (int t = 0; t < set->n_tasks; t++)
 		others += set->tasks[t].role != TASK_TEST;
-	panel = panel_create(set, TASK_TEST, request->options.seed, max_shots, EVALUATE_TASKS, EVALUATE_QUERY);
+	panel = panel_create(set, TASK_TEST, seed, max_shots, EVALUATE_TASKS, EVALUATE_QUERY);
 	if (panel->n_tasks == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
@@ -151,7 +152,20 @@ evaluate(Output *out, TaskSet *set, const Model *model, const TrainRequest *requ
 			 errdetail("Left out: %d tasks of training and validation, %d with too few rows for %d shots.",
 					   others, panel->n_too_short, max_shots)));
 	out->set = set;
-	evaluate_model(model, panel, shots, n_shots, request->options.seed, by_group, emit, out);
+	evaluate_model(model, panel, shots, n_shots, seed, by_group, emit, out);
+}
+
+static char *
+group_column(const char *by)
+{
+	List	   *names = identifier_list(by, "by");
+
+	if (list_length(names) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("by must be one column, not %d", list_length(names)),
+				 errhint("Join columns in a SELECT as source: (a, b)::text AS both.")));
+	return linitial(names);
 }
 
 /* meta.evaluate(model, source, shots, by) */
@@ -165,11 +179,9 @@ meta_evaluate(PG_FUNCTION_ARGS)
 	ArrayType  *shots = PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2);
 	char	   *by = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3));
 	char		digest[DIGEST_LENGTH + 1];
-	ModelRow   *row;
 	bytea	   *params;
 	Model	   *model;
-	TrainRequest request;
-	LoadRequest load;
+	LoadRequest load = {0};
 	TaskSet    *set;
 
 	if (PG_ARGISNULL(0))
@@ -183,24 +195,19 @@ meta_evaluate(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(context);
 	catalog_resolve(name, 0, digest, &params);
 	model = model_decode(params);
-	if (source)
-	{
-		row = catalog_find(name);
-		if (row == NULL)
-			elog(ERROR, "model \"%s\" vanished", name);
-	}
-	else
-		row = stored_source(name);
-	request_parse(&request, row->algorithm, row->options, false);
-	request_load(&request, row->task, row->target, row->features, row->order_by, &load);
+
+	/* as the version was trained; meta.model may speak of a later training */
 	load.encoding = model->encoding;
-	load.by = by ? linitial(identifier_list(by, "by")) : NULL;
+	load.options = &model->components[0].spec.options;
+	load.by = by ? group_column(by) : NULL;
 	if (source)
 		source = source_qualify(source, &load.relation);
-	set = source_load(source ? source : row->source, &load);
+	else
+		source = stored_source(name)->source;
+	set = source_load(source, &load);
 	PG_TRY();
 	{
-		evaluate(&out, set, model, &request, shots, by != NULL);
+		evaluate(&out, set, model, shots, by != NULL);
 	}
 	PG_FINALLY();
 	{

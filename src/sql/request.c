@@ -133,7 +133,8 @@ set_option(TrainRequest *request, const OptionInfo *info, JsonbValue *value)
 				"must be true or false";
 			break;
 		default:
-			if (!json_numbers(value, numbers, lengthof(numbers), &n))
+			if (!json_numbers(value, numbers, lengthof(numbers), &n) ||
+				(value->type != jbvNumeric && (info->type == OPTION_INTEGER || info->type == OPTION_NUMBER)))
 				n = -1;			/* option_set says what is allowed */
 			fault = option_set(&request->options, info, numbers, n);
 			break;
@@ -236,7 +237,8 @@ request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool
 	if (request->options.way != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("option \"way\" is not supported by algorithm \"%s\"", request->learner->name)));
+				 errmsg("option \"way\" is not supported by algorithm \"%s\"", request->learner->name),
+				 errhint("Leave it out: tasks are told apart by the task key.")));
 	if (request->options.validation + request->options.test >= 1)
 		option_error("test", "and \"validation\" together must be less than 1, so that tasks are left to train on");
 }

@@ -32,6 +32,7 @@ typedef struct Run
 {
 	int64		model;
 	const char *name;
+	ModelRow   *before;			/* what the model was; NULL: new, or not known */
 	bool		commits;
 	instr_time	start;
 	double		last_checkpoint;	/* seconds since start */
@@ -84,20 +85,6 @@ tick(void *context, const Training *training, const Phase *phase, bool validated
 	return options->time_limit > 0 && now >= options->time_limit;
 }
 
-/*
- * A training that diverged leaves nothing: no checkpoint, and no model that
- * never had a version.
- */
-static void
-forget_training(Run *run)
-{
-	if (!run->commits)
-		return;					/* the error takes all of it back */
-	catalog_drop_checkpoint(run->model);
-	catalog_drop_unfinished(run->model);
-	commit(run);
-}
-
 static void
 run_training(Run *run, Training *training)
 {
@@ -117,7 +104,10 @@ run_training(Run *run, Training *training)
 	training_run(training, tick, run);
 	if (training->phases[training->phase].diverged)
 	{
-		forget_training(run);
+		/* without commits, the error takes all of it back */
+		if (run->commits)
+			catalog_forget_training(run->model, run->before);
+		commit(run);
 		training_diverged(training);
 	}
 
@@ -222,6 +212,7 @@ meta_train(PG_FUNCTION_ARGS)
 	SPI_connect_ext(run.commits ? SPI_OPT_NONATOMIC : 0);
 	MemoryContextSwitchTo(context);
 	row.source = source_qualify(row.source, &load.relation);
+	run.before = catalog_find(row.name);
 	run.model = catalog_claim(&row);
 	load_and_run(&run, &request, row.source, &load, NULL);
 	SPI_finish();

@@ -294,8 +294,9 @@ update_model(int64 id, const ModelRow *row)
 	return SPI_processed > 0;
 }
 
-int64
-catalog_claim(const ModelRow *row)
+/* Of a training that did not end. */
+static void
+forget_reports(int64 id)
 {
 	static Statement forget = {
 		NULL, 1, {INT8OID},
@@ -303,6 +304,14 @@ catalog_claim(const ModelRow *row)
 		"(SELECT coalesce(pg_catalog.max(v.version), 0) FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) $1)"
 	};
 	Arguments	arguments;
+
+	set_datum(&arguments, 0, Int64GetDatum(id));
+	run(&forget, &arguments, false);
+}
+
+int64
+catalog_claim(const ModelRow *row)
+{
 	int64		id;
 
 	check_name(row->name);
@@ -338,8 +347,7 @@ catalog_claim(const ModelRow *row)
 					 errhint("Choose another name, or have its owner share it: UPDATE meta.model SET owner = <a role you are both members of>.")));
 	}
 
-	set_datum(&arguments, 0, Int64GetDatum(id));
-	run(&forget, &arguments, false);
+	forget_reports(id);
 	return id;
 }
 
@@ -612,7 +620,7 @@ catalog_drop_checkpoint(int64 model)
 }
 
 void
-catalog_drop_unfinished(int64 model)
+catalog_forget_training(int64 model, const ModelRow *before)
 {
 	static Statement drop = {
 		NULL, 1, {INT8OID},
@@ -621,6 +629,17 @@ catalog_drop_unfinished(int64 model)
 	};
 	Arguments	arguments;
 
+	catalog_drop_checkpoint(model);
 	set_datum(&arguments, 0, Int64GetDatum(model));
 	run(&drop, &arguments, false);
+	forget_reports(model);
+	if (before != NULL)
+	{
+		ModelRow	row = *before;
+
+		/* Who may not speak for that role any more takes the source over. */
+		if (OidIsValid(row.trained_by) && !has_privs_of_role(GetUserId(), row.trained_by))
+			row.trained_by = GetUserId();
+		update_model(model, &row);
+	}
 }

@@ -79,7 +79,11 @@ extern void catalog_save_checkpoint(int64 model, const bytea *state);
 extern bytea *catalog_load_checkpoint(int64 model);
 extern void catalog_drop_checkpoint(int64 model);
 
-/* Drops a model that never had a version: what a failed first training leaves. */
-extern void catalog_drop_unfinished(int64 model);
+/*
+ * A training that failed for good leaves nothing: no checkpoint, no reports,
+ * no model that never had a version, and one that had as it was before (NULL:
+ * not known).
+ */
+extern void catalog_forget_training(int64 model, const ModelRow *before);
 
 #endif							/* STORE_CATALOG_H */

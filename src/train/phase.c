@@ -15,6 +15,14 @@
 /* The rate falls linearly to this share of itself at the last iteration. */
 #define FINAL_RATE 0.03
 
+/*
+ * Weight of the past in the running average of the parameters (Polyak and
+ * Juditsky, "Acceleration of stochastic approximation by averaging", 1992).
+ * A meta-batch is small and its gradient noisy; the average is not, and a
+ * validation then compares learning instead of luck.
+ */
+#define AVERAGE_DECAY 0.99
+
 /* Validations in a training that is not stopped early. */
 #define VALIDATIONS 40
 
@@ -47,6 +55,7 @@ phase_init(Phase *phase, const char *name, const Learner *learner, const Learner
 						phase->list.size, (size_t) (PARAMS_MAX_SIZE / sizeof(real))),
 				 errhint("Lower the option hidden, or leave out columns with very many categories by the option exclude.")));
 	phase->theta = numbers(phase->list.size);
+	phase->average = numbers(phase->list.size);
 	phase->best = numbers(phase->list.size);
 	phase->adam.first = numbers(phase->list.size);
 	phase->adam.second = numbers(phase->list.size);
@@ -77,20 +86,34 @@ phase_validation_interval(const Options *options)
 	return Max(1, options->iterations / VALIDATIONS);
 }
 
+/* What the iterations work with, in the current memory context. */
+typedef struct Bench
+{
+	Sampler    *sampler;
+	MetaStep	step;
+	Scorer	   *scorer;			/* NULL without validation tasks */
+	Rows		support;
+	Rows		query;
+	real	   *gradient;
+} Bench;
+
 /* One meta-iteration; returns the mean loss of its tasks. */
 static double
-meta_iteration(Phase *phase, MetaStep *step, Sampler *sampler, Rows *support, Rows *query, real *gradient)
+meta_iteration(Phase *phase, Bench *bench)
 {
 	const Options *options = &phase->spec.options;
+	real	   *gradient = bench->gradient;
 	double		loss = 0;
 	double		decay = 1 - (double) phase->iteration / options->iterations;
 	real		share = 1.0 / options->meta_batch;
+	real		keep;
 
 	memset(gradient, 0, phase->list.size * sizeof(real));
 	for (int place = 0; place < options->meta_batch; place += META_SLICE)
 	{
-		sampler_fill(sampler, phase->iteration, place, Min(META_SLICE, options->meta_batch - place), support, query);
-		loss += meta_step_run(step, support, query, gradient);
+		sampler_fill(bench->sampler, phase->iteration, place, Min(META_SLICE, options->meta_batch - place),
+					 &bench->support, &bench->query);
+		loss += meta_step_run(&bench->step, &bench->support, &bench->query, gradient);
 	}
 	for (size_t i = 0; i < phase->list.size; i++)
 		gradient[i] *= share;
@@ -103,6 +126,11 @@ meta_iteration(Phase *phase, MetaStep *step, Sampler *sampler, Rows *support, Ro
 		adam_step(&phase->adam, &phase->list, phase->theta, gradient, phase->iteration + 1,
 				  options->outer_lr * Max(decay, FINAL_RATE), options->weight_decay);
 	}
+
+	/* the first iterations are forgotten sooner */
+	keep = Min(AVERAGE_DECAY, (phase->iteration + 1.0) / (phase->iteration + 10.0));
+	for (size_t i = 0; i < phase->list.size; i++)
+		phase->average[i] += (1 - keep) * (phase->theta[i] - phase->average[i]);
 	return loss / options->meta_batch;
 }
 
@@ -114,7 +142,7 @@ validate(Phase *phase, Scorer *scorer, const Validation *validation)
 
 	if (scorer == NULL)
 	{
-		memcpy(phase->best, phase->theta, phase->list.size * sizeof(real));
+		memcpy(phase->best, phase->average, phase->list.size * sizeof(real));
 		phase->best_iteration = phase->iteration;
 		return false;
 	}
@@ -125,11 +153,57 @@ validate(Phase *phase, Scorer *scorer, const Validation *validation)
 		phase->best_loss = loss;
 		phase->best_iteration = phase->iteration;
 		phase->strikes = 0;
-		memcpy(phase->best, phase->theta, phase->list.size * sizeof(real));
+		memcpy(phase->best, phase->average, phase->list.size * sizeof(real));
 	}
 	else
 		phase->strikes++;
 	return phase->spec.options.patience > 0 && phase->strikes >= phase->spec.options.patience;
+}
+
+static Bench *
+bench_create(Phase *phase, TaskSet *set, const Validation *validation)
+{
+	Bench	   *bench = palloc0(sizeof(Bench));
+	const Options *options = &phase->spec.options;
+	bool		no_support = (phase->learner->flags & LEARNER_NO_SUPPORT) != 0;
+	int			shots[2] = {no_support ? 0 : options->shots[0], no_support ? 0 : options->shots[1]};
+
+	/* without support rows, all of a task's share goes to the query */
+	int			query = no_support ? options->query + options->shots[1] : options->query;
+	Arena	   *arena = memory_arena(phase->name);
+
+	bench->sampler = sampler_create(set, options, shots, query, phase->fold);
+	if (bench->sampler->n_tasks == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no task has enough rows to train on"),
+				 errdetail("A task needs more rows than the fewest support rows, %d.", shots[0]),
+				 errhint("Lower the option shots, or choose a task key that more rows share.")));
+	rows_allocate(&bench->support, set->encoding->width, META_SLICE, shots[1]);
+	rows_allocate(&bench->query, set->encoding->width, META_SLICE, query);
+	bench->gradient = numbers(phase->list.size);
+	meta_step_init(&bench->step, arena, phase->learner, &phase->spec, &phase->list, phase->theta,
+				   shots[0], shots[1], query, check_interrupts);
+	if (bench->step.fault)
+	{
+		if (strcmp(bench->step.fault, "out of memory") == 0)
+			memory_error();
+		elog(ERROR, "cannot build the computation of \"%s\": %s", phase->learner->name, bench->step.fault);
+	}
+	if (validation->panel)
+		bench->scorer = scorer_create(arena, validation->panel, phase->learner, &phase->spec, &phase->list, phase->theta);
+	return bench;
+}
+
+void
+phase_check(Phase *phase, TaskSet *set, const Validation *validation)
+{
+	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta phase", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(own);
+
+	bench_create(phase, set, validation);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(own);
 }
 
 void
@@ -138,38 +212,8 @@ phase_run(Phase *phase, TaskSet *set, const Validation *validation, PhaseTick ti
 	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta phase", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(own);
 	const Options *options = &phase->spec.options;
-	bool		no_support = (phase->learner->flags & LEARNER_NO_SUPPORT) != 0;
-	int			shots[2] = {no_support ? 0 : options->shots[0], no_support ? 0 : options->shots[1]};
-
-	/* without support rows, all of a task's share goes to the query */
-	int			query = no_support ? options->query + options->shots[1] : options->query;
 	int			interval = phase_validation_interval(options);
-	Arena	   *arena = memory_arena(phase->name);
-	Sampler    *sampler = sampler_create(set, options, shots, query, phase->fold);
-	Scorer	   *scorer = NULL;
-	real	   *gradient = numbers(phase->list.size);
-	MetaStep   *step = palloc(sizeof(MetaStep));
-	Rows		support,
-				query_rows;
-
-	if (sampler->n_tasks == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("no task has enough rows to train on"),
-				 errdetail("A task needs more rows than the fewest support rows, %d.", shots[0]),
-				 errhint("Lower the option shots, or choose a task key that more rows share.")));
-	rows_allocate(&support, set->encoding->width, META_SLICE, shots[1]);
-	rows_allocate(&query_rows, set->encoding->width, META_SLICE, query);
-	meta_step_init(step, arena, phase->learner, &phase->spec, &phase->list, phase->theta,
-				   shots[0], shots[1], query, check_interrupts);
-	if (step->fault)
-	{
-		if (strcmp(step->fault, "out of memory") == 0)
-			memory_error();
-		elog(ERROR, "cannot build the computation of \"%s\": %s", phase->learner->name, step->fault);
-	}
-	if (validation->panel)
-		scorer = scorer_create(arena, validation->panel, phase->learner, &phase->spec, &phase->list, phase->theta);
+	Bench	   *bench = bench_create(phase, set, validation);
 
 	while (!phase->done)
 	{
@@ -177,8 +221,8 @@ phase_run(Phase *phase, TaskSet *set, const Validation *validation, PhaseTick ti
 
 		CHECK_FOR_INTERRUPTS();
 		if (phase->iteration == 0)
-			validate(phase, scorer, validation);
-		phase->train_loss = meta_iteration(phase, step, sampler, &support, &query_rows, gradient);
+			validate(phase, bench->scorer, validation);
+		phase->train_loss = meta_iteration(phase, bench);
 		if (!isfinite(phase->train_loss))
 		{
 			phase->diverged = true;
@@ -188,13 +232,18 @@ phase_run(Phase *phase, TaskSet *set, const Validation *validation, PhaseTick ti
 		if (phase->iteration % interval == 0 || phase->iteration >= options->iterations)
 		{
 			validated = true;
-			if (validate(phase, scorer, validation))
+			if (validate(phase, bench->scorer, validation))
 				phase->done = true;
 		}
 		if (phase->iteration >= options->iterations)
 			phase->done = true;
 		if (tick(context, phase, validated))
+		{
+			/* what was learned since the last validation may be the best */
+			if (!validated)
+				validate(phase, bench->scorer, validation);
 			break;
+		}
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(own);

@@ -24,7 +24,9 @@ typedef struct Phase
 
 	/* its state, all that a checkpoint needs */
 	real	   *theta;			/* list.size numbers each */
-	real	   *best;			/* with the lowest validation loss so far */
+	real	   *average;		/* of theta over the last iterations: what is
+								 * judged and kept */
+	real	   *best;			/* the average with the lowest validation loss */
 	Adam		adam;
 	int			iteration;		/* meta-iterations done */
 	int			best_iteration;
@@ -59,6 +61,12 @@ extern void phase_init(Phase *phase, const char *name, const Learner *learner, c
  * from an earlier one's result.
  */
 extern void tensors_copy(const TensorList *to_list, real *to, const TensorList *from_list, const real *from);
+
+/*
+ * Raises what would keep a phase from running: no task with enough rows, or
+ * not enough memory.  To be told that after the phases before it would be late.
+ */
+extern void phase_check(Phase *phase, TaskSet *set, const Validation *validation);
 
 /* Runs until done, diverged, or told to stop. */
 extern void phase_run(Phase *phase, TaskSet *set, const Validation *validation, PhaseTick tick, void *context);

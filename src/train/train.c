@@ -12,7 +12,7 @@
 #include "train/train.h"
 
 /* What validation looks at: enough to tell learners apart, and quick. */
-#define VALIDATION_TASKS 200
+#define VALIDATION_TASKS 400
 #define VALIDATION_QUERY 40
 static const int validation_shots[] = {0, 1, 3, 5, 10, 20};
 
@@ -102,6 +102,8 @@ training_create(const Learner *learner, const Options *options, TaskSet *set)
 					   learner_find("pooled"), &pooled, fold);
 	if (!(learner->flags & LEARNER_FIXED) && strcmp(learner->name, "pooled") != 0)
 		phase_init(&training->phases[training->n_phases++], learner->name, learner, &spec, FOLD_ALL);
+	for (int p = 0; p < training->n_phases; p++)
+		phase_check(&training->phases[p], set, &training->validation);
 	return training;
 }
 
@@ -160,6 +162,8 @@ main_component(const Training *training, Component *component)
 	}
 	if (strcmp(training->learner->name, "pooled") == 0)
 		phase = &training->phases[0];
+	else if (phase->iteration == 0 && training->options.start_pooled)
+		tensors_copy(&phase->list, phase->best, &training->phases[0].list, training->phases[0].best);
 	component->prefix = pstrdup(training->learner->name);
 	component->learner = phase->learner;
 	component->spec = phase->spec;
