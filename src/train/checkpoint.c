@@ -23,6 +23,7 @@ static const struct
 	size_t		offset;
 }			vectors[] = {
 	{"theta", offsetof(Phase, theta)},
+	{"average", offsetof(Phase, average)},
 	{"best", offsetof(Phase, best)},
 	{"adam.first", offsetof(Phase, adam) + offsetof(Adam, first)},
 	{"adam.second", offsetof(Phase, adam) + offsetof(Adam, second)},
