@@ -198,6 +198,33 @@ CREATE PROCEDURE meta.resume(model text)
 COMMENT ON PROCEDURE meta.resume(text) IS
 	'goes on with an interrupted training from its last checkpoint; ends with the same model as an uninterrupted one';
 
+CREATE FUNCTION meta.train_transition(internal, record, text, text) RETURNS internal
+	AS 'MODULE_PATHNAME', 'meta_train_transition' LANGUAGE C STABLE PARALLEL RESTRICTED COST 50;
+COMMENT ON FUNCTION meta.train_transition(internal, record, text, text) IS 'part of the aggregate meta.train(record, text, text): takes a row';
+
+CREATE FUNCTION meta.train_transition(internal, record, text, text, jsonb) RETURNS internal
+	AS 'MODULE_PATHNAME', 'meta_train_transition' LANGUAGE C STABLE PARALLEL RESTRICTED COST 50;
+COMMENT ON FUNCTION meta.train_transition(internal, record, text, text, jsonb) IS 'part of the aggregate meta.train(record, text, text, jsonb): takes a row';
+
+CREATE FUNCTION meta.train_final(internal) RETURNS bytea
+	AS 'MODULE_PATHNAME', 'meta_train_final' LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000000;
+COMMENT ON FUNCTION meta.train_final(internal) IS 'part of the aggregates meta.train: trains on the rows';
+
+-- SSPACE: a state sorts its rows in up to maintenance_work_mem, so groups had better come one by one
+CREATE AGGREGATE meta.train(r record, task text, target text) (
+	SFUNC = meta.train_transition, STYPE = internal, SSPACE = 67108864,
+	FINALFUNC = meta.train_final, FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = RESTRICTED);
+COMMENT ON AGGREGATE meta.train(record, text, text) IS
+	'Trains a model from the rows and returns its bytes, the same that CALL meta.train would store. task: columns that tell tasks apart; target: column to predict. NULL records are ignored; no rows give NULL. Everything else is an option of meta.train(record, text, text, jsonb).';
+
+CREATE AGGREGATE meta.train(r record, task text, target text, options jsonb) (
+	SFUNC = meta.train_transition, STYPE = internal, SSPACE = 67108864,
+	FINALFUNC = meta.train_final, FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = RESTRICTED);
+COMMENT ON AGGREGATE meta.train(record, text, text, jsonb) IS
+	'As meta.train(record, text, text), with options: those of the view meta.options, and the keys "algorithm", "features" and "order_by", which are arguments of CALL meta.train.';
+
 ---------------------------------------------------------------------------
 -- adapt
 ---------------------------------------------------------------------------

@@ -372,3 +372,10 @@ loader_finish(Loader *loader)
 	MemoryContextDelete(loader->context);
 	return set;
 }
+
+void
+loader_abandon(Loader *loader)
+{
+	tuplesort_end(loader->sort);
+	MemoryContextDelete(loader->context);
+}

@@ -71,6 +71,12 @@ extern void loader_add(Loader *loader, const Datum *values, const bool *nulls);
 extern TaskSet *loader_finish(Loader *loader);
 
 /*
+ * Gives up a loader that is not to be finished.  After an error it need not
+ * and must not be called: the sort's files are the transaction's by then.
+ */
+extern void loader_abandon(Loader *loader);
+
+/*
  * Loads a table's, view's or SELECT's rows, read as the current user in one
  * snapshot (which is released before the rows are sorted and packed).  Sets
  * request->relation.
