@@ -8,13 +8,18 @@
  * Task params hold the tensors that adaptation changed in the main component,
  * and the digest of the model they stand on.
  *
- * Metadata of a model: "format" = "meta/1", "kind" = "model", "learner" (main
- * component), "encoders" (JSON, data/encoding.h), "components" (JSON: an array
- * of {"prefix", "learner", "loss", "network", "options"}), "training" (JSON:
- * scalars about how it was trained), "crc32c".  Tensors are named
- * "<prefix>/<tensor>", F32.
- * Metadata of task params: "format", "kind" = "task", "base" = digest, "rows"
- * = rows adapted on, "crc32c".
+ * Metadata of a model: "format" = "meta/1", "kind" = "model", "crc32c",
+ * "learner" (main component), "encoders" (JSON, data/encoding.h), "components"
+ * (JSON: an array of {"prefix", "learner", "loss", "network", "options"}),
+ * "training" (JSON: scalars about how it was trained).  Tensors are named
+ * "<prefix>/<tensor>", F32, in the order of the components' layouts.
+ * Metadata of task params: "format", "kind" = "task", "crc32c", "base" =
+ * digest, "rows" = rows adapted on, 10 digits.  One tensor, "phi": the task's
+ * own numbers, whose names and shapes are those of the base.
+ *
+ * "format", "kind" and "crc32c" come first, without blanks, so that they can
+ * be found without parsing.  The checksum is the CRC-32C of the whole file as
+ * it is while its own eight digits are zeros, in lower-case hexadecimal.
  */
 #ifndef STORE_PARAMS_H
 #define STORE_PARAMS_H
