@@ -108,6 +108,12 @@ encode_target_number(const Encoding *encoding, double value)
 	return encode_clamp((value - encoding->target_mean) / encoding->target_deviation);
 }
 
+static inline float
+encode_weight(const Encoding *encoding, double weight)
+{
+	return encode_clamp(weight / encoding->weight_mean);
+}
+
 /* A row weight; NaN and 0 leave the row out, a negative one is an error. */
 extern double check_weight(const Column *column, double weight);
 

@@ -9,7 +9,8 @@
  *					{"column": "photo", "kind": "image", "image": [28, 28, 1]},
  *					{"column": "text", "kind": "vector", "length": 384}],
  *	   "target": {"column": "score", "kind": "number", "mean": 61, "deviation": 17},
- *	   "task": ["student_id"], "order_by": ["day"], "weight": "w"}
+ *	   "task": ["student_id"], "order_by": ["day"], "weight": "w",
+ *	   "weight_mean": 3.5}
  *
  * A model may come from anywhere, so everything read is checked: kinds, counts,
  * finite numbers, labels in strict order.
@@ -216,6 +217,8 @@ encoding_to_json(const Encoding *encoding, StringInfo out)
 	{
 		appendStringInfoString(out, ", \"weight\": ");
 		escape_json(out, encoding->weight);
+		appendStringInfoString(out, ", \"weight_mean\": ");
+		append_double(out, encoding->weight_mean);
 	}
 	appendStringInfoChar(out, '}');
 }
@@ -305,13 +308,19 @@ int_of(JsonbValue *value, int low, int high, const char *what)
 }
 
 static double
-deviation_of(JsonbValue *value)
+positive_of(JsonbValue *value, const char *what)
 {
-	double		number = double_of(value, "a deviation");
+	double		number = double_of(value, what);
 
 	if (!(number > 0))
-		damaged("a deviation that is not positive");
+		damaged(psprintf("%s that is not positive", what));
 	return number;
+}
+
+static double
+deviation_of(JsonbValue *value)
+{
+	return positive_of(value, "a deviation");
 }
 
 /* Strings in strictly ascending bytewise order. */
@@ -489,8 +498,12 @@ encoding_from_json(const char *json)
 	read_target(container(member(root, "target"), false, "the target"), encoding);
 	encoding->task = names_of(member(root, "task"), "the task");
 	encoding->order_by = names_of(member(root, "order_by"), "order_by");
+	encoding->weight_mean = 1;
 	if (member(root, "weight") != NULL)
+	{
 		encoding->weight = name_of(member(root, "weight"), "the weight");
+		encoding->weight_mean = positive_of(member(root, "weight_mean"), "the mean weight");
+	}
 	if (!encoding_layout(encoding))
 		damaged("it has too many inputs");
 	return encoding;

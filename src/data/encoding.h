@@ -69,6 +69,8 @@ typedef struct Encoding
 	List	   *task;			/* column names (char *) */
 	List	   *order_by;		/* column names, empty: no order */
 	char	   *weight;			/* column, or NULL */
+	double		weight_mean;	/* of training rows: weights are divided by it,
+								 * so that the mean row counts as one */
 
 	Width		width;
 } Encoding;

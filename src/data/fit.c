@@ -140,6 +140,7 @@ fit_row(Fit *fit)
 				break;
 		}
 	}
+	add_number(&fit->weight, slot_double(fit->slots[SLOT_WEIGHT(fit)]));
 	if (plan->target_plan == TARGET_PLAN_CLASS)
 		add_label(&fit->target, fit->slots[SLOT_TARGET(fit)], fit->task);
 	else
@@ -379,6 +380,7 @@ fit_finish(Fit *fit, const LoadRequest *request)
 	encoding->task = copy_names(request->task);
 	encoding->order_by = copy_names(request->order_by);
 	encoding->weight = plan->weighted ? pstrdup(plan->weight.name) : NULL;
+	encoding->weight_mean = plan->weighted ? fit->weight.mean : 1;
 	if (!encoding_layout(encoding))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -469,7 +471,7 @@ fit_encode(Fit *fit, float *x, int32 *c, float *y, int32 *class, float *w)
 			return ROW_OTHER_TARGET;
 		*y = encode_target_number(encoding, value);
 	}
-	*w = encode_clamp(slot_double(fit->slots[SLOT_WEIGHT(fit)]));
+	*w = encode_weight(fit->encoding, slot_double(fit->slots[SLOT_WEIGHT(fit)]));
 	encode_features(fit, x, c);
 	return ROW_USABLE;
 }

@@ -43,6 +43,7 @@ typedef struct Fit
 	const char *rest;			/* what follows them */
 	Stats	   *features;
 	Stats		target;
+	Stats		weight;
 	bool		only_01;		/* all targets are 0 or 1 */
 	LabelDict  *groups;
 	int			task;			/* number of the training task being read */

@@ -333,7 +333,7 @@ row_reader_outcome(RowReader *reader, const Datum *values, const bool *nulls,
 		if (weight == 0)
 			return ROW_NO_WEIGHT;
 	}
-	*w = encode_clamp(weight);
+	*w = encode_weight(encoding, weight);
 	return ROW_USABLE;
 }
 

@@ -79,7 +79,8 @@ tick(void *context, const Training *training, const Phase *phase, bool validated
 
 	progress_notice(&run->progress, training, phase, now);
 	if (validated)
-		catalog_report(run->model, phase->name, phase->iteration, phase->train_loss, phase->validation_loss, NAN);
+		catalog_report(run->model, phase->name, phase->iteration, phase->train_loss, phase->validation_loss,
+					   phase->metric);
 	if (run->commits && now - run->last_checkpoint >= options->checkpoint)
 		save_checkpoint(run, training);
 	return options->time_limit > 0 && now >= options->time_limit;

@@ -60,8 +60,9 @@ checkpoint_encode(const Training *training)
 		/* 17 digits: the same number comes back */
 		st.metadata[st.n_metadata++] = (SafePair) {
 			psprintf("phase %d", p),
-			psprintf("%d %d %d %d %.17g %.17g %.17g", phase->iteration, phase->best_iteration, phase->strikes,
-					 phase->done, phase->best_loss, phase->train_loss, phase->validation_loss)
+			psprintf("%d %d %d %d %.17g %.17g %.17g %.17g %.17g", phase->iteration, phase->best_iteration, phase->strikes,
+					 phase->done, phase->best_score, phase->best_loss, phase->train_loss, phase->validation_loss,
+					 phase->metric)
 		};
 		if (p > training->phase)
 			continue;			/* not begun: made anew from the seed */
@@ -154,9 +155,10 @@ checkpoint_restore(Training *training, const bytea *state)
 		Phase	   *phase = &training->phases[p];
 		int			done;
 
-		if (sscanf(required(&st, psprintf("phase %d", p)), "%d %d %d %d %lf %lf %lf",
+		if (sscanf(required(&st, psprintf("phase %d", p)), "%d %d %d %d %lf %lf %lf %lf %lf",
 				   &phase->iteration, &phase->best_iteration, &phase->strikes, &done,
-				   &phase->best_loss, &phase->train_loss, &phase->validation_loss) != 7)
+				   &phase->best_score, &phase->best_loss, &phase->train_loss, &phase->validation_loss,
+				   &phase->metric) != 9)
 			elog(ERROR, "checkpoint of phase %d cannot be read", p);
 		phase->done = done != 0;
 		for (int i = 0; i < lengthof(vectors); i++)

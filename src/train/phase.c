@@ -59,7 +59,8 @@ phase_init(Phase *phase, const char *name, const Learner *learner, const Learner
 	phase->best = numbers(phase->list.size);
 	phase->adam.first = numbers(phase->list.size);
 	phase->adam.second = numbers(phase->list.size);
-	phase->best_loss = INFINITY;
+	phase->best_score = phase->best_loss = INFINITY;
+	phase->metric = NAN;
 	phase->validation_loss = NAN;
 	phase->train_loss = NAN;
 	learner->initialise(&phase->spec, &phase->list, &rng, phase->theta);
@@ -138,7 +139,8 @@ meta_iteration(Phase *phase, Bench *bench)
 static bool
 validate(Phase *phase, Scorer *scorer, const Validation *validation)
 {
-	double		loss;
+	int			metric = phase->spec.options.metric;
+	double		score;
 
 	if (scorer == NULL)
 	{
@@ -146,11 +148,16 @@ validate(Phase *phase, Scorer *scorer, const Validation *validation)
 		phase->best_iteration = phase->iteration;
 		return false;
 	}
-	loss = scorer_loss(scorer, validation->shots, validation->n_shots);
-	phase->validation_loss = loss;
-	if (loss < phase->best_loss)
+	score = phase->validation_loss = scorer_loss(scorer, validation->shots, validation->n_shots);
+	if (metric != OPTION_UNSET)
 	{
-		phase->best_loss = loss;
+		phase->metric = scorer_metric(scorer, metric, validation->shots, validation->n_shots);
+		score = metric_larger_is_better(metric) ? -phase->metric : phase->metric;
+	}
+	if (score < phase->best_score)
+	{
+		phase->best_score = score;
+		phase->best_loss = phase->validation_loss;
 		phase->best_iteration = phase->iteration;
 		phase->strikes = 0;
 		memcpy(phase->best, phase->average, phase->list.size * sizeof(real));

@@ -31,9 +31,13 @@ typedef struct Phase
 	int			iteration;		/* meta-iterations done */
 	int			best_iteration;
 	int			strikes;		/* validations since the best */
-	double		best_loss;
+	double		best_score;		/* what is compared: the loss, or the metric,
+								 * negated where more is better */
+	double		best_loss;		/* at best_iteration */
 	double		train_loss;		/* of the last meta-iteration */
 	double		validation_loss;	/* of the last validation */
+	double		metric;			/* of the last validation; NaN without the
+								 * option metric */
 	bool		done;
 	bool		diverged;		/* the last loss is not finite: nothing of it
 								 * is to be kept */

@@ -138,3 +138,59 @@ scorer_loss(Scorer *scorer, const int *shots, int n_shots)
 	}
 	return weight > 0 ? sum / weight : NAN;
 }
+
+double
+scorer_metric(Scorer *scorer, Metric metric, const int *shots, int n_shots)
+{
+	const Panel *panel = scorer->panel;
+	const Encoding *encoding = panel->set->encoding;
+	LossKind	loss = scorer->spec->loss;
+	int			width = scorer->spec->net.outputs;
+	Size		rows = panel->n_query + 1;
+	double	   *values = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(mul_size(rows, width), sizeof(double)));
+	double	   *truth = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(rows, sizeof(double)));
+	double	   *weight = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(rows, sizeof(double)));
+	size_t	   *scratch = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(rows, sizeof(size_t)));
+	double	   *task_values = MemoryContextAllocHuge(CurrentMemoryContext,
+													 mul_size(mul_size(panel->max_query + 1, width), sizeof(double)));
+
+	/* of two classes, a metric wants the probability of the second */
+	int			kept = width == 2 ? 1 : width;
+	double		sum = 0;
+
+	for (int k = 0; k < n_shots; k++)
+	{
+		size_t		at = 0;
+
+		for (int t = 0; t < panel->n_tasks; t++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (!scorer_task(scorer, &panel->tasks[t], shots[k]))
+				return NAN;
+			outputs_to_values(loss, encoding->target_mean, encoding->target_deviation, scorer->outputs,
+							  panel->tasks[t].n_query, width, task_values);
+			for (int r = 0; r < panel->tasks[t].n_query; r++, at++)
+			{
+				const real *y = scorer->query.y + (size_t) r * width;
+
+				memcpy(values + at * kept, task_values + (size_t) r * width + (width - kept), kept * sizeof(double));
+				weight[at] = scorer->query.w[r];
+				truth[at] = y[0];
+				if (loss == LOSS_SQUARED)
+					truth[at] = encoding->target_mean + encoding->target_deviation * y[0];
+				else if (loss == LOSS_SOFTMAX)
+					for (int c = 0; c < width; c++)
+						if (y[c] > 0.5)
+							truth[at] = c;
+			}
+		}
+		sum += metric_value(metric, values, truth, weight, at,
+							loss == LOSS_SQUARED ? 0 : loss == LOSS_LOGISTIC ? 2 : width, scratch);
+	}
+	pfree(task_values);
+	pfree(values);
+	pfree(truth);
+	pfree(weight);
+	pfree(scratch);
+	return sum / n_shots;
+}

@@ -7,6 +7,7 @@
 
 #include "data/panel.h"
 #include "learn/apply.h"
+#include "nn/metrics.h"
 #include "store/params.h"
 
 /* What scoring works with: memory for rows, and the component's applier. */
@@ -51,5 +52,11 @@ extern double row_loss(LossKind loss, const real *outputs, const real *y, int wi
  * rows, infinite where adapting diverges.
  */
 extern double scorer_loss(Scorer *scorer, const int *shots, int n_shots);
+
+/*
+ * A metric over the pooled query rows, averaged over the shots; NaN where it
+ * is undefined.
+ */
+extern double scorer_metric(Scorer *scorer, Metric metric, const int *shots, int n_shots);
 
 #endif							/* TRAIN_SCORE_H */
