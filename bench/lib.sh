@@ -1,0 +1,83 @@
+# What the benchmarks share.  POSIX shell; the caller has set -eu and stands in
+# the project's top folder.
+#
+# With PGHOST, PGPORT, PGDATABASE or PGSERVICE in the environment they run in
+# that database, which must have meta installed; each keeps to a schema of its
+# own and leaves it there.  Otherwise they build meta, start a server of their
+# own and remove it at the end (see dev/lib.sh).
+
+if [ -n "${PGHOST-}${PGPORT-}${PGDATABASE-}${PGSERVICE-}" ]
+then
+	say() { printf '%s\n' "$*"; }
+	die() { printf '%s\n' "$*" >&2; exit 1; }
+	psql=psql
+else
+	. dev/lib.sh
+	psql=
+fi
+
+# Makes the database ready: meta is there, and notices are not in the way.
+database()
+{
+	if [ -z "$psql" ]
+	then
+		make_work
+		need_packages build
+		relocate_postgresql
+		copy_project
+		quiet_make install || die "The extension does not build."
+		start_server "$@"
+		psql=$bindir/psql
+	fi
+	run -c "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS meta"
+}
+
+# psql that stops at an error; figures only.
+run()
+{
+	"$psql" -X -q -v ON_ERROR_STOP=1 "$@"
+}
+
+# One value.
+ask()
+{
+	run -A -t -c "$1"
+}
+
+# What the figures were measured on.
+machine()
+{
+	model=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)
+	say "Machine: ${model:-unknown processor}, $(getconf _NPROCESSORS_ONLN) cores, $(awk '/MemTotal/ { printf "%.0f GB", $2 / 1048576 }' /proc/meminfo)"
+	say "Server:  PostgreSQL $(ask 'SHOW server_version'), maintenance_work_mem $(ask 'SHOW maintenance_work_mem'), shared_buffers $(ask 'SHOW shared_buffers')"
+	say "Date:    $(date -u +%Y-%m-%d)$(git rev-parse --short HEAD 2>/dev/null | sed 's/^/, commit /')"
+	say ""
+}
+
+# Runs a script of standard input in psql and puts before each line of output
+# the time and the processor time of the backend, both in seconds: what a
+# machine does beside it then does not count.  Only for a server on this
+# machine.
+run_stamped()
+{
+	{ printf 'SELECT pg_backend_pid() AS pid \\gset\n\\echo pid :pid\n'; cat; } |
+		"$psql" -X -q -A -t -v ON_ERROR_STOP=1 2>&1 |
+	{
+		read -r _ pid
+		while IFS= read -r line
+		do
+			cpu=$(awk -v tick="$(getconf CLK_TCK)" '{ print ($14 + $15) / tick }' "/proc/$pid/stat" 2>/dev/null) || cpu=0
+			printf '%s %s %s\n' "$(date +%s.%N)" "${cpu:-0}" "$line"
+		done
+	}
+}
+
+# Iterations per second of a phase, by the clock and by processor time, from
+# the progress lines of run_stamped.
+#	rates PHASE < LOG
+rates()
+{
+	awk -v phase="$1:" '
+		$4 == phase && $5 == "iteration" { if (!n++) { wall = $1; cpu = $2; first = $6 } last_wall = $1; last_cpu = $2; last = $6 }
+		END { if (n < 2) print "0 0"; else printf "%.2f %.2f\n", (last - first) / (last_wall - wall), (last - first) / (last_cpu - cpu) }'
+}

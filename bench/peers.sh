@@ -1,0 +1,132 @@
+#!/bin/sh
+# Exact MAML in the database beside two peers on work of the same shape: 32
+# inputs, a 64-64 network, one logit, 10 + 10 rows, 32 tasks, 5 inner steps.
+#
+#	bench/peers.sh [rounds]		(default: 5)
+#
+#	PEERS	folder with maml_limit_probe.c and maml_tabular.py	(default: ../shared/peers)
+#	PYTHON	a Python that has torch								(default: /usr/bin/python3)
+#
+# All run in turn, one thread each, in every round.  Rates are meta-iterations
+# per second by the clock and by processor time, medians over the rounds; the
+# peers' time for making up rows is taken off, ours for reading them is not.
+# Needs a superuser and a server on this machine, because it looks into /proc.
+
+set -eu
+cd "$(dirname "$0")/.."
+. bench/lib.sh
+
+rounds=${1:-5}
+PEERS=${PEERS:-../shared/peers}
+PYTHON=${PYTHON:-/usr/bin/python3}
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+probe= torch=
+dir=$(mktemp -d)
+if [ -f "$PEERS/maml_limit_probe.c" ] && gcc -O3 -march=native -ffast-math -fopenmp "$PEERS/maml_limit_probe.c" -o "$dir/probe" -lm 2>/dev/null
+then probe=$dir/probe
+else say "C probe: skipped, because $PEERS/maml_limit_probe.c is not there or does not compile."
+fi
+if [ -f "$PEERS/maml_tabular.py" ] && "$PYTHON" -c 'import torch' 2>/dev/null
+then torch=$PEERS/maml_tabular.py
+else say "PyTorch: skipped, because $PEERS/maml_tabular.py is not there or $PYTHON has no torch."
+fi
+
+database
+machine
+
+run <<-END
+	SET client_min_messages = warning;
+	DROP SCHEMA IF EXISTS peers CASCADE;
+	CREATE SCHEMA peers;
+	SELECT setseed(0.5) \g /dev/null
+	SELECT 'CREATE TABLE peers.rows AS SELECT task, row, '
+		   || string_agg(format('x[%s] AS x%s', i, i), ', ' ORDER BY i)
+		   || ', random() < 1 / (1 + exp(' || string_agg(format('- x[%s] * sin(%s * task)', i, i), ' ' ORDER BY i) || ')) AS y
+			  FROM (SELECT task, row, ARRAY[' || string_agg('(4 * random() - 2)::real', ', ') || '] AS x
+					FROM generate_series(1, 40) row, generate_series(1, 2000) task OFFSET 0) r'
+	FROM generate_series(1, 32) i \gexec
+	CREATE INDEX ON peers.rows (task);
+	VACUUM ANALYZE peers.rows;
+END
+
+# What a command and its children took of the processor, in seconds, after
+# its output.
+timed()
+{
+	sh -c '"$@"; times' sh "$@" 2>&1 | awk '
+		/^[0-9]+m[0-9.]+s [0-9]+m[0-9.]+s$/ { split($0, t, /[ms ]+/); cpu = 60 * t[1] + t[2] + 60 * t[3] + t[4]; next }
+		{ print }
+		END { print "cpu", cpu }'
+}
+
+# Rate by processor time is the difference of a long and a short run, because
+# a start of PyTorch takes seconds.
+#	peer NAME LONG SHORT COMMAND...	(N in the command stands for the iterations)
+peer()
+{
+	name=$1 long=$2 short=$3
+	shift 3
+	for n in $short $long
+	do
+		set -- "$@"
+		args=
+		for arg in "$@"; do [ "$arg" = N ] && arg=$n; args="$args $arg"; done
+		# shellcheck disable=SC2086
+		timed $args >"$dir/out.$n"
+	done
+	cat "$dir/out.$short" "$dir/out.$long" | awk -v name="$name" -v long="$long" -v short="$short" '
+		/ms\/iter/ {
+			for (i = 1; i <= NF; i++) {
+				if ($i == "ms/iter") ms = $(i - 1)
+				if ($i == "(sampler") sampler = $(i + 1) + 0
+			}
+		}
+		/adapt latency/ { for (i = 1; i <= NF; i++) if ($i == "us") { latency = $(i - 1); break } }
+		$1 == "cpu" { cpu[++n] = $2 }
+		END { printf "%s %.2f %.2f %s\n", name, 1000 / (ms - sampler), 1 / ((cpu[2] - cpu[1]) / (long - short) - sampler / 1000), latency }' >>"$dir/rates"
+}
+
+ours()
+{
+	run_stamped >"$dir/log" <<-END
+		SET client_min_messages = notice;
+		SELECT jsonb_build_object('hidden', '[64, 64]'::jsonb, 'skip', false, 'start_pooled', false, 'inner_steps', 5,
+			'inner_lr', 0.05, 'shots', 10, 'query', 10, 'meta_batch', 32, 'iterations', 1500, 'patience', 0,
+			'validation', 0, 'test', 0, 'report', 0.2) AS options \gset
+		CALL meta.train('peers', 'peers.rows', task => 'task', target => 'y', algorithm => 'maml',
+						features => '$(seq -f 'x%.0f' -s ', ' 32)', options => :'options');
+		SET max_parallel_workers_per_gather = 0;
+		CREATE TEMP TABLE support AS SELECT * FROM peers.rows WHERE row <= 10;
+		\echo adapt begins
+		CREATE TEMP TABLE adapted AS SELECT task, meta.adapt('peers', r) AS params FROM support r GROUP BY task;
+		\echo adapt ends
+	END
+	! grep ERROR "$dir/log" || exit 1
+	printf 'meta %s %s\n' "$(rates maml <"$dir/log")" \
+		"$(awk '/adapt begins/ { cpu = $2 } /adapt ends/ { printf "%.1f", ($2 - cpu) / 2000 * 1e6 }' "$dir/log")" >>"$dir/rates"
+}
+
+: >"$dir/rates"
+for round in $(seq "$rounds")
+do
+	[ -z "$probe" ] || peer probe 1000 100 "$probe" tab 64 10 10 32 5 N 1
+	ours
+	[ -z "$torch" ] || peer torch 200 20 "$PYTHON" "$torch" --variant bmm --d 32 --hidden 64,64 --shots 10 --query 10 --tasks 32 --steps 5 --iters N --threads 1 --eval-tasks 0 --adapt-latency
+done
+
+say "Meta-iterations per second (by the clock, by processor time), and microseconds to adapt one task, each round:"
+cat "$dir/rates"
+say ""
+say "Medians, and how often ours fits into each:"
+for column in 2 3 4
+do
+	case $column in 2) what='iterations/s, clock' ;; 3) what='iterations/s, processor' ;; 4) what='us to adapt a task' ;; esac
+	for name in meta probe torch
+	do
+		grep "^$name " "$dir/rates" | cut -d ' ' -f $column | sort -n |
+			awk -v name="$name" '{ v[NR] = $1 } END { if (NR) printf "%s %s\n", name, NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
+	done | awk -v what="$what" '{ v[$1] = $2; n[++k] = $1 }
+		END { printf "%-26s", what; for (i = 1; i <= k; i++) printf "  %s %.1f%s", n[i], v[n[i]], n[i] == "meta" ? "" : sprintf(" (meta/%s %.3f)", n[i], v["meta"] / v[n[i]]); print "" }'
+done
+rm -rf "$dir"

@@ -1,0 +1,87 @@
+--
+-- The sinusoid regression of Finn, Abbeel and Levine (2017), in the database.
+-- A task is a wave y = A sin(x - p); amplitude 0.1 to 5, phase 0 to pi, x from
+-- -5 to 5.  psql variables: waves, iterations, inner_lr, tests.
+--
+\set ON_ERROR_STOP on
+\timing off
+SET client_min_messages = warning;
+DROP SCHEMA IF EXISTS sinusoid CASCADE;
+CREATE SCHEMA sinusoid;
+SET search_path = sinusoid;
+
+-- random() with a seed: the same table each time on one server version
+SELECT setseed(0.5) \g /dev/null
+
+CREATE FUNCTION make_waves(first integer, last integer, points integer)
+RETURNS TABLE (wave integer, point integer, x real, y real) LANGUAGE sql VOLATILE AS $$
+	SELECT w.wave, p.point, p.x::real, (w.amplitude * sin(p.x - w.phase))::real
+	FROM (SELECT wave, 0.1 + 4.9 * random() AS amplitude, pi() * random() AS phase
+		  FROM generate_series(first, last) wave OFFSET 0) w,
+		 LATERAL (SELECT point, -5 + 10 * random() + 0 * w.wave AS x
+				  FROM generate_series(1, points) point OFFSET 0) p
+$$;
+
+CREATE TABLE train AS SELECT * FROM make_waves(1, :waves, 20);
+
+-- Points 1 to 10 of a test wave are support, in that order; the others query.
+CREATE TABLE test AS SELECT * FROM make_waves(-:tests, -1, 110);
+CREATE INDEX ON test (wave);
+ANALYZE;
+
+\echo The table that is learned from:
+SELECT count(*) AS rows, count(DISTINCT wave) AS waves, round(avg(y)::numeric, 3) AS mean_y,
+	   round(stddev(y)::numeric, 3) AS deviation_y, round(max(abs(y))::numeric, 2) AS largest_y
+FROM   train;
+
+\if :{?maintenance_work_mem}
+SET maintenance_work_mem = :'maintenance_work_mem';
+\endif
+SET client_min_messages = notice;
+SELECT jsonb_build_object(
+	'encode', '{"x": "raw", "y": "raw"}'::jsonb,
+	'hidden', '[40, 40]'::jsonb, 'skip', false, 'start_pooled', false,
+	'shots', 10, 'query', 10, 'meta_batch', 25, 'inner_steps', 1, 'inner_lr', :inner_lr, 'outer_lr', 0.001,
+	'weight_decay', 0, 'clip', 0, 'patience', 0, 'validation', 0, 'test', 0,
+	'iterations', :iterations, 'report', 60, 'checkpoint', 60) AS options \gset
+\echo Options: :options
+
+CALL meta.train('sinusoid', 'sinusoid.train', task => 'wave', target => 'y', features => 'x',
+				algorithm => 'maml', options => :'options');
+
+-- Ten inner steps with a model whose adaptation takes one: adapt what was
+-- adapted to the same rows again.
+SET client_min_messages = warning;
+CREATE TABLE adapted (shots integer, steps integer, wave integer, params bytea);
+
+INSERT INTO adapted
+SELECT k.shots, 1, t.wave, meta.adapt('sinusoid', t)
+FROM   (VALUES (5), (10)) k (shots), test t
+WHERE  t.point <= k.shots
+GROUP  BY k.shots, t.wave;
+
+SELECT format('INSERT INTO adapted
+	SELECT a.shots, %s, a.wave, meta.adapt(a.params, t)
+	FROM   adapted a JOIN test t USING (wave)
+	WHERE  a.steps = %s AND t.point <= a.shots
+	GROUP  BY a.shots, a.wave', step, step - 1)
+FROM generate_series(2, 10) step \gexec
+
+CREATE TABLE error AS
+SELECT a.shots, a.steps, wave, avg((meta.predict(a.params, t) - t.y) ^ 2) AS mse
+FROM   adapted a JOIN test t USING (wave)
+WHERE  t.point > 10 AND a.steps IN (1, 5, 10)
+GROUP  BY 1, 2, 3
+UNION ALL
+SELECT 0, 0, wave, avg((meta.predict('sinusoid', t) - t.y) ^ 2)
+FROM   test t
+WHERE  t.point > 10
+GROUP  BY wave;
+
+\echo Squared error on 100 points of each test wave, per wave, then over waves:
+SELECT shots AS k, steps, count(*) AS waves, round(avg(mse)::numeric, 3) AS mean,
+	   round((1.96 * stddev(mse) / sqrt(count(*)))::numeric, 3) AS "+-",
+	   round(percentile_cont(0.5) WITHIN GROUP (ORDER BY mse)::numeric, 3) AS median
+FROM   error
+GROUP  BY 1, 2
+ORDER  BY 1, 2;
