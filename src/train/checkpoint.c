@@ -9,6 +9,7 @@
 #include <math.h>
 
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
 #include "store/safetensors.h"
@@ -49,7 +50,8 @@ checkpoint_encode(const Training *training)
 	initStringInfo(&encoders);
 	encoding_to_json(training->set->encoding, &encoders);
 	st.metadata[st.n_metadata++] = (SafePair) {"format", CHECKPOINT_FORMAT};
-	st.metadata[st.n_metadata++] = (SafePair) {"encoders", encoders.data};
+	/* a safetensors header is UTF-8, whatever the database is */
+	st.metadata[st.n_metadata++] = (SafePair) {"encoders", pg_server_to_any(encoders.data, encoders.len, PG_UTF8)};
 	st.metadata[st.n_metadata++] = (SafePair) {"tasks", (char *) training->set->digest};
 	st.metadata[st.n_metadata++] = (SafePair) {"phase", psprintf("%d", training->phase)};
 
@@ -129,9 +131,11 @@ Encoding *
 checkpoint_encoding(const bytea *state)
 {
 	SafeTensors st;
+	const char *encoders;
 
 	read_checkpoint(state, &st);
-	return encoding_from_json(required(&st, "encoders"));
+	encoders = required(&st, "encoders");
+	return encoding_from_json(pg_any_to_server(encoders, (int) strlen(encoders), PG_UTF8));
 }
 
 void
@@ -160,7 +164,12 @@ checkpoint_restore(Training *training, const bytea *state)
 				   &phase->best_score, &phase->best_loss, &phase->train_loss, &phase->validation_loss,
 				   &phase->metric) != 9)
 			elog(ERROR, "checkpoint of phase %d cannot be read", p);
-		phase->done = done != 0;
+		if (phase->iteration < 0 || phase->iteration > phase->spec.options.iterations)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("the checkpoint is damaged: iteration %d of phase %d", phase->iteration, p),
+					 errhint("Train the model anew.")));
+		phase->done = done != 0 || phase->iteration == phase->spec.options.iterations;
 		for (int i = 0; i < lengthof(vectors); i++)
 		{
 			const SafeTensor *tensor = safetensors_find(&st, psprintf("%d/%s", p, vectors[i].name));
