@@ -120,6 +120,7 @@ run_training(Run *run, Training *training)
 	version = catalog_add_version(run->model, params, digest, training_metrics(training, elapsed(run)),
 								  training->options.keep);
 	catalog_drop_checkpoint(run->model);
+	commit(run);
 	training_unlock(run->model);
 	ereport(NOTICE,
 			(errmsg("model \"%s\", version %d: trained with %s in %.1f s", run->name, version,

@@ -128,6 +128,10 @@ training_detail(const Training *training)
 {
 	const Phase *phase = main_phase(training);
 
+	if (training->phase < training->n_phases - 1)
+		return errdetail("The time was up in the phase \"%s\" at iteration %d of %d, before \"%s\" began.",
+						 training->phases[training->phase].name, training->phases[training->phase].iteration,
+						 training->phases[training->phase].spec.options.iterations, phase->name);
 	if (!isfinite(phase->best_loss))
 		return errdetail("There were no validation tasks: the last of %d iterations was kept.", phase->iteration);
 	return errdetail("Validation loss %.4f at iteration %d of %d.", phase->best_loss, phase->best_iteration,
