@@ -19,6 +19,8 @@ CALL meta.train('plain', 'public.exams', task => 'student', target => 'score',
 SELECT meta.train(r, 'student', 'score', '{"iterations": 20, "hidden": [8]}') = meta.params('plain') AS same
 FROM public.exams r;
 SELECT jsonb_path_query_array(meta.describe('plain'), '$.encoders[*].column') AS features;
+SELECT c ->> 'learner' AS learner, c ? 'hidden' AS hidden, c ? 'inner_steps' AS inner_steps
+FROM jsonb_array_elements(meta.describe('plain') -> 'components') c;
 
 -- algorithm, features and order_by are options here, a task has several columns, a name is quoted
 CALL meta.train('full', 'SELECT * FROM public.exams WHERE student % 5 > 0', task => 'school, student', target => 'score',

@@ -132,6 +132,28 @@ describe_learner(StringInfo out, const Component *c)
 	appendStringInfoChar(out, ']');
 }
 
+/*
+ * Each of what a model holds, the learner first, then the baselines that
+ * meta.evaluate puts beside it: enough to tell how they differ.
+ */
+static void
+describe_component(StringInfo out, const Component *c)
+{
+	bool		steps = false;	/* adapts by gradient steps */
+
+	for (int i = 0; i < c->list.n; i++)
+		steps |= c->list.tensors[i].role == TENSOR_ADAPTED && !(c->learner->flags & LEARNER_NO_SUPPORT);
+	appendStringInfo(out, "{\"learner\": \"%s\", \"hidden\": ", c->learner->name);
+	append_integers(out, c->spec.net.hidden, c->spec.net.n_hidden);
+	appendStringInfo(out, ", \"parameters\": %zu", c->list.size);
+	if (steps)
+	{
+		append_double(out, "inner_lr", c->spec.options.inner_lr);
+		appendStringInfo(out, ", \"inner_steps\": %d", c->spec.options.inner_steps);
+	}
+	appendStringInfoChar(out, '}');
+}
+
 static void
 describe_model(StringInfo out, const bytea *bytes)
 {
@@ -141,9 +163,12 @@ describe_model(StringInfo out, const bytea *bytes)
 					 PARAMS_FORMAT, model->digest, (size_t) VARSIZE_ANY_EXHDR(bytes));
 	describe_learner(out, &model->components[0]);
 	describe_encoding(out, model->encoding);
-	appendStringInfoString(out, ", \"baselines\": [");
-	for (int i = 1; i < model->n_components; i++)
-		appendStringInfo(out, "%s\"%s\"", i > 1 ? ", " : "", model->components[i].learner->name);
+	appendStringInfoString(out, ", \"components\": [");
+	for (int i = 0; i < model->n_components; i++)
+	{
+		appendStringInfoString(out, i > 0 ? ", " : "");
+		describe_component(out, &model->components[i]);
+	}
 	appendStringInfo(out, "], \"training\": %s}", model->training);
 }
 
