@@ -138,6 +138,26 @@ panel_create(TaskSet *set, TaskRole role, uint64 seed, int max_shots, int max_ta
 	return panel;
 }
 
+Panel *
+panel_thin(const Panel *panel, int max_tasks)
+{
+	Panel	   *thin = palloc(sizeof(Panel));
+	int			stride = (panel->n_tasks + max_tasks - 1) / Max(max_tasks, 1);
+
+	*thin = *panel;
+	if (stride <= 1)
+		return thin;
+	thin->n_tasks = 0;
+	thin->n_query = 0;
+	thin->tasks = palloc(mul_size(panel->n_tasks / stride + 1, sizeof(PanelTask)));
+	for (int t = 0; t < panel->n_tasks; t += stride)
+	{
+		thin->tasks[thin->n_tasks++] = panel->tasks[t];
+		thin->n_query += panel->tasks[t].n_query;
+	}
+	return thin;
+}
+
 static void
 read_chosen(const Panel *panel, const Task *task, const int *chosen, int n, Rows *rows)
 {

@@ -37,6 +37,9 @@ typedef struct Panel
  */
 extern Panel *panel_create(TaskSet *set, TaskRole role, uint64 seed, int max_shots, int max_tasks, int max_query);
 
+/* At most max_tasks of a panel's tasks, evenly spread; shares its rows. */
+extern Panel *panel_thin(const Panel *panel, int max_tasks);
+
 /*
  * The largest of the candidate shots, ascending, that at least share of the
  * role's tasks have rows for (and one more).

@@ -19,6 +19,7 @@ static const double logit_spreads[] = {0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6};
 /* Candidates for learners whose inner steps are tuned. */
 static const double tuned_rates[] = {0.0003, 0.001, 0.003, 0.01, 0.03, 0.1};
 static const int tuned_steps[] = {1, 5, 20};
+#define TUNED_TASKS 100			/* validation tasks they are judged on */
 
 #define PI_EIGHTH 0.39269908169872414
 
@@ -36,9 +37,9 @@ component_init(Component *component, const Learner *learner, const LearnerSpec *
 	component->theta = phase.theta;
 }
 
-/* Validation loss of a component at each of n shots; infinite without tasks. */
+/* Loss of a component on a panel at each of n shots; infinite without tasks. */
 static void
-component_losses(const Training *training, const Component *component, const int *shots, int n, double *losses)
+component_losses(const Panel *panel, const Component *component, const int *shots, int n, double *losses)
 {
 	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta baseline", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
@@ -46,10 +47,10 @@ component_losses(const Training *training, const Component *component, const int
 
 	for (int k = 0; k < n; k++)
 		losses[k] = INFINITY;
-	if (training->panel == NULL)
+	if (panel == NULL)
 		return;
 	old = MemoryContextSwitchTo(own);
-	scorer = scorer_create(memory_arena("baseline"), training->panel, component->learner, &component->spec,
+	scorer = scorer_create(memory_arena("baseline"), panel, component->learner, &component->spec,
 						   &component->list, component->theta);
 	for (int k = 0; k < n; k++)
 		losses[k] = scorer_loss(scorer, &shots[k], 1);
@@ -59,13 +60,13 @@ component_losses(const Training *training, const Component *component, const int
 
 /* Mean over the validation shots. */
 static double
-component_loss(const Training *training, const Component *component)
+component_loss(const Training *training, const Panel *panel, const Component *component)
 {
 	const Validation *validation = &training->validation;
 	double		losses[lengthof(validation->shots)];
 	double		sum = 0;
 
-	component_losses(training, component, validation->shots, validation->n_shots, losses);
+	component_losses(panel, component, validation->shots, validation->n_shots, losses);
 	for (int k = 0; k < validation->n_shots; k++)
 		sum += losses[k];
 	return sum / validation->n_shots;
@@ -195,9 +196,9 @@ choose_form(const Training *training, Component *component)
 	int			best_to = 0;
 
 	use_linear(component, 0, 0);
-	component_losses(training, component, validation->shots, n, network);
+	component_losses(training->panel, component, validation->shots, n, network);
 	use_linear(component, 0, FLT_MAX);
-	component_losses(training, component, validation->shots, n, linear);
+	component_losses(training->panel, component, validation->shots, n, linear);
 	for (int from = 0; from < n; from++)
 	{
 		double		gain = 0;
@@ -250,7 +251,7 @@ tune_spread(const Training *training, Component *component, const char *prefix,
 			double		loss;
 
 			set_form(component, prefix, spreads[i], 1, scaled ? sqrt(1 + PI_EIGHTH * spreads[i]) : 1);
-			loss = component_loss(training, component);
+			loss = component_loss(training, training->panel, component);
 			if (loss < best)
 			{
 				best = loss;
@@ -285,16 +286,17 @@ tune_inner_loop(const Training *training, Component *component)
 {
 	Options    *options = &component->spec.options;
 	Options		best_options = *options;
-	double		best = component_loss(training, component);
+	const Panel *panel = training->panel ? panel_thin(training->panel, TUNED_TASKS) : NULL;
+	double		best = component_loss(training, panel, component);
 
 	for (int i = 0; i < lengthof(tuned_rates); i++)
-		for (int j = 0; j < lengthof(tuned_steps) && training->panel; j++)
+		for (int j = 0; j < lengthof(tuned_steps) && panel; j++)
 		{
 			double		loss;
 
 			options->inner_lr = tuned_rates[i];
 			options->inner_steps = tuned_steps[j];
-			loss = component_loss(training, component);
+			loss = component_loss(training, panel, component);
 			if (loss < best)
 			{
 				best = loss;

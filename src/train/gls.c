@@ -37,7 +37,7 @@
 /* Rounds of coefficients and variance components. */
 #define ROUNDS 4
 #define CG_ITERATIONS 60
-#define CG_TOLERANCE 1e-7
+#define CG_TOLERANCE 1e-5
 
 /*
  * Prior precision of coefficients in units of rows: next to nothing for
@@ -201,10 +201,11 @@ row_accumulate(Gls *g, const Rows *rows, int r, double w, double value)
 	const int32 *c = rows->c + (size_t) r * g->width.c;
 
 	for (int i = 0; i < g->width.x; i++)
-	{
-		g->out[i] += w * x[i] * value;
-		add_column(g, i, w * x[i]);
-	}
+		if (x[i] != 0)
+		{
+			g->out[i] += w * x[i] * value;
+			add_column(g, i, w * x[i]);
+		}
 	for (int j = 0; j < g->width.c; j++)
 	{
 		g->out[g->table[j] + c[j]] += w * value;
