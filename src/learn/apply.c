@@ -37,6 +37,7 @@ struct Applier
 	const TensorList *list;
 	const real *theta;
 	void		(*interrupt) (void);
+	Rows		thin;			/* memory for a task with very many rows */
 	AdaptTape	adapt[MAX_BUCKETS];
 	PredictTape predict[MAX_BUCKETS];
 };
@@ -132,22 +133,14 @@ build_predict(Applier *applier, PredictTape *pt, int rows)
 	return pt->tape.fault;
 }
 
-const char *
-applier_adapt(Applier *applier, const Rows *support, const real *from, real *to)
+/* Adapts on at most ADAPT_MAX_ROWS rows. */
+static const char *
+adapt_portion(Applier *applier, const Rows *support, const real *from, real *to)
 {
-	int			bucket = bucket_of(applier->learner->flags & LEARNER_NO_SUPPORT ? 0 : support->rows);
+	int			bucket = bucket_of(support->rows);
 	AdaptTape  *at = &applier->adapt[bucket];
 	const TensorList *list = applier->list;
 
-	if (from == NULL)
-		from = applier->theta;
-	if (applier->learner->flags & LEARNER_NO_SUPPORT)
-	{
-		memmove(to, from, list->size * sizeof(real));
-		return NULL;
-	}
-	if (support->rows > bucket_rows(bucket))
-		return "too many rows to adapt on";
 	if (!at->built)
 	{
 		const char *fault = build_adapt(applier, at, bucket_rows(bucket));
@@ -173,6 +166,81 @@ applier_adapt(Applier *applier, const Rows *support, const real *from, real *to)
 					return "the adapted parameters are not finite numbers";
 	}
 	return NULL;
+}
+
+/* Rows [first, first + n) of one task's rows, without a copy. */
+static Rows
+portion_of(const Rows *rows, int first, int n)
+{
+	Rows		portion = *rows;
+
+	portion.x += (size_t) first * rows->width.x;
+	portion.c += (size_t) first * rows->width.c;
+	portion.y += (size_t) first * rows->width.y;
+	portion.w += first;
+	portion.rows = n;
+	return portion;
+}
+
+/* Every so many-th row, ADAPT_MAX_ROWS of them, in the arena. */
+static const char *
+thin_rows(Applier *applier, const Rows *rows, Rows *thin)
+{
+	Width		width = rows->width;
+
+	if (applier->thin.x == NULL)
+	{
+		applier->thin.x = arena_alloc(applier->arena, (size_t) ADAPT_MAX_ROWS * width.x + 1, sizeof(real));
+		applier->thin.c = arena_alloc(applier->arena, (size_t) ADAPT_MAX_ROWS * width.c + 1, sizeof(int32_t));
+		applier->thin.y = arena_alloc(applier->arena, (size_t) ADAPT_MAX_ROWS * width.y + 1, sizeof(real));
+		applier->thin.w = arena_alloc(applier->arena, ADAPT_MAX_ROWS, sizeof(real));
+		if (applier->thin.c == NULL || applier->thin.y == NULL || applier->thin.w == NULL || applier->thin.x == NULL)
+			return "out of memory";
+	}
+	*thin = applier->thin;
+	thin->width = width;
+	thin->tasks = 1;
+	thin->rows = ADAPT_MAX_ROWS;
+	for (int i = 0; i < ADAPT_MAX_ROWS; i++)
+	{
+		size_t		from = (size_t) i * rows->rows / ADAPT_MAX_ROWS;
+
+		memcpy(thin->x + (size_t) i * width.x, rows->x + from * width.x, width.x * sizeof(real));
+		memcpy(thin->c + (size_t) i * width.c, rows->c + from * width.c, width.c * sizeof(int32_t));
+		memcpy(thin->y + (size_t) i * width.y, rows->y + from * width.y, width.y * sizeof(real));
+		thin->w[i] = rows->w[from];
+	}
+	return NULL;
+}
+
+const char *
+applier_adapt(Applier *applier, const Rows *support, const real *from, real *to)
+{
+	const char *fault = NULL;
+	Rows		rows;
+
+	if (from == NULL)
+		from = applier->theta;
+	if (applier->learner->flags & LEARNER_NO_SUPPORT)
+	{
+		memmove(to, from, applier->list->size * sizeof(real));
+		return NULL;
+	}
+	if (support->rows <= ADAPT_MAX_ROWS)
+		return adapt_portion(applier, support, from, to);
+	if (!(applier->learner->flags & LEARNER_ADDITIVE))
+	{
+		fault = thin_rows(applier, support, &rows);
+		return fault ? fault : adapt_portion(applier, &rows, from, to);
+	}
+	for (int first = 0; first < support->rows && fault == NULL; first += ADAPT_MAX_ROWS)
+	{
+		int			left = support->rows - first;
+
+		rows = portion_of(support, first, left < ADAPT_MAX_ROWS ? left : ADAPT_MAX_ROWS);
+		fault = adapt_portion(applier, &rows, first == 0 ? from : to, to);
+	}
+	return fault;
 }
 
 const char *

@@ -21,6 +21,12 @@ extern Applier *applier_create(Arena *arena, const Learner *learner, const Learn
 							   const TensorList *list, const real *theta, void (*interrupt) (void));
 
 /*
+ * More rows than this are adapted on in portions, where the learner's state
+ * makes that the same; other learners see this many of them, evenly spread.
+ */
+#define ADAPT_MAX_ROWS 1024
+
+/*
  * Adapts on one task's rows (support->tasks is 1; rows 0 is legal and gives
  * the prior).  from: a task's full parameters (list->size numbers) to go on
  * from, or NULL for theta.  to: the result, list->size numbers.  Returns NULL

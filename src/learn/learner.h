@@ -99,6 +99,9 @@ typedef struct Learner
 #define LEARNER_TUNED		0x10	/* its inner steps and rate are chosen on
 									 * validation tasks */
 
+#define LEARNER_ADDITIVE	0x20	/* adapting on some rows and then on others is
+									 * adapting on all of them */
+
 /* All learners, ended by NULL. */
 extern const Learner *const learners[];
 

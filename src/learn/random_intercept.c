@@ -288,5 +288,5 @@ const Learner random_intercept_learner = {
 	.initialise = random_intercept_initialise,
 	.adapt = random_intercept_adapt,
 	.predict = random_intercept_predict,
-	.flags = LEARNER_FIXED,
+	.flags = LEARNER_FIXED | LEARNER_ADDITIVE,
 };

@@ -36,6 +36,7 @@
 
 /* Rounds of coefficients and variance components. */
 #define ROUNDS 4
+#define LAMBDA_CHANGE 0.02		/* less than this, and b would not change */
 #define CG_ITERATIONS 60
 #define CG_TOLERANCE 1e-5
 
@@ -452,6 +453,8 @@ gls_fit(TaskSet *set, const LearnerSpec *spec, const TensorList *list, real *the
 		memset(&g.residuals, 0, sizeof(g.residuals));
 		visit_training_rows(set, visit_residuals, &g);
 		components = residuals_components(&g.residuals);
+		if (fabs(g.lambda * components.task / components.noise - 1) < LAMBDA_CHANGE)
+			break;
 		g.lambda = components.noise / components.task;
 	}
 	store(&g, b, list, theta);
