@@ -36,7 +36,7 @@ CALL meta.train('next_score', 'past', task => 'id_student', target => 'score', o
 \echo
 \echo '== How good is it? On students it was never trained on, after 0, 1, 3 and 5 of their scores, always on'
 \echo '== the same later scores: root mean squared error in points of 100. random_intercept is the one to beat:'
-\echo '== a network that knows no student, plus a shrunken shift per student.'
+\echo '== a model that knows no student, plus a shrunken shift per student.'
 \echo
 \set ECHO queries
 CREATE TEMP TABLE results AS
