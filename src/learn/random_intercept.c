@@ -11,7 +11,7 @@
  * target adapting twice equals adapting once on all rows:
  *
  *	  precision' = precision + sum w / sigma^2
- *	  shift'	 = (precision shift + sum w (y - f) / sigma^2) / precision'
+ *	  shift'	 = shift + sum w (y - f - shift) / sigma^2 / precision'
  *
  * For classes the posterior is approximated at its mode (Laplace), and a
  * logit is averaged over it: f / sqrt(1 + pi / (8 precision)) (MacKay 1992).
@@ -186,10 +186,11 @@ adapt_form(Tape *tape, LossKind loss, const RowVars *support, Var f, const Var *
 	if (loss == LOSS_SQUARED)
 	{
 		Var			weight = divide(tape, support->w, form[NOISE]);
-		Var			pull = sum_rows(tape, tape_multiply(tape, tape_axpy(tape, support->y, -1, f), weight));
+		Var			residual = tape_axpy(tape, tape_axpy(tape, support->y, -1, f), -1, shift);
+		Var			pull = sum_rows(tape, tape_multiply(tape, residual, weight));
 
 		precision = tape_axpy(tape, form[PRECISION], 1, sum_rows(tape, weight));
-		shift = divide(tape, tape_axpy(tape, tape_multiply(tape, form[PRECISION], shift), 1, pull), precision);
+		shift = tape_axpy(tape, shift, 1, divide(tape, pull, precision));
 	}
 	else
 		for (int step = 0; step <= MODE_STEPS; step++)

@@ -13,8 +13,8 @@
 #include <math.h>
 #include <string.h>
 
-#define SMALL_MAX_TENSORS 24
-#define SMALL_MAX_SIZE 400
+#define SMALL_MAX_TENSORS 40
+#define SMALL_MAX_SIZE 600
 #define SMALL_MAX_ROWS (GOLDEN_TASKS * GOLDEN_ROWS)
 
 /* A network, its parameters, and the support and query rows of three tasks. */

@@ -155,6 +155,72 @@ set_random_intercept(SmallTasks *small, const GoldenShift *golden)
 	}
 	*small_tensor(small, small->theta, "noise") = GOLDEN_NOISE;
 	*small_tensor(small, small->theta, "scale") = GOLDEN_SCALE;
+	if (outputs > 1)
+		return;
+
+	/* The linear form is kept up to date, and not used by the goldens. */
+	*small_tensor(small, small->theta, "linear.shift") = 0;
+	*small_tensor(small, small->theta, "linear.precision") = GOLDEN_PRECISION;
+	*small_tensor(small, small->theta, "linear.noise") = GOLDEN_NOISE;
+	*small_tensor(small, small->theta, "linear.scale") = GOLDEN_SCALE;
+	*small_tensor(small, small->theta, "linear.from") = 0;
+	*small_tensor(small, small->theta, "linear.to") = 0;
+	*small_tensor(small, small->theta, "rows") = 0;
+}
+
+/*
+ * The linear form by its formula: with noise and prior precision given, the
+ * shift is sum w (y - f) / noise over the precision, and it is used for the
+ * numbers of rows it is meant for.
+ */
+static void
+test_linear_form(const GoldenShift *golden)
+{
+	static SmallTasks small;
+	static real phi[SMALL_MAX_SIZE] __attribute__((aligned(64)));
+	Heap		heap = {0};
+	Arena		arena;
+	Applier    *applier;
+	Rows		rows;
+
+	set_random_intercept(&small, golden);
+	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
+	applier = applier_create(&arena, small.learner, &small.spec, &small.list, small.theta, NULL);
+	rows = small_task(&small, 0, 0);
+	for (int from = rows.rows - 1; from <= rows.rows + 1; from++)
+	{
+		const real *weight = small_tensor(&small, small.theta, "linear.weight");
+		real		outputs[GOLDEN_ROWS];
+		double		f[GOLDEN_ROWS];
+		double		precision = GOLDEN_PRECISION;
+		double		pull = 0;
+		double		worst = 0;
+
+		*small_tensor(&small, small.theta, "linear.from") = from;
+		*small_tensor(&small, small.theta, "linear.to") = 1e30;
+		for (int r = 0; r < rows.rows; r++)
+		{
+			f[r] = *small_tensor(&small, small.theta, "linear.bias");
+			for (int i = 0; i < GOLDEN_INPUTS; i++)
+				f[r] += weight[i] * rows.x[r * GOLDEN_INPUTS + i];
+			for (int j = 0; j < rows.width.c; j++)
+				f[r] += small_tensor(&small, small.theta, j == 0 ? "linear.table.0" : "linear.table.1")
+					[rows.c[r * rows.width.c + j]];
+			f[r] *= GOLDEN_SCALE;
+			precision += rows.w[r] / GOLDEN_NOISE;
+			pull += rows.w[r] * (rows.y[r] - f[r]) / GOLDEN_NOISE;
+		}
+		applier_adapt(applier, &rows, NULL, phi);
+		applier_predict(applier, phi, &rows, outputs);
+		for (int r = 0; r < rows.rows; r++)
+			worst = fmax(worst, fabs(outputs[r] - (f[r] + pull / precision)));
+		ok(small_tensor(&small, phi, "rows")[0] == rows.rows, "random_intercept: counts %d rows", rows.rows);
+		if (from <= rows.rows)
+			is_close(worst, 0, sizeof(real) == 8 ? 1e-12 : 1e-4, "random_intercept: linear from %d rows on", from);
+		else
+			ok(worst > 1e-3, "random_intercept: the network up to %d rows", from);
+	}
+	heap_free(&heap);
 }
 
 static void
@@ -259,6 +325,8 @@ main(void)
 	{
 		const GoldenShift *g = &golden_shifts[i];
 
+		if (g->loss == LOSS_SQUARED)
+			test_linear_form(g);
 		test_random_intercept(g, describe(g->learner, g->loss, g->activation, g->skip, g->n_embeddings, 0));
 		if (g->loss == LOSS_SQUARED)
 			test_further(g);
