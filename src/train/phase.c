@@ -198,7 +198,8 @@ bench_create(Phase *phase, TaskSet *set, const Validation *validation)
 		elog(ERROR, "cannot build the computation of \"%s\": %s", phase->learner->name, bench->step.fault);
 	}
 	if (validation->panel)
-		bench->scorer = scorer_create(arena, validation->panel, phase->learner, &phase->spec, &phase->list, phase->theta);
+		bench->scorer = scorer_create(arena, validation->panel, phase->learner, &phase->spec, &phase->list,
+									  phase->average);
 	return bench;
 }
 
@@ -228,7 +229,10 @@ phase_run(Phase *phase, TaskSet *set, const Validation *validation, PhaseTick ti
 
 		CHECK_FOR_INTERRUPTS();
 		if (phase->iteration == 0)
+		{
+			memcpy(phase->average, phase->theta, phase->list.size * sizeof(real));
 			validate(phase, bench->scorer, validation);
+		}
 		phase->train_loss = meta_iteration(phase, bench);
 		if (!isfinite(phase->train_loss))
 		{
