@@ -12,6 +12,9 @@
  *	   "task": ["student_id"], "order_by": ["day"], "weight": "w",
  *	   "weight_mean": 3.5}
  *
+ * A target of classes is {"column": "grade", "kind": "class", "classes": ["A",
+ * "B"]}, of N-way episodes it has "way" as well, and classes that may be none.
+ *
  * A model may come from anywhere, so everything read is checked: kinds, counts,
  * finite numbers, labels in strict order.
  */
@@ -101,7 +104,8 @@ encoding_layout(Encoding *encoding)
 	}
 	encoding->width.x = (int) x;
 	encoding->width.c = c;
-	encoding->width.y = encoding->target_kind == TARGET_CLASS ? encoding->n_classes : 1;
+	encoding->width.y = encoding->target_kind != TARGET_CLASS ? 1 :
+		encoding->way > 0 ? encoding->way : encoding->n_classes;
 	return true;
 }
 
@@ -206,6 +210,8 @@ encoding_to_json(const Encoding *encoding, StringInfo out)
 		append_moments(out, encoding->target_mean, encoding->target_deviation);
 	if (encoding->target_kind == TARGET_CLASS)
 	{
+		if (encoding->way > 0)
+			appendStringInfo(out, ", \"way\": %d", encoding->way);
 		appendStringInfoString(out, ", \"classes\": ");
 		append_strings(out, encoding->classes, encoding->n_classes);
 	}
@@ -323,9 +329,9 @@ deviation_of(JsonbValue *value)
 	return positive_of(value, "a deviation");
 }
 
-/* Strings in strictly ascending bytewise order. */
+/* Strings in strictly ascending bytewise order, or merely distinct ones. */
 static char **
-labels_of(JsonbValue *value, int *n, int max, const char *what)
+labels_of(JsonbValue *value, int *n, int max, bool ordered, const char *what)
 {
 	JsonbContainer *array = container(value, true, what);
 	char	  **labels;
@@ -344,8 +350,11 @@ labels_of(JsonbValue *value, int *n, int max, const char *what)
 		if (token != WJB_ELEM)
 			continue;
 		labels[at] = string_of(&v, what);
-		if (at > 0 && strcmp(labels[at - 1], labels[at]) >= 0)
+		if (ordered && at > 0 && strcmp(labels[at - 1], labels[at]) >= 0)
 			damaged("labels that are not in order");
+		for (int i = 0; i < at && !ordered; i++)
+			if (strcmp(labels[i], labels[at]) == 0)
+				damaged("labels that occur twice");
 		at++;
 	}
 	if (at != *n)
@@ -402,7 +411,7 @@ read_encoder(JsonbContainer *object, Encoder *encoder)
 				damaged("an indicator");
 			encoder->one_hot = flag_of(member(object, "one_hot"), "one_hot");
 			encoder->labels = labels_of(member(object, "labels"), &encoder->n_labels,
-										encoder->one_hot ? ENCODING_MAX_ONE_HOT : MAX_LABELS, "labels");
+										encoder->one_hot ? ENCODING_MAX_ONE_HOT : MAX_LABELS, true, "labels");
 			encoder->width = encoder->one_hot ? encoder->n_labels : 0;
 			break;
 		case ENCODER_VECTOR:
@@ -446,9 +455,12 @@ read_target(JsonbContainer *object, Encoding *encoding)
 	}
 	if (encoding->target_kind == TARGET_CLASS)
 	{
+		if (member(object, "way") != NULL)
+			encoding->way = int_of(member(object, "way"), 2, ENCODING_MAX_CLASSES, "the ways of an episode");
 		encoding->classes = labels_of(member(object, "classes"), &encoding->n_classes,
-									  ENCODING_MAX_CLASSES, "classes");
-		if (encoding->n_classes < 2)
+									  encoding->way > 0 ? encoding->way : ENCODING_MAX_CLASSES,
+									  encoding->way == 0, "classes");
+		if (encoding->way == 0 && encoding->n_classes < 2)
 			damaged("classes");
 	}
 }
@@ -498,6 +510,8 @@ encoding_from_json(const char *json)
 	read_target(container(member(root, "target"), false, "the target"), encoding);
 	encoding->task = names_of(member(root, "task"), "the task");
 	encoding->order_by = names_of(member(root, "order_by"), "order_by");
+	if (encoding->way > 0 && encoding->order_by != NIL)
+		damaged("episodes of rows in order");
 	encoding->weight_mean = 1;
 	if (member(root, "weight") != NULL)
 	{

@@ -65,6 +65,11 @@ typedef struct Encoding
 	double		target_deviation;
 	int			n_classes;		/* TARGET_CLASS only, else 0 */
 	char	  **classes;		/* sorted bytewise */
+	int			way;			/* > 0: N-way episodes, TARGET_CLASS with this
+								 * many outputs.  Their classes are what the
+								 * rows of a task name; n_classes is 0, or how
+								 * many a task named whose params these are, in
+								 * the order of their outputs */
 
 	List	   *task;			/* column names (char *) */
 	List	   *order_by;		/* column names, empty: no order */
@@ -122,10 +127,14 @@ extern void row_reader_features(RowReader *reader, const Datum *values, const bo
 /*
  * Encodes the target into y (width.y numbers) and its weight into w (1 where
  * no weight column is); false where the target is NULL or NaN, the weight is
- * NULL or 0, or the label is not one of the classes.
+ * NULL or 0, or the label is not one of the classes.  In N-way episodes any
+ * label will do, and y is left alone.
  */
 extern bool row_reader_target(RowReader *reader, const Datum *values, const bool *nulls,
 							  float *y, float *w);
+
+/* The target's label, not terminated; buffer has LABEL_BUFFER bytes. */
+extern const char *row_reader_label(RowReader *reader, const Datum *values, char *buffer, int *length);
 
 /*
  * Appends the row's order_by values as bytes that compare with memcmp as the

@@ -143,7 +143,7 @@ fit_row(Fit *fit)
 	add_number(&fit->weight, slot_double(fit->slots[SLOT_WEIGHT(fit)]));
 	if (plan->target_plan == TARGET_PLAN_CLASS)
 		add_label(&fit->target, fit->slots[SLOT_TARGET(fit)], fit->task);
-	else
+	else if (plan->target_plan != TARGET_PLAN_EPISODE)
 	{
 		double		value = slot_double(fit->slots[SLOT_TARGET(fit)]);
 
@@ -291,7 +291,7 @@ single_value(const char *target, const char *value)
 }
 
 static void
-fit_target(Fit *fit, Encoding *encoding)
+fit_target(Fit *fit, const Options *options, Encoding *encoding)
 {
 	const Stats *stats = &fit->target;
 	TargetPlan	plan = fit->plan->target_plan;
@@ -299,6 +299,12 @@ fit_target(Fit *fit, Encoding *encoding)
 	encoding->target = pstrdup(fit->plan->target.name);
 	encoding->target_mean = 0;
 	encoding->target_deviation = 1;
+	if (plan == TARGET_PLAN_EPISODE)
+	{
+		encoding->target_kind = TARGET_CLASS;
+		encoding->way = options->way;
+		return;
+	}
 	if (plan == TARGET_PLAN_CLASS)
 	{
 		encoding->target_kind = TARGET_CLASS;
@@ -348,7 +354,7 @@ fit_finish(Fit *fit, const LoadRequest *request)
 	SourcePlan *plan = fit->plan;
 	Encoding   *encoding = palloc0(sizeof(Encoding));
 
-	fit_target(fit, encoding);
+	fit_target(fit, request->options, encoding);
 	encoding->encoders = palloc0(sizeof(Encoder) * Max(plan->n_candidates, 1));
 	for (int i = 0; i < plan->n_candidates; i++)
 	{
@@ -455,7 +461,9 @@ fit_encode(Fit *fit, float *x, int32 *c, float *y, int32 *class, float *w)
 	const Encoding *encoding = fit->encoding;
 	uint64		slot = fit->slots[SLOT_TARGET(fit)];
 
-	if (encoding->target_kind == TARGET_CLASS)
+	if (encoding->way > 0)
+		*class = 0;
+	else if (encoding->target_kind == TARGET_CLASS)
 	{
 		int32		code = slot_code(fit->target.labels, slot);
 

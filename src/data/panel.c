@@ -6,7 +6,7 @@
 
 #include "miscadmin.h"
 
-#include "data/panel.h"
+#include "data/episode.h"
 
 /*
  * Where the query starts in an ordered task: the first row from max_shots on
@@ -87,15 +87,18 @@ choose_task_rows(TaskSet *set, const Task *task, uint64 seed, int max_shots, int
 Panel *
 panel_create(TaskSet *set, TaskRole role, uint64 seed, int max_shots, int max_tasks, int max_query)
 {
-	Panel	   *panel = palloc0(sizeof(Panel));
+	Panel	   *panel;
 	int			candidates = 0;
 	int			stride;
 	int			seen = 0;
 	int			used = 0;
 	int			capacity = 1024;
 
+	if (set->encoding->way > 0)
+		return episode_panel_create(set, role, seed, max_shots, max_tasks, max_query);
+	panel = palloc0(sizeof(Panel));
 	panel->set = set;
-	panel->max_shots = max_shots;
+	panel->max_shots = panel->max_support = max_shots;
 	for (int t = 0; t < set->n_tasks; t++)
 		if (set->tasks[t].role == role)
 		{
@@ -123,6 +126,7 @@ panel_create(TaskSet *set, TaskRole role, uint64 seed, int max_shots, int max_ta
 			panel->rows = repalloc_huge(panel->rows, mul_size(capacity, sizeof(int)));
 		}
 		pt->task = task;
+		pt->classes = NULL;
 		pt->first_row = used;
 		pt->n_query = choose_task_rows(set, task, seed, max_shots, max_query, panel->rows + used);
 		if (pt->n_query <= 0)
@@ -158,30 +162,29 @@ panel_thin(const Panel *panel, int max_tasks)
 	return thin;
 }
 
-static void
-read_chosen(const Panel *panel, const Task *task, const int *chosen, int n, Rows *rows)
-{
-	rows->tasks = 1;
-	rows->rows = n;
-	for (int i = 0; i < n;)
-	{
-		int			run = 1;
-
-		while (i + run < n && chosen[i + run] == chosen[i] + run)
-			run++;
-		taskset_read(panel->set, task, chosen[i], run, rows, i);
-		i += run;
-	}
-}
-
 void
 panel_support(const Panel *panel, const PanelTask *task, int shots, Rows *rows)
 {
-	read_chosen(panel, task->task, panel->rows + task->first_row, shots, rows);
+	if (task->classes != NULL)
+	{
+		episode_support(panel, task, shots, rows);
+		return;
+	}
+	rows->tasks = 1;
+	rows->rows = shots;
+	taskset_read_chosen(panel->set, task->task, panel->rows + task->first_row, shots, rows, 0);
 }
 
 void
 panel_query(const Panel *panel, const PanelTask *task, Rows *rows)
 {
-	read_chosen(panel, task->task, panel->rows + task->first_row + panel->max_shots, task->n_query, rows);
+	if (task->classes != NULL)
+	{
+		episode_query(panel, task, rows);
+		return;
+	}
+	rows->tasks = 1;
+	rows->rows = task->n_query;
+	taskset_read_chosen(panel->set, task->task, panel->rows + task->first_row + panel->max_shots,
+						task->n_query, rows, 0);
 }

@@ -17,15 +17,19 @@ typedef struct PanelTask
 	int			first_row;		/* of its rows in Panel.rows: support in order,
 								 * then query */
 	int			n_query;
+	const struct EpisodeClass *classes; /* an N-way episode's; task is NULL then */
 } PanelTask;
 
 typedef struct Panel
 {
 	TaskSet    *set;
-	int			max_shots;
+	int			max_shots;		/* in an N-way episode, of each class */
+	int			max_support;	/* support rows of one task */
 	int			n_tasks;
 	PanelTask  *tasks;
 	int			n_too_short;	/* tasks of the role without enough rows */
+	int			n_classes;		/* of N-way episodes: the tasks of the role with
+								 * enough */
 	int64		n_query;		/* query rows in all */
 	int			max_query;		/* of one task */
 	int		   *rows;			/* row numbers; max_shots + n_query per task */
@@ -33,7 +37,9 @@ typedef struct Panel
 
 /*
  * Takes up to max_tasks tasks of the role (evenly spread by key) that have
- * more than max_shots rows; at most max_query query rows each.
+ * more than max_shots rows; at most max_query query rows each.  For N-way
+ * episodes these are classes, of which episodes are drawn; none where there
+ * are fewer than N.
  */
 extern Panel *panel_create(TaskSet *set, TaskRole role, uint64 seed, int max_shots, int max_tasks, int max_query);
 

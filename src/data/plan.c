@@ -403,6 +403,8 @@ plan_target(const LoadRequest *request, const Column *column)
 				 errdetail("A target is a boolean, a number, or text or an enum that names classes."),
 				 errhint("%s", column_cast_hint(column, column->class == COLUMN_BYTES ? "text" : NULL))));
 
+	if (request->options->way > 0)
+		return TARGET_PLAN_EPISODE;
 	if (find_declared(request->encode, column->name, &declared))
 	{
 		if (declared.kind == ENCODER_VECTOR || declared.kind == ENCODER_IMAGE)
@@ -454,6 +456,28 @@ plan_target(const LoadRequest *request, const Column *column)
 	}
 }
 
+/* The tasks of N-way episodes are classes, so nothing else can be the target. */
+static void
+plan_episodes(const LoadRequest *request)
+{
+	if (!name_in_list(request->task, request->target))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("with the option way, the target must be the task key or one of its columns"),
+				 errdetail("An episode is made of some of the tasks, and what is learned is to tell them apart."),
+				 errhint("Name the column of classes as task and as target, or leave out the option way.")));
+	if (request->order_by != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("rows have no order in N-way episodes"),
+				 errhint("Leave out order_by, or the option way.")));
+	if (request->options->loss != OPTION_UNSET && request->options->loss != LOSS_SOFTMAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the loss of N-way episodes is \"softmax\""),
+				 errhint("Leave out the option loss.")));
+}
+
 SourcePlan *
 plan_create(const LoadRequest *request, TupleDesc desc)
 {
@@ -485,10 +509,13 @@ plan_create(const LoadRequest *request, TupleDesc desc)
 				 errmsg("no target column is given"),
 				 errhint("Name the column to be predicted, such as target => 'score'.")));
 	open_named(&plan->target, desc, request->target, "target");
-	if (name_in_list(request->task, request->target))
+	if (request->options->way > 0)
+		plan_episodes(request);
+	else if (name_in_list(request->task, request->target))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("column \"%s\" cannot be both the task key and the target", request->target)));
+				 errmsg("column \"%s\" cannot be both the task key and the target", request->target),
+				 errhint("To learn how to tell tasks apart, as classes, set the option way: the number of them in an episode.")));
 	plan->target_plan = plan_target(request, &plan->target);
 
 	plan->order = open_list(desc, request->order_by, "order_by", &plan->n_order);

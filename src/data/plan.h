@@ -31,7 +31,8 @@ typedef enum TargetPlan
 	TARGET_PLAN_NUMBER,
 	TARGET_PLAN_RAW,
 	TARGET_PLAN_BINARY,
-	TARGET_PLAN_CLASS
+	TARGET_PLAN_CLASS,
+	TARGET_PLAN_EPISODE			/* whatever the label, it is one of an episode */
 } TargetPlan;
 
 typedef struct SourcePlan

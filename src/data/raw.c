@@ -60,6 +60,11 @@ target_slot(Fit *fit, const Datum *values, const bool *nulls, bool train, uint64
 
 	if (nulls[target->at])
 		return ROW_NO_TARGET;
+	if (plan->target_plan == TARGET_PLAN_EPISODE)
+	{
+		*slot = 0;
+		return ROW_USABLE;
+	}
 	if (plan->target_plan == TARGET_PLAN_CLASS)
 	{
 		LabelDict  *classes = fit->target.labels;

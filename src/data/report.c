@@ -72,6 +72,11 @@ describe_target(StringInfo out, const SourcePlan *plan, const Encoding *encoding
 			appendStringInfoString(out, "binary)");
 			break;
 		case TARGET_CLASS:
+			if (encoding->way > 0)
+			{
+				appendStringInfo(out, "%d-way: which of %d tasks a row is of)", encoding->way, encoding->way);
+				break;
+			}
 			appendStringInfo(out, "%d classes)", encoding->n_classes);
 			if (plan->target.class == COLUMN_LABEL && encoding->n_classes > 10 &&
 				labels_are_numbers(encoding->classes, encoding->n_classes))

@@ -301,7 +301,9 @@ row_reader_outcome(RowReader *reader, const Datum *values, const bool *nulls,
 	if (nulls[target->at])
 		return ROW_NO_TARGET;
 
-	if (encoding->target_kind == TARGET_CLASS)
+	if (encoding->way > 0)
+		*class = 0;				/* any label will do */
+	else if (encoding->target_kind == TARGET_CLASS)
 	{
 		char		buffer[LABEL_BUFFER];
 		int			length;
@@ -344,9 +346,15 @@ row_reader_target(RowReader *reader, const Datum *values, const bool *nulls, flo
 
 	if (row_reader_outcome(reader, values, nulls, y, &class, w) != ROW_USABLE)
 		return false;
-	for (int i = 0; i < reader->encoding->n_classes; i++)
+	for (int i = 0; i < reader->encoding->n_classes && reader->encoding->way == 0; i++)
 		y[i] = i == class ? 1.0f : 0.0f;
 	return true;
+}
+
+const char *
+row_reader_label(RowReader *reader, const Datum *values, char *buffer, int *length)
+{
+	return column_label(&reader->target, values[reader->target.at], buffer, length);
 }
 
 void

@@ -9,7 +9,7 @@
 
 #include "utils/memutils.h"
 
-#include "data/sampler.h"
+#include "data/episode.h"
 
 /*
  * The query rows of an ordered task are drawn from a window after the support
@@ -98,6 +98,7 @@ sampler_create(TaskSet *set, const Options *options, const int shots[2], int que
 	sampler->shots[0] = shots[0];
 	sampler->shots[1] = shots[1];
 	sampler->query = query;
+	sampler->way = Max(set->encoding->way, 1);
 	sampler->tasks = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(set->n_tasks + 1, sizeof(int)));
 	sampler->cumulative = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(set->n_tasks + 1, sizeof(double)));
 	for (int i = 0; i < set->n_tasks; i++)
@@ -118,6 +119,7 @@ sampler_create(TaskSet *set, const Options *options, const int shots[2], int que
 	most = Max(most, shots[1] + query);
 	sampler->chosen = palloc(sizeof(int) * most);
 	sampler->tied = palloc(sizeof(bool) * most);
+	sampler->classes = palloc(sizeof(int) * sampler->way);
 	return sampler;
 }
 
@@ -145,8 +147,8 @@ draw_task(Sampler *sampler, uint64 iteration, int place)
  * A number of support rows: often few, because that is where adaptation is
  * asked for, and none at all in one episode of ten where the range allows it.
  */
-static int
-draw_shots(const Sampler *sampler, Rng *rng)
+int
+sampler_draw_shots(const Sampler *sampler, Rng *rng)
 {
 	int			low = sampler->shots[0];
 	int			high = sampler->shots[1];
@@ -162,21 +164,6 @@ draw_shots(const Sampler *sampler, Rng *rng)
 	}
 	u = rng_uniform(rng);
 	return low + (int) ((high - low + 1) * u * sqrt(u));
-}
-
-/* Copies chosen rows [0, n) of a task to places at, at + 1, ... */
-static void
-read_rows(TaskSet *set, const Task *task, const int *chosen, int n, Rows *rows, size_t at)
-{
-	for (int i = 0; i < n;)
-	{
-		int			run = 1;
-
-		while (i + run < n && chosen[i + run] == chosen[i] + run)
-			run++;
-		taskset_read(set, task, chosen[i], run, rows, at + i);
-		i += run;
-	}
 }
 
 /*
@@ -209,7 +196,7 @@ static int
 fill_task(Sampler *sampler, const Task *task, Rng *rng, int t, Rows *support, Rows *query)
 {
 	TaskSet    *set = sampler->set;
-	int			drawn = draw_shots(sampler, rng);
+	int			drawn = sampler_draw_shots(sampler, rng);
 	int			n_support = Min(drawn, task->rows - 1);
 	int			n_query;
 	size_t		support_at = (size_t) t * sampler->shots[1];
@@ -231,7 +218,7 @@ fill_task(Sampler *sampler, const Task *task, Rng *rng, int t, Rows *support, Ro
 		choose_rows(rng, window, n_query, chosen);
 		for (int i = 0; i < n_query; i++)
 			chosen[i] += cut;
-		read_rows(set, task, chosen, n_query, query, query_at);
+		taskset_read_chosen(set, task, chosen, n_query, query, query_at);
 	}
 	else
 	{
@@ -248,8 +235,8 @@ fill_task(Sampler *sampler, const Task *task, Rng *rng, int t, Rows *support, Ro
 			chosen[i] = chosen[j];
 			chosen[j] = swap;
 		}
-		read_rows(set, task, chosen, n_support, support, support_at);
-		read_rows(set, task, chosen + n_support, n_query, query, query_at);
+		taskset_read_chosen(set, task, chosen, n_support, support, support_at);
+		taskset_read_chosen(set, task, chosen + n_support, n_query, query, query_at);
 	}
 	memset(support->w + support_at + n_support, 0, (sampler->shots[1] - n_support) * sizeof(real));
 	memset(query->w + query_at + n_query, 0, (sampler->query - n_query) * sizeof(real));
@@ -289,19 +276,29 @@ compact(Rows *rows, int stride)
 void
 sampler_fill(Sampler *sampler, uint64 iteration, int place, int n, Rows *support, Rows *query)
 {
+	int			support_room = sampler->way * sampler->shots[1];
+	int			query_room = sampler->way * sampler->query;
 	int			most = 0;
 
 	support->tasks = query->tasks = n;
-	query->rows = sampler->query;
+	query->rows = query_room;
 	for (int t = 0; t < n; t++)
 	{
-		Rng			rng = rng_stream(sampler->seed, RNG_SPLIT, iteration, place + t);
-		const Task *task = draw_task(sampler, iteration, place + t);
+		int			n_support;
 
-		most = Max(most, fill_task(sampler, task, &rng, t, support, query));
-		drop_categories(sampler, iteration, 2 * (place + t), support, (size_t) t * sampler->shots[1], sampler->shots[1]);
-		drop_categories(sampler, iteration, 2 * (place + t) + 1, query, (size_t) t * sampler->query, sampler->query);
+		if (sampler->set->encoding->way > 0)
+			n_support = episode_fill(sampler, iteration, place + t, t, support, query);
+		else
+		{
+			Rng			rng = rng_stream(sampler->seed, RNG_SPLIT, iteration, place + t);
+			const Task *task = draw_task(sampler, iteration, place + t);
+
+			n_support = fill_task(sampler, task, &rng, t, support, query);
+		}
+		most = Max(most, n_support);
+		drop_categories(sampler, iteration, 2 * (place + t), support, (size_t) t * support_room, support_room);
+		drop_categories(sampler, iteration, 2 * (place + t) + 1, query, (size_t) t * query_room, query_room);
 	}
 	support->rows = most;
-	compact(support, sampler->shots[1]);
+	compact(support, support_room);
 }

@@ -21,25 +21,33 @@ typedef struct Sampler
 	uint64		seed;
 	int			shots[2];
 	int			query;
+	int			way;			/* classes of an episode; 1: a task is one of the
+								 * task key's */
 	int			n_tasks;
 	int		   *tasks;			/* positions in set->tasks */
 	double	   *cumulative;		/* of the tasks' weights */
 	int		   *chosen;			/* scratch: row numbers of one task */
 	bool	   *tied;			/* scratch */
+	int		   *classes;		/* scratch: positions in tasks, of an episode */
 } Sampler;
 
 /*
  * Draws training tasks of a fold (0 or 1, by a hash of the key; FOLD_ALL:
- * all), in proportion to their rows up to what an episode can use.
+ * all), in proportion to their rows up to what an episode can use.  In N-way
+ * episodes the tasks are classes, drawn alike, and shots and query are per
+ * class.
  */
 extern Sampler *sampler_create(TaskSet *set, const Options *options, const int shots[2], int query, int fold);
 
 /*
  * Fills support and query with the tasks at places [place, place + n) of a
- * meta-iteration's batch.  Their arrays must hold n tasks of shots[1] and
- * query rows; support->rows is set to what the largest support needs.
+ * meta-iteration's batch.  Their arrays must hold n tasks of way * shots[1]
+ * and way * query rows; support->rows is set to what the largest support needs.
  */
 extern void sampler_fill(Sampler *sampler, uint64 iteration, int place, int n, Rows *support, Rows *query);
+
+/* A number of support rows (of each class). */
+extern int	sampler_draw_shots(const Sampler *sampler, Rng *rng);
 
 /* The fold of a task. */
 extern int	task_fold(const Task *task);

@@ -125,6 +125,20 @@ taskset_read(TaskSet *set, const Task *task, int from, int n, Rows *rows, size_t
 }
 
 void
+taskset_read_chosen(TaskSet *set, const Task *task, const int *chosen, int n, Rows *rows, size_t at)
+{
+	for (int i = 0; i < n;)
+	{
+		int			run = 1;
+
+		while (i + run < n && chosen[i + run] == chosen[i] + run)
+			run++;
+		taskset_read(set, task, chosen[i], run, rows, at + i);
+		i += run;
+	}
+}
+
+void
 taskset_ties(TaskSet *set, const Task *task, int from, int n, bool *tied)
 {
 	PackedRows *packed = set->packed;

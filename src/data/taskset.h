@@ -101,6 +101,9 @@ extern void taskset_close(TaskSet *set);
  */
 extern void taskset_read(TaskSet *set, const Task *task, int from, int n, Rows *rows, size_t at);
 
+/* The same for rows chosen[0 .. n) of the task, which go to at, at + 1, ... */
+extern void taskset_read_chosen(TaskSet *set, const Task *task, const int *chosen, int n, Rows *rows, size_t at);
+
 /*
  * True where row i of the task has the same order_by values as row i - 1;
  * never without order_by.  Fills tied[0 .. n) for rows [from, from + n).

@@ -310,7 +310,7 @@ void
 baseline_fit(const Training *training, const Learner *learner, Component *component)
 {
 	const Phase *pooled = pooled_phase(training, FOLD_ALL);
-	LearnerSpec spec = pooled->spec;
+	LearnerSpec spec = training->phases[0].spec;
 
 	spec.options = training->options;
 	component_init(component, learner, &spec);

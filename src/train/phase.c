@@ -177,20 +177,28 @@ bench_create(Phase *phase, TaskSet *set, const Validation *validation)
 
 	/* without support rows, all of a task's share goes to the query */
 	int			query = no_support ? options->query + options->shots[1] : options->query;
+	int			way = set->encoding->way;
+	int			classes = Max(way, 1);	/* that rows are counted for */
 	Arena	   *arena = memory_arena(phase->name);
 
 	bench->sampler = sampler_create(set, options, shots, query, phase->fold);
+	if (bench->sampler->n_tasks < way)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%d-way episodes need %d tasks to train on, and there are %d", way, way, bench->sampler->n_tasks),
+				 errdetail("Only tasks with more than %d rows count, and those for validation and test do not.", shots[0]),
+				 errhint("Lower the option way or shots, or give the source more tasks.")));
 	if (bench->sampler->n_tasks == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no task has enough rows to train on"),
 				 errdetail("A task needs more rows than the fewest support rows, %d.", shots[0]),
 				 errhint("Lower the option shots, or choose a task key that more rows share.")));
-	rows_allocate(&bench->support, set->encoding->width, META_SLICE, shots[1]);
-	rows_allocate(&bench->query, set->encoding->width, META_SLICE, query);
+	rows_allocate(&bench->support, set->encoding->width, META_SLICE, classes * shots[1]);
+	rows_allocate(&bench->query, set->encoding->width, META_SLICE, classes * query);
 	bench->gradient = numbers(phase->list.size);
 	meta_step_init(&bench->step, arena, phase->learner, &phase->spec, &phase->list, phase->theta,
-				   shots[0], shots[1], query, check_interrupts);
+				   classes * shots[0], classes * shots[1], classes * query, check_interrupts);
 	if (bench->step.fault)
 	{
 		if (strcmp(bench->step.fault, "out of memory") == 0)

@@ -95,7 +95,9 @@ training_create(const Learner *learner, const Options *options, TaskSet *set)
 		pooled.options.outer_lr = POOLED_RATE;
 		pooled.options.iterations = Min(options->iterations, POOLED_ITERATIONS);
 	}
-	phase_init(&training->phases[training->n_phases++], "pooled", learner_find("pooled"), &pooled, FOLD_ALL);
+	/* classes that get another output in each episode can only be told apart by adapting */
+	if (encoding->way == 0)
+		phase_init(&training->phases[training->n_phases++], "pooled", learner_find("pooled"), &pooled, FOLD_ALL);
 	if (training->loss == LOSS_SQUARED && can_cross_fit(set))
 		for (int fold = 0; fold < 2; fold++)
 			phase_init(&training->phases[training->n_phases++], fold == 0 ? "cross-fit 1" : "cross-fit 2",
@@ -186,7 +188,8 @@ training_finish(Training *training)
 		Component  *component = &model->components[model->n_components];
 		const Phase *pooled = &training->phases[0];
 
-		if (learner == training->learner)
+		if (learner == training->learner ||
+			(model->encoding->way > 0 && !(learner->flags & LEARNER_NO_POOL)))
 			continue;
 		if (learner == pooled->learner)
 		{

@@ -1,0 +1,184 @@
+/*
+ * episode.c
+ *	  N-way episodes: tasks made by sampling N classes and rows of each.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "data/episode.h"
+
+/* Episodes of a panel, as they are usual: more would tell little. */
+#define VALIDATION_EPISODES 100
+#define TEST_EPISODES 600
+
+/* ... and query rows of each class */
+#define PANEL_QUERY 15
+
+static void
+shuffle(Rng *rng, int *numbers, int n)
+{
+	for (int i = n - 1; i > 0; i--)
+	{
+		int			j = (int) rng_below(rng, i + 1);
+		int			swap = numbers[i];
+
+		numbers[i] = numbers[j];
+		numbers[j] = swap;
+	}
+}
+
+/* n distinct numbers below total in random order. */
+static void
+draw(Rng *rng, int total, int n, int *chosen)
+{
+	choose_rows(rng, total, n, chosen);
+	shuffle(rng, chosen, n);
+}
+
+/* Rows of one class become rows of an output. */
+static void
+set_output(Rows *rows, size_t at, int n, int output)
+{
+	real	   *y = rows->y + at * rows->width.y;
+
+	memset(y, 0, sizeof(real) * n * rows->width.y);
+	for (int i = 0; i < n; i++)
+		y[(size_t) i * rows->width.y + output] = 1;
+}
+
+/* ---- in training ---- */
+
+int
+episode_fill(Sampler *sampler, uint64 iteration, int place, int t, Rows *support, Rows *query)
+{
+	TaskSet    *set = sampler->set;
+	int			way = sampler->way;
+	Rng			rng = rng_stream(sampler->seed, RNG_EPISODE, iteration, place);
+	int			shots = sampler_draw_shots(sampler, &rng);
+	size_t		support_room = (size_t) way * sampler->shots[1];
+	size_t		query_room = (size_t) way * sampler->query;
+	size_t		support_at = t * support_room;
+	size_t		query_at = t * query_room;
+	size_t		n_support = 0;
+	size_t		n_query = 0;
+
+	draw(&rng, sampler->n_tasks, way, sampler->classes);
+	for (int output = 0; output < way; output++)
+	{
+		const Task *task = &set->tasks[sampler->tasks[sampler->classes[output]]];
+		int			k = Min(shots, task->rows - 1);
+		int			q = Min(sampler->query, task->rows - k);
+
+		draw(&rng, task->rows, k + q, sampler->chosen);
+		taskset_read_chosen(set, task, sampler->chosen, k, support, support_at + n_support);
+		set_output(support, support_at + n_support, k, output);
+		taskset_read_chosen(set, task, sampler->chosen + k, q, query, query_at + n_query);
+		set_output(query, query_at + n_query, q, output);
+		n_support += k;
+		n_query += q;
+	}
+	memset(support->w + support_at + n_support, 0, (support_room - n_support) * sizeof(real));
+	memset(query->w + query_at + n_query, 0, (query_room - n_query) * sizeof(real));
+	return (int) n_support;
+}
+
+/* ---- to judge on ---- */
+
+Panel *
+episode_panel_create(TaskSet *set, TaskRole role, uint64 seed, int max_shots, int max_tasks, int max_query)
+{
+	Panel	   *panel = palloc0(sizeof(Panel));
+	int			way = set->encoding->way;
+	int			episodes = Min(max_tasks, role == TASK_TEST ? TEST_EPISODES : VALIDATION_EPISODES);
+	int		   *usable = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(set->n_tasks + 1, sizeof(int)));
+	int			n_usable = 0;
+	int		   *chosen = palloc(mul_size(way, sizeof(int)));
+	int			per_class;
+	size_t		used = 0;
+
+	max_query = Min(max_query, PANEL_QUERY);
+	per_class = max_shots + max_query;
+	panel->set = set;
+	panel->max_shots = max_shots;
+	panel->max_support = way * max_shots;
+	for (int t = 0; t < set->n_tasks; t++)
+		if (set->tasks[t].role == role)
+		{
+			if (set->tasks[t].rows > max_shots)
+				usable[n_usable++] = t;
+			else
+				panel->n_too_short++;
+		}
+	panel->n_classes = n_usable;
+	if (n_usable < way)
+		return panel;
+
+	panel->tasks = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(episodes, sizeof(PanelTask)));
+	panel->rows = MemoryContextAllocHuge(CurrentMemoryContext,
+										 mul_size(mul_size(episodes, way), mul_size(per_class, sizeof(int))));
+	for (int e = 0; e < episodes; e++)
+	{
+		Rng			rng = rng_stream(seed, RNG_EPISODE, PG_UINT64_MAX - role, e);
+		PanelTask  *pt = &panel->tasks[panel->n_tasks++];
+		EpisodeClass *classes = palloc(mul_size(way, sizeof(EpisodeClass)));
+
+		CHECK_FOR_INTERRUPTS();
+		draw(&rng, n_usable, way, chosen);
+		pt->task = NULL;
+		pt->n_query = 0;
+		pt->classes = classes;
+		for (int output = 0; output < way; output++)
+		{
+			EpisodeClass *class = &classes[output];
+
+			class->task = &set->tasks[usable[chosen[output]]];
+			class->first_row = used;
+			class->n_query = Min(class->task->rows - max_shots, max_query);
+			draw(&rng, class->task->rows, max_shots + class->n_query, panel->rows + used);
+			used += max_shots + class->n_query;
+			pt->n_query += class->n_query;
+		}
+		panel->n_query += pt->n_query;
+		panel->max_query = Max(panel->max_query, pt->n_query);
+	}
+	pfree(usable);
+	pfree(chosen);
+	return panel;
+}
+
+void
+episode_support(const Panel *panel, const PanelTask *task, int shots, Rows *rows)
+{
+	size_t		at = 0;
+
+	for (int output = 0; output < panel->set->encoding->way; output++)
+	{
+		const EpisodeClass *class = &task->classes[output];
+
+		taskset_read_chosen(panel->set, class->task, panel->rows + class->first_row, shots, rows, at);
+		set_output(rows, at, shots, output);
+		at += shots;
+	}
+	rows->tasks = 1;
+	rows->rows = (int) at;
+}
+
+void
+episode_query(const Panel *panel, const PanelTask *task, Rows *rows)
+{
+	size_t		at = 0;
+
+	for (int output = 0; output < panel->set->encoding->way; output++)
+	{
+		const EpisodeClass *class = &task->classes[output];
+
+		taskset_read_chosen(panel->set, class->task, panel->rows + class->first_row + panel->max_shots,
+							class->n_query, rows, at);
+		set_output(rows, at, class->n_query, output);
+		at += class->n_query;
+	}
+	rows->tasks = 1;
+	rows->rows = (int) at;
+}
