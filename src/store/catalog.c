@@ -353,7 +353,8 @@ catalog_claim(const ModelRow *row)
 
 /*
  * For statements that insert for a model: nothing was inserted where it is
- * not there any more.
+ * not there any more.  They lock its row, as the foreign key would do after
+ * them, so that one who drops it waits or is seen.
  */
 static void
 check_not_dropped(void)
@@ -374,7 +375,7 @@ catalog_add_version(int64 model, const bytea *params, const char *digest, Jsonb 
 		"INSERT INTO meta.version (model, version, digest, params, metrics) "
 		"SELECT m.id, (SELECT coalesce(pg_catalog.max(v.version), 0) OPERATOR(pg_catalog.+) 1 "
 		"FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) m.id), $2, $3, $4 "
-		"FROM meta.model m WHERE m.id OPERATOR(pg_catalog.=) $1 RETURNING version"
+		"FROM meta.model m WHERE m.id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF m RETURNING version"
 	};
 	static Statement drop = {
 		NULL, 2, {INT8OID, INT4OID},
@@ -555,7 +556,7 @@ catalog_report(int64 model, const char *phase, int32 iteration, double train_los
 		"INSERT INTO meta.history (model, version, phase, iteration, train_loss, validation_loss, metric) "
 		"SELECT m.id, (SELECT coalesce(pg_catalog.max(v.version), 0) OPERATOR(pg_catalog.+) 1 "
 		"FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) m.id), $2, $3, $4, $5, $6 "
-		"FROM meta.model m WHERE m.id OPERATOR(pg_catalog.=) $1"
+		"FROM meta.model m WHERE m.id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF m"
 	};
 	Arguments	arguments;
 
@@ -575,7 +576,7 @@ catalog_save_checkpoint(int64 model, const bytea *state)
 	static Statement save = {
 		NULL, 2, {INT8OID, BYTEAOID},
 		"INSERT INTO meta.checkpoint (model, state) "
-		"SELECT m.id, $2 FROM meta.model m WHERE m.id OPERATOR(pg_catalog.=) $1 "
+		"SELECT m.id, $2 FROM meta.model m WHERE m.id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF m "
 		"ON CONFLICT (model) DO UPDATE SET saved = pg_catalog.clock_timestamp(), state = excluded.state"
 	};
 	Arguments	arguments;
