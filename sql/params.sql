@@ -116,6 +116,42 @@ SELECT d ->> 'kind' AS kind, d ->> 'digest' <> public.digest(public.model_but())
 	   pg_catalog.right(pg_catalog.encode(own, 'hex'), 88) = pg_catalog.encode(public.floats(pg_catalog.array_fill(1::float4, ARRAY[11])), 'hex') AS numbers
 FROM public.tasks, meta.params(params) own, meta.describe(own) d;
 
+-- an N-way episode's params name its classes, and a model that is self-contained does
+INSERT INTO meta.model (name, task, target, algorithm) VALUES ('two-way', 'shape', 'shape', 'maml');
+CREATE FUNCTION public.two_way(classes text) RETURNS bytea STABLE LANGUAGE sql AS $$
+	SELECT public.model(
+		'{"features": [{"column": "x", "kind": "number", "mean": 0, "deviation": 1}], "target": {"column": "shape", "kind": "class", "way": 2, "classes": '
+		|| classes || '}, "task": ["shape"], "order_by": []}',
+		'[{"prefix": "main", "learner": "maml", "loss": "softmax", "network": {"inputs": 1, "embeddings": [], "hidden": [], "activation": "tanh", "outputs": 2, "skip": false}, "options": {"way": 2}}]',
+		'{}', '"main/head.weight":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"main/head.bias":{"dtype":"F32","shape":[1,2],"data_offsets":[8,16]}', '{1,2,3,4}')
+$$;
+CREATE FUNCTION public.episode(base text, labels bytea, type text DEFAULT 'U8', numbers float4[] DEFAULT '{-1,1,0,0}') RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
+	SELECT public.sealed(public.safetensors(
+		'{"__metadata__":{"format":"meta/1","kind":"task","crc32c":"00000000","base":"' || base || '","rows":"0000000003"},'
+		'"phi":{"dtype":"F32","shape":[' || n || '],"data_offsets":[0,' || n * 4 || ']},"labels":{"dtype":"' || type || '","shape":['
+		|| pg_catalog.octet_length(labels) || '],"data_offsets":[' || n * 4 || ',' || n * 4 + pg_catalog.octet_length(labels) || ']}}',
+		public.floats(numbers) || labels))
+	FROM pg_catalog.cardinality(numbers) n
+$$;
+INSERT INTO meta.version (model, version, digest, params)
+	SELECT m.id, 1, public.digest(p), p FROM meta.model m, public.two_way('[]') p WHERE m.name = 'two-way';
+INSERT INTO public.tasks VALUES ('episode', public.episode(public.digest(public.two_way('[]')), 'l\303\266wenzahn\000 \000'));
+SELECT meta.describe(params) ->> 'classes' AS classes, meta.classify(params, r), pg_catalog.round((meta.probabilities(params, r) ->> ' ')::numeric, 3) AS second,
+	   meta.describe(own) -> 'target' AS target, meta.classify(own, r)
+FROM public.tasks, meta.params(params) own, (SELECT -1::float8 AS x UNION ALL SELECT 1) r WHERE name = 'episode';
+SELECT meta.classify(public.two_way('["b", "a"]'), r) FROM (SELECT 1 AS x) r;
+SELECT meta.classify('two-way', r) FROM (SELECT 1 AS x) r;
+SELECT meta.classify(public.task(public.digest(public.two_way('[]')), 0, '{1,1,1,1}'), r) FROM (SELECT 1 AS x) r;
+SELECT meta.params(public.episode(public.digest(public.two_way('[]')), 'a\000b\000c\000'));
+SELECT meta.params(public.episode(public.digest(public.two_way('[]')), 'a\000b'));
+SELECT meta.params(public.episode(public.digest(public.two_way('[]')), 'a\000a\000'));
+SELECT meta.params(public.episode(public.digest(public.two_way('[]')), '\377\000'));
+SELECT meta.params(public.episode(public.digest(public.two_way('[]')), 'abc\000', 'F32'));
+SELECT meta.params(public.episode(public.digest(public.two_way('[]')), 'a\000', 'I8'));
+SELECT meta.params(public.episode(public.digest(public.model_but()), 'a\000', numbers => pg_catalog.array_fill(1::float4, ARRAY[11])));
+SELECT meta.describe(public.two_way('["b", "b"]'));
+SELECT meta.describe(public.two_way('["b", "a", "c"]'));
+
 -- what is not there
 SELECT meta.params('hand made', 7);
 SELECT meta.params('hand made', 0);
@@ -174,7 +210,7 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE;
 END $$;
-INSERT INTO public.tasks VALUES ('model', public.model_but());
+INSERT INTO public.tasks VALUES ('model', public.model_but()), ('model of an episode', public.two_way('["a", "b"]'));
 SELECT name, public.attempt(pg_catalog.substr(params, 1, n)) AS truncated, pg_catalog.count(*) > 1 AS often
 FROM public.tasks, pg_catalog.generate_series(0, pg_catalog.octet_length(params) - 1) n GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT name, pg_catalog.count(*) AS unnoticed
@@ -192,7 +228,7 @@ FROM public.tasks, pg_catalog.generate_series(8, pg_catalog.octet_length(params)
 WHERE position('"crc32c":"'::bytea IN pg_catalog.set_byte(params, n, pg_catalog.get_byte(params, n) # bits)) > 0
 GROUP BY 1, 2 ORDER BY 1, 2;
 
-DELETE FROM meta.model WHERE name = 'hand made';
+DELETE FROM meta.model WHERE name IN ('hand made', 'two-way');
 DROP TABLE public.part, public.tasks;
-DROP FUNCTION public.attempt, public.component_but, public.model_but, public.digest, public.task, public.model, public.safetensors,
+DROP FUNCTION public.attempt, public.episode, public.two_way, public.component_but, public.model_but, public.digest, public.task, public.model, public.safetensors,
 	public.sealed, public.crc32c, public.crc_table, public.floats, public.reversed;

@@ -110,7 +110,7 @@ SELECT meta.train(r, 'student', CASE WHEN nr < 5 THEN 'score' ELSE 'x' END) FROM
 SELECT meta.train(r, 'student', 'score', jsonb_build_object('seed', nr)) FROM public.exams r;
 SELECT meta.train(r, 'student', 'score', CASE WHEN nr < 5 THEN '{}'::jsonb END) FROM public.exams r;
 SELECT meta.train(r, 'student', 'score', '{"iteration": 5}') FROM public.exams r;
-SELECT meta.train(r, 'student', 'score', '{"algorithm": "mamal"}') FROM public.exams r;
+SELECT meta.train(r, 'student', 'score', '{"algorithm": 5}') FROM public.exams r;
 SELECT meta.train(r, 'student', 'score', '{"features": ["x"]}') FROM public.exams r;
 SELECT meta.train(r, 'student', 'score', '{"order_by": 1}') FROM public.exams r;
 SELECT meta.train(r, 'student', 'score', '{"features": "x, y"}') FROM public.exams r;

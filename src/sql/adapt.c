@@ -7,6 +7,9 @@
  *		length of its order key (uint32), the key, x (float), c (int32),
  *		y (float, or the class number as int32), w (float)
  *
+ * In N-way episodes, where rows have no order, the key is the class's label.
+ * Which output stands for which label is settled when all of them are known.
+ *
  * Only the final function adapts, after sorting the rows by order key and then
  * by their bytes: whatever the plan, the number of workers or the order in
  * the table, the learner sees the same rows in the same order and returns
@@ -25,6 +28,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "data/column.h"
 #include "sql/callsite.h"
 
 typedef struct AdaptState
@@ -51,6 +55,13 @@ typedef struct AdaptMessage
 	Size		data;
 } AdaptMessage;
 
+/* The classes of an N-way episode, by output. */
+typedef struct Labels
+{
+	int			n;
+	char	  **names;			/* room for as many as there are ways */
+} Labels;
+
 /* A row in the buffer, to be sorted. */
 typedef struct AdaptRow
 {
@@ -65,7 +76,7 @@ row_size(const Encoding *encoding)
 {
 	return sizeof(float) * encoding->width.x +
 		sizeof(int32) * encoding->width.c +
-		(encoding->n_classes > 0 ? sizeof(int32) : sizeof(float) * encoding->width.y) +
+		(encoding->target_kind == TARGET_CLASS ? sizeof(int32) : sizeof(float) * encoding->width.y) +
 		sizeof(float);
 }
 
@@ -157,7 +168,16 @@ state_add_row(AdaptState *state, Binding *binding, Datum row)
 		return;
 	row_reader_features(row_type->reader, row_type->values, row_type->nulls, binding->x, binding->c);
 	resetStringInfo(key);
-	row_reader_order_key(row_type->reader, row_type->values, row_type->nulls, key);
+	if (encoding->way > 0)
+	{
+		char		buffer[LABEL_BUFFER];
+		int			length;
+		const char *label = row_reader_label(row_type->reader, row_type->values, buffer, &length);
+
+		appendBinaryStringInfo(key, label, length);
+	}
+	else
+		row_reader_order_key(row_type->reader, row_type->values, row_type->nulls, key);
 
 	key_length = (uint32) key->len;
 	at = state_append(state, sizeof(key_length) + key_length + row_size(encoding));
@@ -169,11 +189,11 @@ state_add_row(AdaptState *state, Binding *binding, Datum row)
 	at += x_size;
 	memcpy(at, binding->c, c_size);
 	at += c_size;
-	if (encoding->n_classes > 0)
+	if (encoding->target_kind == TARGET_CLASS)
 	{
 		int32		label = 0;
 
-		while (label < encoding->width.y - 1 && binding->y[label] == 0)
+		while (encoding->way == 0 && label < encoding->width.y - 1 && binding->y[label] == 0)
 			label++;
 		memcpy(at, &label, sizeof(label));
 		at += sizeof(label);
@@ -381,10 +401,32 @@ compare_rows(const void *a, const void *b, void *size)
 }
 
 /*
- * The state's rows, sorted and unpacked.
+ * The output of a label: that of a label known before, or the next one.
+ */
+static int32
+label_output(Labels *labels, const Encoding *encoding, const char *text, uint32 length)
+{
+	int			i;
+
+	for (i = 0; i < labels->n; i++)
+		if (strlen(labels->names[i]) == length && memcmp(labels->names[i], text, length) == 0)
+			return i;
+	if (labels->n == encoding->way)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the rows have more than the %d classes that the model can tell apart", encoding->way),
+				 errdetail("\"%.*s\" is one too many in the column \"%s\".", (int) length, text, encoding->target),
+				 errhint("Adapt to rows of fewer classes, or train with a larger option way.")));
+	labels->names[labels->n] = pnstrdup(text, length);
+	return labels->n++;
+}
+
+/*
+ * The state's rows, sorted and unpacked.  In N-way episodes new labels are
+ * added to those known before, in bytewise order.
  */
 static void
-state_rows(const AdaptState *state, const Encoding *encoding, Rows *rows)
+state_rows(const AdaptState *state, const Encoding *encoding, Labels *labels, Rows *rows)
 {
 	Width		width = encoding->width;
 	Size		size = row_size(encoding);
@@ -421,12 +463,14 @@ state_rows(const AdaptState *state, const Encoding *encoding, Rows *rows)
 		at += sizeof(real) * width.x;
 		memcpy(rows->c + i * width.c, at, sizeof(int32) * width.c);
 		at += sizeof(int32) * width.c;
-		if (encoding->n_classes > 0)
+		if (encoding->target_kind == TARGET_CLASS)
 		{
 			int32		label;
 
 			memcpy(&label, at, sizeof(label));
 			at += sizeof(label);
+			if (encoding->way > 0)
+				label = label_output(labels, encoding, sorted[i].key, sorted[i].key_length);
 			memset(y, 0, sizeof(real) * width.y);
 			y[label] = 1;
 		}
@@ -447,12 +491,14 @@ meta_adapt_final(PG_FUNCTION_ARGS)
 	const AdaptState *state;
 	CallSite   *site;
 	Binding    *binding;
+	const Encoding *encoding;
 	const TensorList *list;
 	Rows		rows;
 	real	   *to;
 	real	   *phi;
 	bytea	   *params;
 	const real *from = NULL;
+	Labels		labels = {0};
 	int64		n = 0;
 
 	if (!AggCheckCallContext(fcinfo, NULL))
@@ -463,6 +509,7 @@ meta_adapt_final(PG_FUNCTION_ARGS)
 
 	site = callsite_get(fcinfo, -1);
 	binding = callsite_bind(site, state->digest, state->model);
+	encoding = binding->model->encoding;
 	list = &binding->component->list;
 	if (state->task != NULL)
 	{
@@ -470,13 +517,20 @@ meta_adapt_final(PG_FUNCTION_ARGS)
 		from = binding->phi;
 	}
 
-	state_rows(state, binding->model->encoding, &rows);
+	if (encoding->way > 0)
+	{
+		labels.n = state->task != NULL ? binding->n_labels : encoding->n_classes;
+		labels.names = (char **) palloc(sizeof(char *) * encoding->way);
+		memcpy(labels.names, state->task != NULL ? binding->labels : encoding->classes,
+			   sizeof(char *) * labels.n);
+	}
+	state_rows(state, encoding, &labels, &rows);
 	to = (real *) MemoryContextAllocHuge(CurrentMemoryContext, sizeof(real) * Max(list->size, 1));
 	binding_adapt(binding, &rows, from, to);
 
 	phi = (real *) MemoryContextAllocHuge(CurrentMemoryContext, sizeof(real) * Max(task_size(list), 1));
 	task_gather(list, to, phi);
-	params = task_params_encode(binding->model, phi, n + state->rows);
+	params = task_params_encode(binding->model, phi, n + state->rows, labels.names, labels.n);
 
 	/* A base that only its bytes know goes with the params. */
 	if (state->model != NULL)

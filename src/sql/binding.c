@@ -170,6 +170,34 @@ binding_predict(Binding *binding, const Rows *rows, real *outputs)
 	binding->applier_fresh = false;
 }
 
+/*
+ * In N-way episodes the classes are a task's, otherwise the model's.
+ */
+static void
+binding_set_labels(Binding *binding, const TaskParams *params)
+{
+	const Encoding *encoding = binding->model->encoding;
+	MemoryContext old;
+
+	if (params == NULL || encoding->way == 0)
+	{
+		binding->n_labels = encoding->n_classes;
+		binding->labels = encoding->classes;
+		return;
+	}
+	binding->n_labels = 0;
+	if (binding->label_context == NULL)
+		binding->label_context = AllocSetContextCreate(binding->context, "meta labels of a task", ALLOCSET_SMALL_SIZES);
+	else
+		MemoryContextReset(binding->label_context);
+	old = MemoryContextSwitchTo(binding->label_context);
+	binding->labels = (char **) palloc(sizeof(char *) * Max(params->n_labels, 1));
+	for (int i = 0; i < params->n_labels; i++)
+		binding->labels[i] = pstrdup(params->labels[i]);
+	MemoryContextSwitchTo(old);
+	binding->n_labels = params->n_labels;
+}
+
 int64
 binding_set_phi(Binding *binding, const bytea *task)
 {
@@ -192,6 +220,7 @@ binding_set_phi(Binding *binding, const bytea *task)
 		none.y = binding->y;
 		none.w = binding->y;
 		binding_adapt(binding, &none, NULL, binding->phi);
+		binding_set_labels(binding, NULL);
 	}
 	else
 	{
@@ -200,6 +229,7 @@ binding_set_phi(Binding *binding, const bytea *task)
 		if (!binding->phi_filled)
 			memcpy(binding->phi, component->theta, sizeof(real) * component->list.size);
 		task_scatter(&component->list, params->phi, binding->phi);
+		binding_set_labels(binding, params);
 		n = params->rows;
 	}
 	binding->phi_filled = true;

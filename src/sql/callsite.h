@@ -62,6 +62,9 @@ typedef struct Binding
 								 * hand, or NULL */
 	bool		phi_filled;		/* the shared tensors are in place */
 	uint64		phi_serial;		/* of the subject they are; 0: of none */
+	int			n_labels;		/* classes that the parameters tell apart, by */
+	char	  **labels;			/* output: a task's own in N-way episodes */
+	MemoryContext label_context;	/* of those; or NULL */
 } Binding;
 
 /* What a model or params argument stands for. */

@@ -104,8 +104,13 @@ read_shots(ArrayType *array, const TaskSet *set, int *shots, int max)
 	if (array == NULL)
 	{
 		usable = panel_usable_shots(set, TASK_TEST, default_shots, lengthof(default_shots), DEFAULT_SHARE);
-		for (n = 0; n < lengthof(default_shots) && default_shots[n] <= usable; n++)
-			shots[n] = default_shots[n];
+		n = 0;
+		for (int i = 0; i < lengthof(default_shots) && default_shots[i] <= usable; i++)
+			/* without support, nothing is known of an episode's classes */
+			if (default_shots[i] > 0 || set->encoding->way == 0)
+				shots[n++] = default_shots[i];
+		if (n == 0)
+			shots[n++] = 1;
 		return n;
 	}
 	deconstruct_array(array, INT4OID, 4, true, TYPALIGN_INT, &elements, &nulls, &n);
@@ -125,6 +130,27 @@ read_shots(ArrayType *array, const TaskSet *set, int *shots, int max)
 	return n;
 }
 
+/* The same for N-way episodes, whose classes the tasks are. */
+static void
+report_episodes(const Panel *panel, int others)
+{
+	int			way = panel->set->encoding->way;
+
+	if (panel->n_tasks == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("%d-way episodes need %d test tasks with more than %d rows, and there are %d",
+						way, way, panel->max_shots, panel->n_classes),
+				 errdetail("%d tasks are test tasks with too few rows; %d belong to training and validation.",
+						   panel->n_too_short, others),
+				 errhint("Ask for fewer shots, train with a larger option test, or name a source with more tasks.")));
+	ereport(NOTICE,
+			(errmsg("%d episodes of %d out of %d test tasks, with %lld query rows", panel->n_tasks, way,
+					panel->n_classes, (long long) panel->n_query),
+			 errdetail("Left out: %d tasks of training and validation, %d with too few rows for %d shots.",
+					   others, panel->n_too_short, panel->max_shots)));
+}
+
 static void
 evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, bool by_group)
 {
@@ -140,17 +166,20 @@ evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, 
 	for (int t = 0; t < set->n_tasks; t++)
 		others += set->tasks[t].role != TASK_TEST;
 	panel = panel_create(set, TASK_TEST, seed, max_shots, EVALUATE_TASKS, EVALUATE_QUERY);
-	if (panel->n_tasks == 0)
+	if (set->encoding->way > 0)
+		report_episodes(panel, others);
+	else if (panel->n_tasks == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("no test task has more than %d rows", max_shots),
 				 errdetail("%d tasks are test tasks with too few rows; %d belong to training and validation.",
 						   panel->n_too_short, others),
 				 errhint("Ask for fewer shots, train with a larger option test, or name a source with more tasks.")));
-	ereport(NOTICE,
-			(errmsg("%d test tasks with %lld query rows", panel->n_tasks, (long long) panel->n_query),
-			 errdetail("Left out: %d tasks of training and validation, %d with too few rows for %d shots.",
-					   others, panel->n_too_short, max_shots)));
+	else
+		ereport(NOTICE,
+				(errmsg("%d test tasks with %lld query rows", panel->n_tasks, (long long) panel->n_query),
+				 errdetail("Left out: %d tasks of training and validation, %d with too few rows for %d shots.",
+						   others, panel->n_too_short, max_shots)));
 	out->set = set;
 	evaluate_model(model, panel, shots, n_shots, seed, by_group, emit, out);
 }
@@ -200,6 +229,12 @@ meta_evaluate(PG_FUNCTION_ARGS)
 	load.encoding = model->encoding;
 	load.options = &model->components[0].spec.options;
 	load.by = by ? group_column(by) : NULL;
+	if (by && model->encoding->way > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("results of N-way episodes cannot be grouped"),
+				 errdetail("An episode is made of several tasks, which may be of several groups."),
+				 errhint("Leave out by, or evaluate on a source of each group.")));
 	if (source)
 		source = source_qualify(source, &load.relation);
 	else

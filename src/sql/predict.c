@@ -59,6 +59,7 @@ predict_row(FunctionCallInfo fcinfo, bool by_name, PredictForm form)
 	const Encoding *encoding = binding->model->encoding;
 	RowType    *row_type;
 	Rows		rows;
+	int			width;
 	int			i;
 
 	check_form(encoding, form);
@@ -67,6 +68,13 @@ predict_row(FunctionCallInfo fcinfo, bool by_name, PredictForm form)
 		binding_set_phi(binding, subject->kind == PARAMS_TASK ? callsite_bytes(site, argument) : NULL);
 		binding->phi_serial = subject->serial;
 	}
+
+	if (encoding->way > 0 && binding->n_labels == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no classes to tell apart"),
+				 errdetail("The model learned to tell any %d classes apart, and rows that name them are yet to come.", encoding->way),
+				 errhint("Adapt it to rows of each class, with meta.adapt.")));
 
 	row_type = binding_deform(binding, PG_GETARG_DATUM(1), false);
 	row_reader_features(row_type->reader, row_type->values, row_type->nulls, binding->x, binding->c);
@@ -78,9 +86,11 @@ predict_row(FunctionCallInfo fcinfo, bool by_name, PredictForm form)
 	rows.x = binding->x;
 	rows.c = binding->c;
 	binding_predict(binding, &rows, binding->outputs);
+	/* of an N-way episode with fewer classes, the other outputs stand for nothing */
+	width = encoding->way > 0 ? binding->n_labels : encoding->width.y;
 	outputs_to_values(binding->component->spec.loss, encoding->target_mean, encoding->target_deviation,
-					  binding->outputs, 1, encoding->width.y, binding->values);
-	for (i = 0; i < encoding->width.y; i++)
+					  binding->outputs, 1, width, binding->values);
+	for (i = 0; i < width; i++)
 		if (!isfinite(binding->values[i]))
 			ereport(ERROR,
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
@@ -116,10 +126,10 @@ most_probable(const Binding *binding)
 
 	if (encoding->target_kind == TARGET_BINARY)
 		return CStringGetTextDatum(binding->values[0] >= 0.5 ? "true" : "false");
-	for (i = 1; i < encoding->n_classes; i++)
+	for (i = 1; i < binding->n_labels; i++)
 		if (binding->values[i] > binding->values[best])
 			best = i;
-	return CStringGetTextDatum(encoding->classes[best]);
+	return CStringGetTextDatum(binding->labels[best]);
 }
 
 PG_FUNCTION_INFO_V1(meta_classify_model);
@@ -171,8 +181,8 @@ all_probabilities(const Binding *binding)
 		push_probability(&state, "true", p);
 	}
 	else
-		for (i = 0; i < encoding->n_classes; i++)
-			push_probability(&state, encoding->classes[i], binding->values[i]);
+		for (i = 0; i < binding->n_labels; i++)
+			push_probability(&state, binding->labels[i], binding->values[i]);
 	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }
 

@@ -173,6 +173,25 @@ aggregate_text(const char *key, const JsonbValue *value)
 	return json_string(value);
 }
 
+/*
+ * N-way episodes: an output stands for another class in each of them, so only
+ * what learns to adapt can tell them apart, and not from nothing.
+ */
+static void
+check_episodes(TrainRequest *request)
+{
+	Options    *options = &request->options;
+
+	if (request->learner->flags & (LEARNER_NO_SUPPORT | LEARNER_FIXED))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("option \"way\" is not supported by algorithm \"%s\"", request->learner->name),
+				 errdetail("The classes of an episode are new ones each time, and it does not learn how to adapt to them."),
+				 errhint("Take an algorithm that does, or leave the option out: SELECT * FROM meta.algorithms.")));
+	options->shots[0] = Max(options->shots[0], 1);
+	options->shots[1] = Max(options->shots[1], 1);
+}
+
 void
 request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool aggregate)
 {
@@ -234,11 +253,8 @@ request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool
 							 option_closest(name))));
 		set_option(request, info, &value);
 	}
-	if (request->options.way != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("option \"way\" is not supported by algorithm \"%s\"", request->learner->name),
-				 errhint("Leave it out: tasks are told apart by the task key.")));
+	if (request->options.way > 0)
+		check_episodes(request);
 	if (request->options.validation + request->options.test >= 1)
 		option_error("test", "and \"validation\" together must be less than 1, so that tasks are left to train on");
 }

@@ -92,6 +92,8 @@ describe_encoding(StringInfo out, const Encoding *encoding)
 	appendStringInfoString(out, "], \"target\": {\"column\": ");
 	escape_json(out, encoding->target);
 	appendStringInfo(out, ", \"kind\": \"%s\"", target_names[encoding->target_kind]);
+	if (encoding->way > 0)
+		appendStringInfo(out, ", \"way\": %d", encoding->way);
 	if (encoding->target_kind == TARGET_CLASS)
 		appendStringInfo(out, ", \"classes\": %d", encoding->n_classes);
 	else if (encoding->target_kind == TARGET_NUMBER)
@@ -178,11 +180,23 @@ describe_task(StringInfo out, const bytea *bytes)
 	char		base[DIGEST_LENGTH + 1];
 	int64		rows;
 	SafeTensor	phi;
+	SafeTensor	labels;
 
-	task_params_open(bytes, base, &rows, &phi);
+	task_params_open(bytes, base, &rows, &phi, &labels);
 	appendStringInfo(out, "{\"kind\": \"task\", \"format\": \"%s\", \"base\": \"%s\", \"rows\": " INT64_FORMAT
-					 ", \"bytes\": %zu, \"tensors\": [{\"name\": \"%s\", \"shape\": [" INT64_FORMAT "]}]}",
+					 ", \"bytes\": %zu, \"tensors\": [{\"name\": \"%s\", \"shape\": [" INT64_FORMAT "]}]",
 					 PARAMS_FORMAT, base, rows, (size_t) VARSIZE_ANY_EXHDR(bytes), phi.name, (int64) phi.dims[0]);
+	if (labels.size > 0)
+	{
+		char	  **names;
+		List	   *list = NIL;
+		int			n = task_params_labels(labels.data, labels.size, &names);
+
+		for (int i = 0; i < n; i++)
+			list = lappend(list, names[i]);
+		append_names(out, "classes", list);
+	}
+	appendStringInfoChar(out, '}');
 }
 
 Jsonb *

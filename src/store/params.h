@@ -15,7 +15,9 @@
  * "<prefix>/<tensor>", F32, in the order of the components' layouts.
  * Metadata of task params: "format", "kind" = "task", "crc32c", "base" =
  * digest, "rows" = rows adapted on, 10 digits.  One tensor, "phi": the task's
- * own numbers, whose names and shapes are those of the base.
+ * own numbers, whose names and shapes are those of the base; in N-way episodes
+ * a second one, "labels", U8: the classes' names in the order of their
+ * outputs, UTF-8, a zero byte after each.
  *
  * "format", "kind" and "crc32c" come first, without blanks, so that they can
  * be found without parsing.  The checksum is the CRC-32C of the whole file as
@@ -58,6 +60,8 @@ typedef struct TaskParams
 	real	   *phi;			/* the adapted and state tensors of the base's
 								 * main component, in order, without gaps */
 	size_t		size;			/* numbers */
+	int			n_labels;		/* of an N-way episode, else 0 */
+	char	  **labels;			/* the classes its rows named, by output */
 } TaskParams;
 
 typedef enum ParamsKind
@@ -78,7 +82,8 @@ extern ParamsKind params_kind(const bytea *bytes);
 extern Model *model_decode(const bytea *bytes);
 extern bytea *model_encode(const Model *model);
 extern TaskParams *task_params_decode(const bytea *bytes, const Model *base);
-extern bytea *task_params_encode(const Model *base, const real *phi, int64 rows);
+extern bytea *task_params_encode(const Model *base, const real *phi, int64 rows,
+								 char *const *labels, int n_labels);
 
 /* Only the "base" of task params (checked to be a digest), cheaply. */
 extern void task_params_base(const bytea *bytes, char *base);

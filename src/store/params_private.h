@@ -56,8 +56,11 @@ extern bool crc_from_digits(const char *digits, uint32 *crc);
 extern void floats_from_file(real *to, const char *from, size_t n);
 extern void floats_to_file(char *to, const real *from, size_t n);
 
-/* The parts of any task params, whatever their base. */
-extern void task_params_open(const bytea *bytes, char *base, int64 *rows, SafeTensor *phi);
+/* The parts of any task params, whatever their base; labels may have size 0. */
+extern void task_params_open(const bytea *bytes, char *base, int64 *rows, SafeTensor *phi, SafeTensor *labels);
+
+/* The labels that size bytes hold; returns how many. */
+extern int	task_params_labels(const char *bytes, size_t size, char ***labels);
 
 extern bool digest_is_valid(const char *digest);
 

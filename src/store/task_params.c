@@ -2,18 +2,21 @@
  * task_params.c
  *	  What adapting to a task returns, as bytes, and back.
  *
- * A safetensors file with a single tensor "phi": the adapted and state tensors
- * of the base's learner, one after the other.  Their names and shapes are the
- * base's, so the header stays at some two hundred bytes for any network.
+ * A safetensors file with a tensor "phi": the adapted and state tensors of the
+ * base's learner, one after the other.  Their names and shapes are the base's,
+ * so the header stays at some two hundred bytes for any network.  An N-way
+ * episode's params have a second tensor, "labels".
  *
  * Params are decoded for every row that is predicted from other ones than the
  * row before, so it must not cost a JSON parser.  For a given count of
- * numbers, every byte of the header but those of three fields of fixed width
- * is always the same: the header is made once, and a file is compared with it.
- * A file that differs is parsed, to tell what is wrong with it.
+ * numbers, and of bytes of labels, every byte of the header but those of three
+ * fields of fixed width is always the same: the header is made once, and a
+ * file is compared with it.  A file that differs is parsed, to tell what is
+ * wrong with it.
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
 #include "compat.h"
@@ -36,10 +39,11 @@
 
 #define MAX_TASK_HEADER 512
 
-/* The header for a count of numbers, its fields blank. */
+/* The header for a count of numbers and of labels' bytes, its fields blank. */
 typedef struct TaskHeader
 {
 	size_t		numbers;
+	size_t		labels;
 	size_t		length;			/* with the 8 bytes before it; 0: not made */
 	char		bytes[HEADER_LENGTH + MAX_TASK_HEADER];
 } TaskHeader;
@@ -49,20 +53,22 @@ static TaskHeader headers[4];
 static int	next_header = 0;
 
 static const TaskHeader *
-task_header(size_t numbers)
+task_header(size_t numbers, size_t labels)
 {
 	TaskHeader *header;
 	SafePair	metadata[5];
-	SafeTensor	phi = {"phi", SAFE_F32, 1};
-	SafeTensors st = {1, &phi, 0, metadata};
+	SafeTensor	tensors[2] = {{"phi", SAFE_F32, 1}, {"labels", SAFE_U8, 1}};
+	SafeTensors st = {labels > 0 ? 2 : 1, tensors, 0, metadata};
 	size_t		size;
 
 	for (int i = 0; i < (int) lengthof(headers); i++)
-		if (headers[i].length > 0 && headers[i].numbers == numbers)
+		if (headers[i].length > 0 && headers[i].numbers == numbers && headers[i].labels == labels)
 			return &headers[i];
 
-	phi.dims[0] = (int64_t) numbers;
-	phi.size = numbers * sizeof(real);
+	tensors[0].dims[0] = (int64_t) numbers;
+	tensors[0].size = numbers * sizeof(real);
+	tensors[1].dims[0] = (int64_t) labels;
+	tensors[1].size = labels;
 	params_add_metadata(&st, "format", PARAMS_FORMAT);
 	params_add_metadata(&st, "kind", "task");
 	params_add_metadata(&st, "crc32c", CRC_BLANK);
@@ -71,11 +77,12 @@ task_header(size_t numbers)
 
 	header = &headers[next_header];
 	header->length = 0;
-	size = safetensors_size(&st) - phi.size;
+	size = safetensors_size(&st) - tensors[0].size - labels;
 	if (size > sizeof(header->bytes))
 		elog(ERROR, "header of task params takes %zu bytes", size);
 	safetensors_write_header(&st, header->bytes);
 	header->numbers = numbers;
+	header->labels = labels;
 	header->length = size;
 	next_header = (next_header + 1) % (int) lengthof(headers);
 	return header;
@@ -89,7 +96,7 @@ has_header(const char *data, size_t size, const TaskHeader *header)
 {
 	const char *bytes = header->bytes;
 
-	return size == header->length + header->numbers * sizeof(real) &&
+	return size == header->length + header->numbers * sizeof(real) + header->labels &&
 		memcmp(data, bytes, CRC_AT) == 0 &&
 		memcmp(data + CRC_AT + CRC_DIGITS, bytes + CRC_AT + CRC_DIGITS, BASE_AT - CRC_AT - CRC_DIGITS) == 0 &&
 		memcmp(data + BASE_AT + DIGEST_LENGTH, bytes + BASE_AT + DIGEST_LENGTH, ROWS_AT - BASE_AT - DIGEST_LENGTH) == 0 &&
@@ -129,10 +136,11 @@ check_crc(const char *data, size_t size)
 }
 
 /*
- * The parts of any valid task params; phi is not looked at more closely.
+ * The parts of any valid task params; phi and labels are not looked at more
+ * closely.
  */
 void
-task_params_open(const bytea *bytes, char *base, int64 *rows, SafeTensor *phi)
+task_params_open(const bytea *bytes, char *base, int64 *rows, SafeTensor *phi, SafeTensor *labels)
 {
 	SafeTensors st;
 	const SafeTensor *found;
@@ -153,9 +161,44 @@ task_params_open(const bytea *bytes, char *base, int64 *rows, SafeTensor *phi)
 	*rows = take_rows(text);
 
 	found = safetensors_find(&st, "phi");
-	if (found == NULL || st.n_tensors != 1 || found->type != SAFE_F32 || found->n_dims != 1)
+	if (found == NULL || found->type != SAFE_F32 || found->n_dims != 1)
 		params_damaged("They lack the tensor \"phi\".");
 	*phi = *found;
+
+	memset(labels, 0, sizeof(*labels));
+	found = safetensors_find(&st, "labels");
+	if (found != NULL)
+		*labels = *found;
+	if (st.n_tensors != (found == NULL ? 1 : 2) ||
+		(found != NULL && (found->type != SAFE_U8 || found->n_dims != 1)))
+		params_damaged("They hold something else than the tensors \"phi\" and \"labels\".");
+}
+
+int
+task_params_labels(const char *bytes, size_t size, char ***labels)
+{
+	int			n = 0;
+
+	for (size_t i = 0; i < size; i++)
+		n += bytes[i] == '\0';
+	if (n > ENCODING_MAX_CLASSES || (size > 0 && bytes[size - 1] != '\0'))
+		params_damaged("They have too many labels, or one without an end.");
+	*labels = (char **) palloc(sizeof(char *) * Max(n, 1));
+	n = 0;
+	for (size_t at = 0; at < size; at += strlen(bytes + at) + 1)
+	{
+		/* a copy in either case, which ends with its zero byte */
+		char	   *label = pstrdup(bytes + at);
+
+		if (!pg_verify_mbstr(PG_UTF8, label, (int) strlen(label), true))
+			params_damaged("A label is not UTF-8.");
+		(*labels)[n] = pg_any_to_server(label, (int) strlen(label), PG_UTF8);
+		for (int i = 0; i < n; i++)
+			if (strcmp((*labels)[i], (*labels)[n]) == 0)
+				params_damaged("A label occurs twice.");
+		n++;
+	}
+	return n;
 }
 
 void
@@ -164,6 +207,7 @@ task_params_base(const bytea *bytes, char *base)
 	const char *data = VARDATA_ANY(bytes);
 	size_t		size = VARSIZE_ANY_EXHDR(bytes);
 	SafeTensor	phi;
+	SafeTensor	labels;
 	int64		rows;
 
 	/* What comes before the base is the same for all counts of numbers. */
@@ -176,7 +220,22 @@ task_params_base(const bytea *bytes, char *base)
 		take_base(data + BASE_AT, base);
 	}
 	else
-		task_params_open(bytes, base, &rows, &phi);
+		task_params_open(bytes, base, &rows, &phi, &labels);
+}
+
+/*
+ * Bytes of labels, if the file is one whose header can be foretold.
+ */
+static size_t
+guess_labels(const char *data, size_t size, size_t numbers)
+{
+	size_t		header = HEADER_LENGTH;
+
+	if (size < HEADER_LENGTH)
+		return 0;
+	for (int i = 0; i < 4; i++)
+		header += (size_t) (unsigned char) data[i] << (8 * i);
+	return header + numbers * sizeof(real) < size ? size - header - numbers * sizeof(real) : 0;
 }
 
 TaskParams *
@@ -187,25 +246,32 @@ task_params_decode(const bytea *bytes, const Model *base)
 	TaskParams *params = (TaskParams *) palloc(sizeof(TaskParams));
 	const TaskHeader *header;
 	const char *numbers;
+	const char *labels;
+	size_t		labels_size;
 
 	params->size = task_size(&base->components[0].list);
-	header = task_header(params->size);
+	labels_size = base->encoding->way > 0 ? guess_labels(data, size, params->size) : 0;
+	header = task_header(params->size, labels_size);
 	if (has_header(data, size, header))
 	{
 		check_crc(data, size);
 		take_base(data + BASE_AT, params->base);
 		params->rows = take_rows(data + ROWS_AT);
 		numbers = data + header->length;
+		labels = numbers + params->size * sizeof(real);
 	}
 	else
 	{
 		SafeTensor	phi;
+		SafeTensor	found;
 
-		task_params_open(bytes, params->base, &params->rows, &phi);
+		task_params_open(bytes, params->base, &params->rows, &phi, &found);
 		if (phi.size != params->size * sizeof(real))
 			params_damaged("They hold %zu numbers where their base has %zu to adapt.",
 						   phi.size / sizeof(real), params->size);
 		numbers = phi.data;
+		labels = found.data;
+		labels_size = found.size;
 	}
 	if (strcmp(params->base, base->digest) != 0)
 		ereport(ERROR,
@@ -215,18 +281,34 @@ task_params_decode(const bytea *bytes, const Model *base)
 
 	params->phi = (real *) palloc(Max(params->size, 1) * sizeof(real));
 	floats_from_file(params->phi, numbers, params->size);
+	params->n_labels = task_params_labels(labels, labels_size, &params->labels);
+	if (params->n_labels > base->encoding->way)
+		params_damaged("They name %d classes where their base tells %d apart.", params->n_labels, base->encoding->way);
 	return params;
 }
 
 bytea *
-task_params_encode(const Model *base, const real *phi, int64 rows)
+task_params_encode(const Model *base, const real *phi, int64 rows, char *const *labels, int n_labels)
 {
 	size_t		numbers = task_size(&base->components[0].list);
-	const TaskHeader *header = task_header(numbers);
-	size_t		size = header->length + numbers * sizeof(real);
-	bytea	   *result = (bytea *) palloc(VARHDRSZ + size);
-	char	   *data = VARDATA(result);
+	StringInfoData names;
+	const TaskHeader *header;
+	size_t		size;
+	bytea	   *result;
+	char	   *data;
 	char		digits[ROWS_DIGITS + 1];
+
+	initStringInfo(&names);
+	for (int i = 0; i < n_labels; i++)
+	{
+		const char *name = pg_server_to_any(labels[i], (int) strlen(labels[i]), PG_UTF8);
+
+		appendBinaryStringInfo(&names, name, (int) strlen(name) + 1);
+	}
+	header = task_header(numbers, names.len);
+	size = header->length + numbers * sizeof(real) + names.len;
+	result = (bytea *) palloc(VARHDRSZ + size);
+	data = VARDATA(result);
 
 	Assert(digest_is_valid(base->digest));
 	SET_VARSIZE(result, VARHDRSZ + size);
@@ -235,6 +317,7 @@ task_params_encode(const Model *base, const real *phi, int64 rows)
 	snprintf(digits, sizeof(digits), "%010lld", (long long) Min(Max(rows, 0), ROWS_MAX));
 	memcpy(data + ROWS_AT, digits, ROWS_DIGITS);
 	floats_to_file(data + header->length, phi, numbers);
+	memcpy(data + size - names.len, names.data, names.len);
 	crc_to_digits(params_crc(data, size, CRC_AT), data + CRC_AT);
 	return result;
 }
@@ -247,6 +330,11 @@ task_params_embed(const bytea *task, const bytea *base)
 
 	/* The baselines are not this task's: they would only take room. */
 	model->n_components = 1;
+	if (model->encoding->way > 0)
+	{
+		model->encoding->classes = params->labels;
+		model->encoding->n_classes = params->n_labels;
+	}
 	task_scatter(&model->components[0].list, params->phi, model->components[0].theta);
 	return model_encode(model);
 }
