@@ -13,11 +13,13 @@ extern const Learner pooled_learner;
 extern const Learner random_intercept_learner;
 extern const Learner finetune_learner;
 extern const Learner single_task_learner;
+extern const Learner alpaca_learner;
 
 const Learner *const learners[] = {
 	&maml_learner,
 	&fomaml_learner,
 	&reptile_learner,
+	&alpaca_learner,
 	&pooled_learner,
 	&random_intercept_learner,
 	&finetune_learner,
@@ -32,6 +34,12 @@ learner_find(const char *name)
 		if (strcmp((*l)->name, name) == 0)
 			return *l;
 	return NULL;
+}
+
+bool
+learner_supports(const Learner *learner, LossKind loss)
+{
+	return !(learner->flags & LEARNER_NO_CLASSES) || loss != LOSS_SOFTMAX;
 }
 
 /*
@@ -58,9 +66,8 @@ loss_rows(Tape *tape, LossKind kind, Var outputs, Var y)
 }
 
 Var
-loss_mean(Tape *tape, LossKind kind, Var outputs, Var y, Var w)
+weighted_mean(Tape *tape, Var rows, Var w)
 {
-	Var			rows = loss_rows(tape, kind, outputs, y);
 	int			tasks = tape_shape(tape, rows).tasks;
 	Var			total = tape_sum(tape, w, shape(tape_shape(tape, w).tasks, 1, 1));
 
@@ -69,6 +76,12 @@ loss_mean(Tape *tape, LossKind kind, Var outputs, Var y, Var w)
 														  tape_scale(tape, total, 1, 1e-30)));
 
 	return tape_sum(tape, tape_multiply(tape, rows, share), shape(tasks, 1, 1));
+}
+
+Var
+loss_mean(Tape *tape, LossKind kind, Var outputs, Var y, Var w)
+{
+	return weighted_mean(tape, loss_rows(tape, kind, outputs, y), w);
 }
 
 RowVars

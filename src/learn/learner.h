@@ -77,6 +77,13 @@ typedef struct Learner
 							const Var *phi, Var x, Var c);
 
 	/*
+	 * Appends the loss of each task's query rows that the outer loop descends,
+	 * (tasks, 1, 1); NULL: the mean loss of the predictions.
+	 */
+	Var			(*losses) (Tape *tape, const LearnerSpec *spec, const TensorList *list,
+						   const Var *phi, const RowVars *query);
+
+	/*
 	 * Appends what one meta-iteration computes, for a learner that does not
 	 * descend the gradient of its query loss; NULL for one that does.
 	 * gradients[i] is for tensor i, summed over the tasks; losses is (tasks,
@@ -102,11 +109,15 @@ typedef struct Learner
 #define LEARNER_ADDITIVE	0x20	/* adapting on some rows and then on others is
 									 * adapting on all of them */
 
+#define LEARNER_NO_CLASSES	0x40	/* one output: no softmax loss */
+
 /* All learners, ended by NULL. */
 extern const Learner *const learners[];
 
 /* By name, or NULL. */
 extern const Learner *learner_find(const char *name);
+
+extern bool learner_supports(const Learner *learner, LossKind loss);
 
 /* Loss of every row: outputs, y (tasks, rows, outputs) -> (tasks, rows, 1). */
 extern Var	loss_rows(Tape *tape, LossKind kind, Var outputs, Var y);
@@ -116,5 +127,8 @@ extern Var	loss_rows(Tape *tape, LossKind kind, Var outputs, Var y);
  * weights are all 0 has loss 0 and no gradient.
  */
 extern Var	loss_mean(Tape *tape, LossKind kind, Var outputs, Var y, Var w);
+
+/* The same of losses that are already there, (tasks, rows, 1). */
+extern Var	weighted_mean(Tape *tape, Var rows, Var w);
 
 #endif							/* LEARN_LEARNER_H */

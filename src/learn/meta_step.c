@@ -32,11 +32,13 @@ build(MetaStep *step, MetaTape *mt, Arena *arena, const real *theta, int query, 
 		step->learner->outer(tape, step->spec, list, &mt->support, &mt->query, vars, &mt->losses, mt->gradients);
 	else
 	{
-		Var			out;
-
 		step->learner->adapt(tape, step->spec, list, &mt->support, vars, phi);
-		out = step->learner->predict(tape, step->spec, list, phi, mt->query.x, mt->query.c);
-		mt->losses = loss_mean(tape, step->spec->loss, out, mt->query.y, mt->query.w);
+		if (step->learner->losses)
+			mt->losses = step->learner->losses(tape, step->spec, list, phi, &mt->query);
+		else
+			mt->losses = loss_mean(tape, step->spec->loss,
+								   step->learner->predict(tape, step->spec, list, phi, mt->query.x, mt->query.c),
+								   mt->query.y, mt->query.w);
 		tape_gradient(tape, mt->losses, vars, list->n, mt->gradients);
 	}
 	if (tape->fault)

@@ -45,6 +45,12 @@ const OptionInfo option_table[] = {
 	{"inner_lr", OPTION_NUMBER, "0.01", 0, 100, NULL, FIELD(inner_lr),
 	"Learning rate of the inner steps, on the mean loss of the encoded target."},
 
+	/* a Bayesian last layer */
+	{"features", OPTION_INTEGER, "12", 1, 256, NULL, FIELD(features),
+	"Features of the Bayesian last layer (alpaca), besides the intercept."},
+	{"context", OPTION_INTEGER, "16", 0, 256, NULL, FIELD(context),
+	"Width of the summary of the support rows that the prior reads (alpaca); 0 is none."},
+
 	/* outer loop */
 	{"outer_lr", OPTION_NUMBER, "0.001", 1e-9, 1, NULL, FIELD(outer_lr),
 	"Learning rate of the outer loop."},

@@ -36,6 +36,9 @@ typedef struct Options
 	/* inner loop */
 	int			inner_steps;
 	double		inner_lr;
+	/* a Bayesian last layer */
+	int			features;
+	int			context;
 	/* outer loop */
 	double		outer_lr;
 	int			iterations;

@@ -37,15 +37,20 @@ tensor_find(const TensorList *list, const char *name)
 	return -1;
 }
 
-/* Columns of the first layer's input: numbers, then embeddings. */
-static int
-input_width(const Network *net)
+int
+network_in_width(const Network *net)
 {
 	int			width = net->inputs;
 
 	for (int j = 0; j < net->n_embeddings; j++)
 		width += net->embeddings[j].width;
 	return width;
+}
+
+int
+network_hidden_width(const Network *net)
+{
+	return net->n_hidden > 0 ? net->hidden[net->n_hidden - 1] : network_in_width(net);
 }
 
 int
@@ -66,7 +71,7 @@ add_numbered(TensorList *list, const char *pattern, int number, int rows, int co
 bool
 network_layout(const Network *net, TensorRole body, TensorRole linear, TensorList *list)
 {
-	int			width = input_width(net);
+	int			width = network_in_width(net);
 
 	for (int j = 0; j < net->n_embeddings; j++)
 		if (!add_numbered(list, "embedding.%d", j, net->embeddings[j].size, net->embeddings[j].width, TENSOR_SHARED))
@@ -115,17 +120,17 @@ network_initialise(const Network *net, const TensorList *list, Rng *rng, real *v
 	}
 }
 
-Var
-network_forward(Tape *tape, const Network *net, const Var *vars, Var x, Var c)
+NetworkLayers
+network_layers(Tape *tape, const Network *net, const Var *vars, Var x, Var c)
 {
+	NetworkLayers layers;
 	const Var  *embedding = vars;
 	const Var  *wide = embedding + net->n_embeddings;
 	const Var  *skip = wide + (net->skip ? net->n_embeddings : 0);
 	const Var  *layer = skip + (net->skip ? 1 : 0);
-	int			width = input_width(net);
+	int			width = network_in_width(net);
 	int			at = net->inputs;
-	Var			in,
-				out;
+	Var			in;
 
 	in = net->n_embeddings == 0 ? x : tape_columns(tape, x, 0, net->inputs, 0, width);
 	for (int j = 0; j < net->n_embeddings; j++)
@@ -136,15 +141,23 @@ network_forward(Tape *tape, const Network *net, const Var *vars, Var x, Var c)
 		in = tape_axpy(tape, in, 1, tape_columns(tape, rows, 0, w, at, width));
 		at += w;
 	}
+	layers.in = in;
 	for (int l = 0; l < net->n_hidden; l++, layer += 2)
 		in = tape_unary(tape, net->activation, 0,
 						tape_affine(tape, in, false, layer[0], false, layer[1]));
-	out = tape_affine(tape, in, false, layer[0], false, layer[1]);
+	layers.hidden = in;
+	layers.out = tape_affine(tape, in, false, layer[0], false, layer[1]);
 	if (net->skip)
 	{
-		out = tape_affine(tape, x, false, skip[0], false, out);
+		layers.out = tape_affine(tape, x, false, skip[0], false, layers.out);
 		for (int j = 0; j < net->n_embeddings; j++)
-			out = tape_axpy(tape, out, 1, tape_gather(tape, wide[j], c, j));
+			layers.out = tape_axpy(tape, layers.out, 1, tape_gather(tape, wide[j], c, j));
 	}
-	return out;
+	return layers;
+}
+
+Var
+network_forward(Tape *tape, const Network *net, const Var *vars, Var x, Var c)
+{
+	return network_layers(tape, net, vars, x, c).out;
 }

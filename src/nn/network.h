@@ -101,4 +101,19 @@ extern void network_initialise(const Network *net, const TensorList *list, Rng *
  */
 extern Var	network_forward(Tape *tape, const Network *net, const Var *vars, Var x, Var c);
 
+/* The same with what lies inside, for learners that build on it. */
+typedef struct NetworkLayers
+{
+	Var			in;				/* numbers and embeddings, (tasks, rows, .) */
+	Var			hidden;			/* the last hidden layer; in, where there is
+								 * none */
+	Var			out;			/* (tasks, rows, net->outputs) */
+} NetworkLayers;
+
+extern NetworkLayers network_layers(Tape *tape, const Network *net, const Var *vars, Var x, Var c);
+
+/* Columns of NetworkLayers.in and .hidden. */
+extern int	network_in_width(const Network *net);
+extern int	network_hidden_width(const Network *net);
+
 #endif							/* NN_NETWORK_H */

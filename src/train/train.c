@@ -75,6 +75,13 @@ training_create(const Learner *learner, const Options *options, TaskSet *set)
 		training->loss = encoding->target_kind == TARGET_BINARY ? LOSS_LOGISTIC :
 			encoding->target_kind == TARGET_CLASS ? LOSS_SOFTMAX : LOSS_SQUARED;
 
+	if (!learner_supports(learner, training->loss))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("algorithm \"%s\" does not learn classes", learner->name),
+				 errdetail("The target \"%s\" has %d classes.", encoding->target, encoding->n_classes),
+				 errhint("Choose an algorithm such as maml, or a numeric or boolean target.")));
+
 	training->net.inputs = encoding->width.x;
 	training->net.n_embeddings = encoding->width.c;
 	training->net.embeddings = encoding_embeddings(encoding);

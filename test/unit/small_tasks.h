@@ -86,6 +86,8 @@ small_tasks(SmallTasks *small, const char *learner, LossKind loss, UnaryKind act
 	options_default(&small->spec.options, small->learner->defaults);
 	small->spec.options.inner_steps = inner_steps;
 	small->spec.options.inner_lr = inner_lr;
+	small->spec.options.features = 2;
+	small->spec.options.context = 2;
 	small->spec.loss = loss;
 	net->inputs = GOLDEN_INPUTS;
 	net->n_embeddings = n_embeddings;

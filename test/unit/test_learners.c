@@ -17,9 +17,23 @@ prepare(SmallTasks *small, const Learner *learner, LossKind loss, UnaryKind acti
 {
 	small_tasks(small, learner->name, loss, activation, skip, n_embeddings, 3, 0.1, 5);
 	for (int i = 0; i < small->list.n; i++)
-		if (small->tensors[i].role == TENSOR_STATE || small->tensors[i].role == TENSOR_FIXED)
-			for (int k = 0; k < small->tensors[i].rows * small->tensors[i].cols; k++)
-				small->theta[small->tensors[i].offset + k] = 1.2 + 0.3 * wave(3, i, k);
+	{
+		const Tensor *tensor = &small->tensors[i];
+		bool		matrix = tensor->rows > 1 && tensor->rows == tensor->cols;
+
+		/* a square one is a precision: positive definite by its diagonal */
+		if (tensor->role == TENSOR_STATE || tensor->role == TENSOR_FIXED)
+			for (int k = 0; k < tensor->rows * tensor->cols; k++)
+				small->theta[tensor->offset + k] =
+					(matrix && k % (tensor->cols + 1) != 0 ? 0 : 1.2) + 0.3 * wave(3, i, k);
+	}
+}
+
+/* The loss with most outputs that a learner learns. */
+static LossKind
+widest_loss(const Learner *learner)
+{
+	return learner_supports(learner, LOSS_SOFTMAX) ? LOSS_SOFTMAX : LOSS_LOGISTIC;
 }
 
 #ifdef NN_DOUBLE
@@ -120,7 +134,7 @@ test_initialise(const Learner *learner)
 	TensorList	tight;
 	bool		unique = true;
 
-	prepare(&small, learner, LOSS_SOFTMAX, UNARY_RELU, true, 2);
+	prepare(&small, learner, widest_loss(learner), UNARY_RELU, true, 2);
 	size = small.list.size;
 	for (size_t i = 0; i < size; i++)
 		a[i] = b[i] = c[i] = NAN;
@@ -238,7 +252,7 @@ test_full_arena(const Learner *learner)
 	int			built = 0;
 	Rows		support;
 
-	prepare(&small, learner, LOSS_SOFTMAX, UNARY_RELU, true, 2);
+	prepare(&small, learner, widest_loss(learner), UNARY_RELU, true, 2);
 	support = small_task(&small, 0, 0);
 	for (size_t limit = 0; limit < (size_t) 4 << 20; limit += limit / 8 + 512)
 	{
@@ -367,7 +381,7 @@ main(void)
 #ifdef NN_DOUBLE
 		for (int loss = 0; loss < 3; loss++)
 		{
-			if (learners[i]->outer != NULL)
+			if (learners[i]->outer != NULL || !learner_supports(learners[i], loss))
 				continue;		/* no gradient of its query loss: see test_maml.c */
 			test_gradient(learners[i], loss, UNARY_TANH, true, 2);
 			test_gradient(learners[i], loss, UNARY_TANH, false, 0);
@@ -377,7 +391,8 @@ main(void)
 #endif
 		test_initialise(learners[i]);
 		for (int loss = 0; loss < 3; loss++)
-			test_at_work(learners[i], loss);
+			if (learner_supports(learners[i], loss))
+				test_at_work(learners[i], loss);
 		test_sizes(learners[i]);
 		test_full_arena(learners[i]);
 	}

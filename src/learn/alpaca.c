@@ -1,0 +1,334 @@
+/*
+ * alpaca.c
+ *	  A Bayesian last layer on learned features, with a prior that reads the
+ *	  support set.
+ *
+ *	  y = m(x) + B(x) z + psi(x) w + e,   w ~ N(0, I),   e ~ N(0, sigma^2)
+ *	  z = sum_support v e(x, y, y - m(x)) / (k + c)
+ *
+ * J. Harrison, A. Sharma, M. Pavone, "Meta-learning priors for efficient
+ * online Bayesian regression" (ALPaCA), WAFR 2018, is the case without z: a
+ * task's own w has a closed form, so adapting needs no gradient, 0 rows give
+ * the prior, and predictions have a variance.  z is a deep-set summary (Zaheer
+ * et al. 2017) that shifts the prior mean: it can tell from who is in a task
+ * what its level will be, which w alone cannot.  0 rows give z = 0.
+ *
+ * The mean is linear in z, so that everything a task needs are sums over its
+ * rows, and adapting further is adding to them:
+ *
+ *	  k = sum v,  E = sum v e,  P = sum psi' v psi / sigma^2,
+ *	  q = sum psi' v (y - m) / sigma^2,  R = sum psi' v B / sigma^2
+ *	  w = (I + P)^-1 (q - R z)
+ *	  y ~ N(m + B z + psi w,  sigma^2 + psi (I + P)^-1 psi')
+ *
+ * A binary target has no such sums.  There w's posterior is approximated at
+ * its mode (a few damped Newton steps), its mean and precision are the prior
+ * of the next rows, and a logit is averaged over it as in random_intercept.c.
+ */
+#include "learn/learner.h"
+
+#include <math.h>
+#include <string.h>
+
+#define SUMMARY_HIDDEN 4		/* hidden units of e, times its width */
+#define NEWTON_STEPS 5
+#define PI_EIGHTH 0.39269908169872414
+
+/* Logarithms of scales are stored this much smaller: they learn faster. */
+#define LOG_SCALE 4.0
+
+/* Positions after the network's tensors. */
+enum
+{
+	FEATURE_WEIGHT,				/* (hidden + in, features) */
+	FEATURE_BIAS,				/* (1, features) */
+	LOG_INTERCEPT,				/* (1, 1) log of psi's constant */
+	LOG_NOISE,					/* (1, 1) log sigma^2 */
+	CONTEXT_WEIGHT,				/* B: (hidden + in, context) */
+	CONTEXT_BIAS,				/* (1, context) */
+	SUMMARY_WEIGHT_1,			/* e: (in + 2, 4 context) */
+	SUMMARY_BIAS_1,
+	SUMMARY_WEIGHT_2,			/* (4 context, context) */
+	SUMMARY_BIAS_2,
+	LOG_COUNT,					/* (1, 1) log c */
+	STATE_ROWS,					/* k: (1, 1) */
+	STATE_SUMMARY,				/* E: (1, context) */
+	STATE_PRECISION,			/* P: (features + 1, features + 1) */
+	STATE_PULL,					/* q, or w's mean: (features + 1, 1) */
+	STATE_CROSS					/* R: (features + 1, context); numbers only */
+};
+
+static bool
+alpaca_layout(const LearnerSpec *spec, TensorList *list)
+{
+	int			in = network_in_width(&spec->net);
+	int			all = in + network_hidden_width(&spec->net);
+	int			features = spec->options.features;
+	int			context = spec->options.context;
+	int			r = features + 1;
+
+	return network_layout(&spec->net, TENSOR_SHARED, TENSOR_SHARED, list) &&
+		tensor_add(list, "feature.weight", all, features, TENSOR_SHARED) >= 0 &&
+		tensor_add(list, "feature.bias", 1, features, TENSOR_SHARED) >= 0 &&
+		tensor_add(list, "intercept.bias", 1, 1, TENSOR_SHARED) >= 0 &&
+		tensor_add(list, "noise.bias", 1, 1, TENSOR_SHARED) >= 0 &&
+		tensor_add(list, "context.weight", all, context, TENSOR_SHARED) >= 0 &&
+		tensor_add(list, "context.bias", 1, context, TENSOR_SHARED) >= 0 &&
+		tensor_add(list, "summary.0.weight", in + 2, SUMMARY_HIDDEN * context, TENSOR_SHARED) >= 0 &&
+		tensor_add(list, "summary.0.bias", 1, SUMMARY_HIDDEN * context, TENSOR_SHARED) >= 0 &&
+		tensor_add(list, "summary.1.weight", SUMMARY_HIDDEN * context, context, TENSOR_SHARED) >= 0 &&
+		tensor_add(list, "summary.1.bias", 1, context, TENSOR_SHARED) >= 0 &&
+		tensor_add(list, "count.bias", 1, 1, TENSOR_SHARED) >= 0 &&
+		tensor_add(list, "state.rows", 1, 1, TENSOR_STATE) >= 0 &&
+		tensor_add(list, "state.summary", 1, context, TENSOR_STATE) >= 0 &&
+		tensor_add(list, "state.precision", r, r, TENSOR_STATE) >= 0 &&
+		tensor_add(list, "state.pull", r, 1, TENSOR_STATE) >= 0 &&
+		(spec->loss == LOSS_LOGISTIC ||
+		 tensor_add(list, "state.cross", r, context, TENSOR_STATE) >= 0);
+}
+
+static void
+fill_normal(Rng *rng, real *values, const Tensor *tensor, double deviation)
+{
+	for (size_t i = 0; i < (size_t) tensor->rows * tensor->cols; i++)
+		values[tensor->offset + i] = deviation * rng_normal(rng);
+}
+
+static void
+alpaca_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real *values)
+{
+	const Tensor *own = &list->tensors[network_count(&spec->net)];
+
+	network_initialise(&spec->net, list, rng, values);
+	fill_normal(rng, values, &own[FEATURE_WEIGHT], 0.02);
+	fill_normal(rng, values, &own[CONTEXT_WEIGHT], 0.02);
+	fill_normal(rng, values, &own[SUMMARY_WEIGHT_1], sqrt(2.0 / own[SUMMARY_WEIGHT_1].rows));
+	fill_normal(rng, values, &own[SUMMARY_WEIGHT_2], sqrt(1.0 / (own[SUMMARY_WEIGHT_2].rows + 1)));
+	values[own[LOG_INTERCEPT].offset] = log(0.3) / LOG_SCALE;
+	values[own[LOG_NOISE].offset] = spec->loss == LOSS_LOGISTIC ? 0 : log(0.7) / LOG_SCALE;
+	values[own[LOG_COUNT].offset] = 1 / LOG_SCALE;
+}
+
+static Var
+concatenate(Tape *tape, Var a, Var b)
+{
+	int			width_a = tape_shape(tape, a).cols;
+	int			width_b = tape_shape(tape, b).cols;
+
+	return tape_axpy(tape, tape_columns(tape, a, 0, width_a, 0, width_a + width_b), 1,
+					 tape_columns(tape, b, 0, width_b, width_a, width_a + width_b));
+}
+
+static Var
+scale_of(Tape *tape, Var stored)
+{
+	return tape_unary(tape, UNARY_EXP, 0, tape_scale(tape, stored, LOG_SCALE, 0));
+}
+
+static Var
+divide(Tape *tape, Var a, Var b)
+{
+	return tape_multiply(tape, a, tape_unary(tape, UNARY_RECIPROCAL, 0, b));
+}
+
+static Var
+sum_rows(Tape *tape, Var v)
+{
+	Shape		s = tape_shape(tape, v);
+
+	return tape_sum(tape, v, shape(s.tasks, 1, s.cols));
+}
+
+/* What the model sees in rows, whatever the task. */
+typedef struct Seen
+{
+	Var			in;
+	Var			mean;			/* m(x), (tasks, rows, 1) */
+	Var			psi;			/* (tasks, rows, features + 1) */
+	Var			b;				/* B(x), (tasks, rows, context) */
+} Seen;
+
+static Seen
+see(Tape *tape, const LearnerSpec *spec, const Var *theta, Var x, Var c)
+{
+	const Var  *own = theta + network_count(&spec->net);
+	NetworkLayers layers = network_layers(tape, &spec->net, theta, x, c);
+	Shape		s = tape_shape(tape, x);
+	Var			all = concatenate(tape, layers.hidden, layers.in);
+	Var			one = tape_expand(tape, scale_of(tape, own[LOG_INTERCEPT]), shape(s.tasks, s.rows, 1));
+	Seen		seen;
+
+	seen.in = layers.in;
+	seen.mean = layers.out;
+	seen.psi = concatenate(tape, one, tape_affine(tape, all, false, own[FEATURE_WEIGHT], false, own[FEATURE_BIAS]));
+	seen.b = tape_affine(tape, all, false, own[CONTEXT_WEIGHT], false, own[CONTEXT_BIAS]);
+	return seen;
+}
+
+/* z = E / (k + c), (tasks, context, 1) */
+static Var
+context_of(Tape *tape, const Var *own)
+{
+	return tape_transpose(tape, divide(tape, own[STATE_SUMMARY],
+									   tape_axpy(tape, own[STATE_ROWS], 1, scale_of(tape, own[LOG_COUNT]))));
+}
+
+/* I + a, where a is symmetric but for rounding */
+static Var
+plus_identity(Tape *tape, Var a)
+{
+	int			n = tape_shape(tape, a).rows;
+	Var			identity = tape_leaf(tape, shape(1, n, n), NULL);
+
+	if (identity != TAPE_NONE)
+		for (int i = 0; i < n; i++)
+			tape_data(tape, identity)[i * n + i] = 1;
+	a = tape_scale(tape, tape_axpy(tape, a, 1, tape_transpose(tape, a)), 0.5, 0);
+	return tape_axpy(tape, a, 1, identity);
+}
+
+static void
+adapt_number(Tape *tape, const Seen *seen, const RowVars *support, const Var *own, Var *out)
+{
+	Var			weight = divide(tape, support->w, scale_of(tape, own[LOG_NOISE]));
+	Var			weighted = tape_multiply(tape, seen->psi, weight);
+	Var			residual = tape_axpy(tape, support->y, -1, seen->mean);
+
+	out[STATE_PRECISION] = tape_affine(tape, weighted, true, seen->psi, false, own[STATE_PRECISION]);
+	out[STATE_PULL] = tape_affine(tape, weighted, true, residual, false, own[STATE_PULL]);
+	out[STATE_CROSS] = tape_affine(tape, weighted, true, seen->b, false, own[STATE_CROSS]);
+}
+
+/*
+ * The mode of w given rows, from the prior N(mean, (I + P)^-1):
+ *	  step = H^-1 (psi' v (y - p) - (I + P) (w - mean)),
+ *	  H = I + P + psi' v p (1 - p) psi
+ */
+static void
+adapt_logit(Tape *tape, const Seen *seen, const RowVars *support, const Var *own, Var *out)
+{
+	Var			prior = plus_identity(tape, own[STATE_PRECISION]);
+	Var			offset = tape_affine(tape, seen->b, false, context_of(tape, out), false, seen->mean);
+	Var			w = own[STATE_PULL];
+
+	for (int step = 0;; step++)
+	{
+		Var			p = tape_unary(tape, UNARY_SIGMOID, 0, tape_affine(tape, seen->psi, false, w, false, offset));
+		Var			curvature = tape_multiply(tape, support->w,
+											  tape_axpy(tape, p, -1, tape_unary(tape, UNARY_SQUARE, 0, p)));
+		Var			precision = tape_affine(tape, tape_multiply(tape, seen->psi, curvature), true, seen->psi, false,
+											own[STATE_PRECISION]);
+		Var			pull;
+
+		if (step == NEWTON_STEPS)
+		{
+			out[STATE_PRECISION] = precision;
+			break;
+		}
+		pull = tape_multiply(tape, support->w, tape_axpy(tape, support->y, -1, p));
+		pull = tape_affine(tape, seen->psi, true, pull, false, TAPE_NONE);
+		pull = tape_axpy(tape, pull, -1,
+						 tape_affine(tape, prior, false, tape_axpy(tape, w, -1, own[STATE_PULL]), false, TAPE_NONE));
+
+		/* 2 tanh(step / 2): a step from far away cannot overshoot */
+		w = tape_axpy(tape, w, 2, tape_unary(tape, UNARY_TANH, 0,
+											 tape_scale(tape, tape_solve(tape, plus_identity(tape, precision), pull), 0.5, 0)));
+	}
+	out[STATE_PULL] = w;
+}
+
+static void
+alpaca_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
+			 const RowVars *support, const Var *theta, Var *phi)
+{
+	const Var  *own = theta + network_count(&spec->net);
+	Var		   *out = phi + network_count(&spec->net);
+	Seen		seen = see(tape, spec, theta, support->x, support->c);
+	bool		logit = spec->loss == LOSS_LOGISTIC;
+	Var			expected = logit ? tape_unary(tape, UNARY_SIGMOID, 0, seen.mean) : seen.mean;
+	Var			e;
+
+	memcpy(phi, theta, list->n * sizeof(Var));
+	e = concatenate(tape, seen.in, concatenate(tape, support->y, tape_axpy(tape, support->y, -1, expected)));
+	e = tape_unary(tape, spec->net.activation, 0,
+				   tape_affine(tape, e, false, own[SUMMARY_WEIGHT_1], false, own[SUMMARY_BIAS_1]));
+	e = tape_affine(tape, e, false, own[SUMMARY_WEIGHT_2], false, own[SUMMARY_BIAS_2]);
+	out[STATE_ROWS] = tape_axpy(tape, own[STATE_ROWS], 1, sum_rows(tape, support->w));
+	out[STATE_SUMMARY] = tape_axpy(tape, own[STATE_SUMMARY], 1, sum_rows(tape, tape_multiply(tape, e, support->w)));
+	if (logit)
+		adapt_logit(tape, &seen, support, own, out);
+	else
+		adapt_number(tape, &seen, support, own, out);
+}
+
+/* Mean of a row's output, and its variance without the noise. */
+static void
+predictive(Tape *tape, const LearnerSpec *spec, const Var *phi, Var x, Var c, Var *mean, Var *variance)
+{
+	const Var  *own = phi + network_count(&spec->net);
+	Seen		seen = see(tape, spec, phi, x, c);
+	int			tasks = tape_shape(tape, own[STATE_PULL]).tasks;
+	int			rows = tape_shape(tape, x).rows;
+	int			r = tape_shape(tape, own[STATE_PULL]).rows;
+	Var			z = context_of(tape, own);
+	Var			precision = plus_identity(tape, own[STATE_PRECISION]);
+	Var			w = own[STATE_PULL];
+	Var			across;
+
+	if (tape_shape(tape, x).tasks > tasks)
+		tasks = tape_shape(tape, x).tasks;
+	precision = tape_expand(tape, precision, shape(tasks, r, r));
+	if (spec->loss != LOSS_LOGISTIC)
+	{
+		w = tape_axpy(tape, w, -1, tape_affine(tape, own[STATE_CROSS], false, z, false, TAPE_NONE));
+		w = tape_solve(tape, precision, tape_expand(tape, w, shape(tasks, r, 1)));
+	}
+	*mean = tape_affine(tape, seen.b, false, z, false, seen.mean);
+	*mean = tape_affine(tape, seen.psi, false, w, false, *mean);
+	across = tape_transpose(tape, tape_solve(tape, precision, tape_transpose(tape, seen.psi)));
+	*variance = tape_sum(tape, tape_multiply(tape, seen.psi, across), shape(tasks, rows, 1));
+}
+
+static Var
+alpaca_predict(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Var *phi, Var x, Var c)
+{
+	Var			mean,
+				variance;
+
+	(void) list;
+	predictive(tape, spec, phi, x, c, &mean, &variance);
+	if (spec->loss != LOSS_LOGISTIC)
+		return mean;
+	return divide(tape, mean, tape_unary(tape, UNARY_SQRT, 0, tape_scale(tape, variance, PI_EIGHTH, 1)));
+}
+
+/* (log v + (y - mean)^2 / v) / 2 for numbers: it teaches the variance as well */
+static Var
+alpaca_losses(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Var *phi, const RowVars *query)
+{
+	const Var  *own = phi + network_count(&spec->net);
+	Var			mean,
+				variance,
+				square;
+
+	if (spec->loss == LOSS_LOGISTIC)
+		return loss_mean(tape, spec->loss, alpaca_predict(tape, spec, list, phi, query->x, query->c), query->y, query->w);
+	predictive(tape, spec, phi, query->x, query->c, &mean, &variance);
+	variance = tape_axpy(tape, variance, 1, scale_of(tape, own[LOG_NOISE]));
+	square = tape_unary(tape, UNARY_SQUARE, 0, tape_axpy(tape, query->y, -1, mean));
+	square = tape_axpy(tape, divide(tape, square, variance), 1, tape_unary(tape, UNARY_LOG, 0, variance));
+	return weighted_mean(tape, tape_scale(tape, square, 0.5, 0), query->w);
+}
+
+const Learner alpaca_learner = {
+	.name = "alpaca",
+	.summary = "a Bayesian last layer whose prior reads the support rows: closed form, no gradients to adapt",
+	.reference = "Harrison, Sharma, Pavone 2018",
+	.defaults = "outer_lr 0.0015; weight_decay 0.001",
+	.layout = alpaca_layout,
+	.initialise = alpaca_initialise,
+	.adapt = alpaca_adapt,
+	.predict = alpaca_predict,
+	.losses = alpaca_losses,
+	.flags = LEARNER_ADDITIVE | LEARNER_NO_CLASSES,
+};
