@@ -79,7 +79,7 @@ training_create(const Learner *learner, const Options *options, TaskSet *set)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("algorithm \"%s\" does not learn classes", learner->name),
-				 errdetail("The target \"%s\" has %d classes.", encoding->target, encoding->n_classes),
+				 errdetail("The target \"%s\" has %d classes.", encoding->target, encoding->width.y),
 				 errhint("Choose an algorithm such as maml, or a numeric or boolean target.")));
 
 	training->net.inputs = encoding->width.x;
