@@ -1,0 +1,115 @@
+# The README keeps in step with the code: its first lines are those that are
+# tested, its tables are what the views say, and no object or message is made
+# up or left out.
+
+use strict;
+use warnings FATAL => 'all';
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+sub slurp
+{
+	my ($name) = @_;
+	open my $file, '<:encoding(UTF-8)', $name or die "$name: $!";
+	local $/;
+	return <$file>;
+}
+
+my $readme = slurp('README.md');
+
+# the lines that sql/readme.sql runs
+my ($printed) = $readme =~ /<!-- readme\.sql -->\n```sql\n(.*?)```/s;
+my ($tested) = slurp('sql/readme.sql') =~ /^-- README begins\n(.*?)^-- README ends/ms;
+ok(defined $printed && length $printed, 'the README has first lines');
+is($printed, $tested, 'and sql/readme.sql runs them as they are printed');
+
+# every link within leads somewhere
+my %anchors;
+for my $heading ($readme =~ /^#+ (.*)$/mg)
+{
+	(my $anchor = lc $heading) =~ s/[^\w\- ]//g;
+	$anchor =~ tr/ /-/;
+	$anchors{$anchor} = 1;
+}
+is_deeply([ grep { !$anchors{$_} } $readme =~ /\]\(#([^)]*)\)/g ], [], 'links to its own sections');
+is_deeply([ grep { !-e $_ } grep { !/^(#|https?:)/ } $readme =~ /\]\(([^)]*)\)/g ], [], 'links to files');
+
+# the algorithm that is taken where none is named
+my ($default) = slurp('src/sql/request.h') =~ /DEFAULT_ALGORITHM "(\w+)"/;
+like($readme, qr/the default is `\Q$default\E`/, 'the README names the default algorithm');
+
+# every message in the troubleshooting tables is one of ours; placeholders of
+# either side become the same character
+my %messages;
+for my $file (glob('src/*.c src/*/*.c'))
+{
+	my $code = slurp($file);
+
+	while ($code =~ /errmsg\(((?:\s*"(?:[^"\\]|\\.)*"|\s*INT64_FORMAT)+)/g)
+	{
+		my $text = $1;
+		$text =~ s/INT64_FORMAT/"%d"/g;
+		$text = join '', $text =~ /"((?:[^"\\]|\\.)*)"/g;
+		$text =~ s/\\(.)/$1/g;
+		$text =~ s/%[-.*0-9]*(?:l|ll|z)?[a-z]/\x{2026}/g;
+		$messages{$text} = 1;
+	}
+}
+cmp_ok(scalar keys %messages, '>', 80, 'messages were found in the code');
+my ($troubles) = $readme =~ /^## Troubleshooting\n(.*?)^\*\*Building/ms;
+my @named = $troubles =~ /^\| `([^`]+)` \|/mg;
+cmp_ok(scalar @named, '>', 30, 'the README names messages');
+is_deeply([ grep { !$messages{$_} } @named ], [], 'which the code raises');
+
+# tables of the reference
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION meta');
+
+sub table
+{
+	my ($heading) = @_;
+	my ($section) = $readme =~ /^### \Q$heading\E\n(.*?)(?=^#)/ms;
+	return join "\n", grep { /^\| `/ } split /\n/, $section;
+}
+
+is(table('Options'), $node->safe_psql('postgres', q{
+	SELECT format('| `%s` | `%s` | %s | %s |', option, "default",
+				  CASE WHEN choices IS NOT NULL THEN '`' || array_to_string(choices, '`, `') || '`'
+					   WHEN type = 'array of integers' THEN format('each %s to %s', low::numeric, high::numeric)
+					   WHEN low IS NOT NULL THEN format('%s to %s', low::numeric, high::numeric)
+					   ELSE type END, meaning)
+	FROM meta.options}), 'options are those of meta.options');
+
+is(table('Algorithms'), $node->safe_psql('postgres', q{
+	SELECT format('| `%s` | %s | %s | %s |', algorithm, summary, coalesce(reference, ''),
+				  CASE WHEN defaults = '{}' THEN '' ELSE format('`%s`', defaults) END)
+	FROM meta.algorithms}), 'algorithms are those of meta.algorithms');
+
+# names of what users call and read, as the README writes them in its tables
+my $reference = join "\n", $readme =~ /^### Procedures and functions\n(.*?)^### Algorithms/ms;
+is($node->safe_psql('postgres', q{
+	SELECT DISTINCT 'meta.' || name FROM (
+		SELECT proname FROM pg_proc
+		WHERE pronamespace = 'meta'::regnamespace AND prorettype <> 'trigger'::regtype
+			  AND obj_description(oid, 'pg_proc') !~ '^(part of|the rows of)'
+		UNION
+		SELECT relname FROM pg_class WHERE relnamespace = 'meta'::regnamespace AND relkind IN ('r', 'v')) o (name)
+	ORDER BY 1}),
+	join("\n", sort keys %{ { map { $_ => 1 } $reference =~ /`(?:CALL )?(meta\.\w+)(?:\(|`)/g } }),
+	'objects are those of the extension');
+
+for my $table (qw(model version history checkpoint))
+{
+	my ($columns) = $reference =~ /^\| `meta\.$table` \| [^:]*: (.*) \|$/m;
+	is(join(', ', $columns =~ /`(\w+)`/g), $node->safe_psql('postgres', qq{
+		SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
+		WHERE attrelid = 'meta.$table'::regclass AND attnum > 0 AND NOT attisdropped}),
+		"columns of meta.$table");
+}
+
+$node->stop;
+done_testing();
