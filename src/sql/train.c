@@ -11,6 +11,7 @@
 #include <math.h>
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -160,18 +161,52 @@ optional_text(FunctionCallInfo fcinfo, int n)
 	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
 }
 
+/* A training that could not be stored should not run for hours first. */
+static void
+require_writable(const char *procedure)
+{
+	if (XactReadOnly)
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot execute CALL meta.%s in a read-only transaction", procedure),
+				 RecoveryInProgress() ?
+				 errdetail("The server is a standby; models are stored on its primary.") : 0,
+				 errhint("The aggregate meta.train stores nothing: SELECT meta.train(r, 'task', 'target') FROM source r.")));
+}
+
+static void
+report_resumed(const Run *run, const Training *training)
+{
+	const Phase *phase = &training->phases[training->phase];
+
+	ereport(NOTICE,
+			(errmsg("model \"%s\": going on with %s at iteration %d of %d", run->name, phase->name, phase->iteration,
+					phase->spec.options.iterations)));
+}
+
 /* Loads, trains and closes: what train and resume share. */
 static void
-load_and_run(Run *run, const TrainRequest *request, const char *source, LoadRequest *load, const bytea *checkpoint)
+load_and_run(Run *run, TrainRequest *request, ModelRow *row, LoadRequest *load, const bytea *checkpoint)
 {
-	TaskSet    *set = source_load(source, load);
+	TaskSet    *set = source_load(row->source, load);
 
 	PG_TRY();
 	{
-		Training   *training = training_create(request->learner, &request->options, set);
+		Training   *training;
+
+		if (!request->chosen)
+		{
+			request_settle(request, set->encoding);
+			row->algorithm = pstrdup(request->learner->name);
+			catalog_claim(row);
+		}
+		training = training_create(request->learner, &request->options, set);
 
 		if (checkpoint)
+		{
 			checkpoint_restore(training, checkpoint);
+			report_resumed(run, training);
+		}
 		run_training(run, training);
 	}
 	PG_FINALLY();
@@ -210,13 +245,14 @@ meta_train(PG_FUNCTION_ARGS)
 	row.algorithm = pstrdup(request.learner->name);
 	request_load(&request, row.task, row.target, row.features, row.order_by, &load);
 
+	require_writable("train");
 	run_init(&run, row.name, atomic);
 	SPI_connect_ext(run.commits ? SPI_OPT_NONATOMIC : 0);
 	MemoryContextSwitchTo(context);
 	row.source = source_qualify(row.source, &load.relation);
 	run.before = catalog_find(row.name);
 	run.model = catalog_claim(&row);
-	load_and_run(&run, &request, row.source, &load, NULL);
+	load_and_run(&run, &request, &row, &load, NULL);
 	SPI_finish();
 	MemoryContextSwitchTo(old);
 	PG_RETURN_VOID();
@@ -235,6 +271,7 @@ meta_resume(PG_FUNCTION_ARGS)
 	LoadRequest load;
 	Run			run;
 
+	require_writable("resume");
 	run_init(&run, name, call_is_atomic(fcinfo));
 	SPI_connect_ext(run.commits ? SPI_OPT_NONATOMIC : 0);
 	MemoryContextSwitchTo(context);
@@ -252,7 +289,7 @@ meta_resume(PG_FUNCTION_ARGS)
 	request_parse(&request, row->algorithm, row->options, false);
 	request_load(&request, row->task, row->target, row->features, row->order_by, &load);
 	load.encoding = checkpoint_encoding(checkpoint);
-	load_and_run(&run, &request, row->source, &load, checkpoint);
+	load_and_run(&run, &request, row, &load, checkpoint);
 	SPI_finish();
 	MemoryContextSwitchTo(old);
 	PG_RETURN_VOID();

@@ -1,0 +1,116 @@
+# A training whose server is killed, twice, ends with the bytes of one that
+# was left alone, and does not begin anew.
+
+use strict;
+use warnings FATAL => 'all';
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', 'restart_after_crash = on');
+$node->start;
+
+# Four phases of 1200 meta-iterations in all.
+my $call = q{'answers', task => 'student', target => 'score', order_by => 'nr', algorithm => 'maml',
+	options => '{"iterations": 300, "hidden": [32], "patience": 0, "meta_batch": 64, "checkpoint": 0.05, "report": 0}'};
+my $total = 1200;
+$node->safe_psql(
+	'postgres', qq{
+	CREATE EXTENSION meta;
+	CREATE TABLE answers AS
+		SELECT s AS student, n AS nr, (s * 7 + n * 13) % 20 / 10.0 - 1 AS x, s % 11 AS y, s % 7 + (s * 7 + n * 13) % 20 / 5.0 AS score
+		FROM generate_series(1, 400) s, generate_series(1, 30) n;
+	CALL meta.train('whole', $call);
+});
+
+# Meta-iterations that were reported so far, all phases together.
+my $done = q{SELECT coalesce(sum(last), 0) FROM (
+	SELECT max(iteration) AS last FROM meta.history h JOIN meta.model m ON m.id = h.model WHERE m.name = 'killed' GROUP BY phase) p};
+is($node->safe_psql('postgres', $done =~ s/killed/whole/r), $total, "an uninterrupted training has $total iterations");
+
+# Runs a statement in the background, kills its server process when $until
+# iterations are done, and waits for the server to be there again.
+sub run_and_kill
+{
+	my ($sql, $until) = @_;
+	my ($out, $err) = ('', '');
+	my $psql = IPC::Run::start(
+		[ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $sql ], '<', \undef, '>', \$out, '2>', \$err,
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	my $pid = '';
+
+	for (1 .. 20 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		my $state = $node->safe_psql('postgres',
+			qq{SELECT ($done) || ' ' || pid FROM meta.training WHERE model = 'killed' AND checkpoint IS NOT NULL AND pid IS NOT NULL});
+		if ($state =~ /^(\d+) (\d+)$/ && $1 >= $until)
+		{
+			$pid = $2;
+			last;
+		}
+		usleep(50_000);
+	}
+	BAIL_OUT('the training was not seen at work') if $pid eq '';
+	usleep(int(rand(100_000)));
+	kill('KILL', $pid);
+	IPC::Run::finish($psql);
+	like($err, qr/server closed the connection|terminating connection|crash of another server process/, "killed beyond iteration $until");
+	$node->poll_query_until('postgres', 'SELECT 1', '1') or BAIL_OUT('the server did not come back');
+	return $err;
+}
+
+my $seed = $ENV{META_TEST_SEED} // time;
+srand($seed);
+note("META_TEST_SEED=$seed");
+
+run_and_kill("CALL meta.train('killed', $call)", 50 + int(rand(400)));
+is( $node->safe_psql('postgres', q{SELECT state, pid IS NULL, checkpoint IS NOT NULL FROM meta.training}),
+	'interrupted|t|t', 'what is left is an interrupted training with a checkpoint');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM meta.version v JOIN meta.model m ON m.id = v.model WHERE name = 'killed'}),
+	'0', '... and no version');
+my $first = $node->safe_psql('postgres', $done);
+
+my $err = run_and_kill("CALL meta.resume('killed')", $first + 50 + int(rand(300)));
+my ($phase, $iteration) = $err =~ /going on with (.+) at iteration (\d+) of 300/;
+ok(defined $phase && ($phase ne 'pooled' || $iteration > 0), 'it went on: ' . ($err =~ /(going on .*)/)[0]);
+my $second = $node->safe_psql('postgres', $done);
+cmp_ok($second, '>', $first, "and came from $first to $second");
+
+my ($status, undef, $notices) = $node->psql('postgres', "CALL meta.resume('killed')");
+is($status, 0, 'resumed again, it comes to its end');
+like($notices, qr/going on with/, '... from where it was: ' . ($notices =~ /(going on .*)/)[0]);
+
+is( $node->safe_psql('postgres', q{SELECT meta.params('killed') = meta.params('whole')}),
+	't', 'with the bytes of the uninterrupted training');
+# A report is committed with the checkpoint that follows it: had anything been
+# done twice that was reported, it would have been reported twice.
+is( $node->safe_psql('postgres', qq{
+	SELECT count(*), count(DISTINCT (phase, iteration)) FROM meta.history h JOIN meta.model m ON m.id = h.model WHERE name = 'killed'}),
+	$node->safe_psql('postgres', qq{
+	SELECT count(*), count(DISTINCT (phase, iteration)) FROM meta.history h JOIN meta.model m ON m.id = h.model WHERE name = 'whole'}),
+	'and no report was made twice');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM meta.training'), '0', 'nothing is interrupted any more');
+
+# The same where the whole server stops at once.
+my $out = '';
+my $psql = IPC::Run::start(
+	[ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', "CALL meta.train('killed', $call)" ],
+	'<', \undef, '>', \$out, '2>', \$out,
+	IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM meta.training WHERE phase = 'cross-fit 1' AND checkpoint IS NOT NULL})
+	or BAIL_OUT('the training was not seen at work');
+$node->stop('immediate');
+IPC::Run::finish($psql);
+$node->start;
+$node->safe_psql('postgres', "CALL meta.resume('killed')");
+is( $node->safe_psql('postgres', q{SELECT meta.params('killed', 2) = meta.params('whole')}),
+	't', 'the same bytes after an immediate shutdown');
+
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_ls_tmpdir()}), '0', 'no temporary files are left');
+
+$node->stop;
+done_testing();
