@@ -109,6 +109,17 @@ alpaca_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, rea
 	values[own[LOG_COUNT].offset] = 1 / LOG_SCALE;
 }
 
+/* With psi's features still near 0 this is the random intercept. */
+static void
+alpaca_begin(const LearnerSpec *spec, const TensorList *list, double between, double within, real *values)
+{
+	const Tensor *own = &list->tensors[network_count(&spec->net)];
+
+	values[own[LOG_INTERCEPT].offset] = log(between) / 2 / LOG_SCALE;
+	if (spec->loss != LOSS_LOGISTIC)
+		values[own[LOG_NOISE].offset] = log(within) / LOG_SCALE;
+}
+
 static Var
 concatenate(Tape *tape, Var a, Var b)
 {
@@ -327,6 +338,7 @@ const Learner alpaca_learner = {
 	.defaults = "outer_lr 0.0015; weight_decay 0.001",
 	.layout = alpaca_layout,
 	.initialise = alpaca_initialise,
+	.begin = alpaca_begin,
 	.adapt = alpaca_adapt,
 	.predict = alpaca_predict,
 	.losses = alpaca_losses,

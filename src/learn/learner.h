@@ -64,6 +64,13 @@ typedef struct Learner
 	void		(*initialise) (const LearnerSpec *spec, const TensorList *list, Rng *rng, real *values);
 
 	/*
+	 * Moves first values to what is known when the outer loop begins: the
+	 * variance between tasks and within them of what the pooled network
+	 * leaves, of the encoded target (logits for classes).  May be NULL.
+	 */
+	void		(*begin) (const LearnerSpec *spec, const TensorList *list, double between, double within, real *values);
+
+	/*
 	 * Appends the adaptation.  theta holds one Var per tensor of the list; phi
 	 * gets one per tensor: the same Var where a task keeps what is shared.
 	 * For adapting further, theta's adapted and state tensors are a task's

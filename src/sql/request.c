@@ -11,6 +11,14 @@
 
 #include "sql/request.h"
 
+/*
+ * Algorithms where none is asked for: what did best on held-out tasks of real
+ * schools, see bench/RESULTS.md.
+ */
+#define NUMBER_ALGORITHM "alpaca"
+#define CLASS_ALGORITHM "random_intercept"
+#define EPISODE_ALGORITHM "maml"
+
 static void
 option_error(const char *name, const char *allowed)
 {
@@ -200,6 +208,8 @@ request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool
 	JsonbIteratorToken token;
 
 	memset(request, 0, sizeof(*request));
+	request->aggregate = aggregate;
+	request->given = options;
 	if (options && !JB_ROOT_IS_OBJECT(options))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -217,7 +227,10 @@ request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool
 		if (found)
 			algorithm = aggregate_text("algorithm", found);
 	}
-	request->learner = find_algorithm(algorithm ? algorithm : DEFAULT_ALGORITHM);
+	request->chosen = algorithm != NULL;
+
+	/* until it is settled, options are checked as those of an episode learner */
+	request->learner = find_algorithm(algorithm ? algorithm : EPISODE_ALGORITHM);
 	options_default(&request->options, request->learner->defaults);
 	if (options == NULL)
 		return;
@@ -257,6 +270,20 @@ request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool
 		check_episodes(request);
 	if (request->options.validation + request->options.test >= 1)
 		option_error("test", "and \"validation\" together must be less than 1, so that tasks are left to train on");
+}
+
+void
+request_settle(TrainRequest *request, const Encoding *encoding)
+{
+	const char *algorithm = CLASS_ALGORITHM;
+
+	if (request->chosen)
+		return;
+	if (request->options.way > 0)
+		algorithm = EPISODE_ALGORITHM;
+	else if (encoding->target_kind == TARGET_NUMBER)
+		algorithm = NUMBER_ALGORITHM;
+	request_parse(request, algorithm, request->given, request->aggregate);
 }
 
 void

@@ -8,11 +8,12 @@
 #include "data/taskset.h"
 #include "learn/learner.h"
 
-#define DEFAULT_ALGORITHM "maml"
-
 typedef struct TrainRequest
 {
 	const Learner *learner;
+	bool		chosen;			/* by the user; otherwise see request_settle */
+	bool		aggregate;
+	Jsonb	   *given;			/* the options as given, or NULL */
 	Options		options;
 	Jsonb	   *encode;			/* or NULL */
 	List	   *exclude;
@@ -23,12 +24,18 @@ typedef struct TrainRequest
 } TrainRequest;
 
 /*
- * Parses options (NULL: none) for an algorithm (NULL: the default, or the
- * option where aggregate is set).  An unknown key, a value of the wrong type
+ * Parses options (NULL: none) for an algorithm (NULL: none is asked for, or
+ * the option where aggregate is set).  An unknown key, a value of the wrong type
  * or out of range, an unknown algorithm: an error that names it and the way
  * out.
  */
 extern void request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool aggregate);
+
+/*
+ * Where no algorithm was asked for, chooses one by the target, which is known
+ * once the rows have been read, with its own defaults for the options.
+ */
+extern void request_settle(TrainRequest *request, const Encoding *encoding);
 
 /* Puts the columns of a request together. */
 extern void request_load(const TrainRequest *request, const char *task, const char *target,

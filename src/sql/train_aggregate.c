@@ -234,7 +234,7 @@ tick(void *context, const Training *training, const Phase *phase, bool validated
 
 /* The model of a task set, encoded in the memory context result. */
 static bytea *
-train(const TrainRequest *request, TaskSet *set, MemoryContext result)
+train(TrainRequest *request, TaskSet *set, MemoryContext result)
 {
 	Progress	progress = {0};
 	Training   *training;
@@ -243,6 +243,7 @@ train(const TrainRequest *request, TaskSet *set, MemoryContext result)
 	bytea	   *params;
 
 	INSTR_TIME_SET_CURRENT(progress.start);
+	request_settle(request, set->encoding);
 	training = training_create(request->learner, &request->options, set);
 	training_run(training, tick, &progress);
 	if (training->phases[training->phase].diverged)

@@ -221,15 +221,26 @@ choose_form(const Training *training, Component *component)
 		use_linear(component, 0, 0);
 }
 
-static void
-fit_numeric_intercept(const Training *training, Component *component)
+VarianceComponents
+pooled_components(const Training *training)
 {
 	/* fold 0's residuals come from the network trained on fold 1 */
 	const Phase *without[2] = {pooled_phase(training, 1), pooled_phase(training, 0)};
-	VarianceComponents v = {0.1, 0.9};	/* where tasks are too few to tell */
+	VarianceComponents usual = {0.1, 0.9};
+	VarianceComponents usual_logits = {0.4, 1};
 
-	if (without[0] != NULL && without[1] != NULL)
-		v = cross_fitted_components(training, without);
+	if (training->loss != LOSS_SQUARED)
+		return usual_logits;
+	if (without[0] == NULL || without[1] == NULL)
+		return usual;
+	return cross_fitted_components(training, without);
+}
+
+static void
+fit_numeric_intercept(const Training *training, Component *component)
+{
+	VarianceComponents v = pooled_components(training);
+
 	set_form(component, "", v.task, v.noise, 1);
 	v = gls_fit(training->set, &component->spec, &component->list, component->theta);
 	set_form(component, "linear.", v.task, v.noise, 1);

@@ -133,6 +133,21 @@ phase_tick(void *context, const Phase *phase, bool validated)
 	return tc->stopped;
 }
 
+/* The learner begins where the pooled network ended. */
+static void
+start_pooled(const Training *training, Phase *phase)
+{
+	const Phase *pooled = &training->phases[0];
+
+	tensors_copy(&phase->list, phase->theta, &pooled->list, pooled->best);
+	if (phase->learner->begin)
+	{
+		VarianceComponents v = pooled_components(training);
+
+		phase->learner->begin(&phase->spec, &phase->list, v.task, v.noise, phase->theta);
+	}
+}
+
 bool
 training_run(Training *training, TrainingTick tick, void *context)
 {
@@ -142,13 +157,9 @@ training_run(Training *training, TrainingTick tick, void *context)
 	{
 		Phase	   *phase = &training->phases[training->phase];
 
-		if (phase->iteration == 0 && phase->learner == training->learner && training->options.start_pooled)
-		{
-			const Phase *pooled = &training->phases[0];
-
-			if (phase != pooled)
-				tensors_copy(&phase->list, phase->theta, &pooled->list, pooled->best);
-		}
+		if (phase->iteration == 0 && phase != &training->phases[0] &&
+			phase->learner == training->learner && training->options.start_pooled)
+			start_pooled(training, phase);
 		if (!phase->done)
 			phase_run(phase, training->set, &training->validation, phase_tick, &tc);
 		if (tc.stopped || phase->diverged)

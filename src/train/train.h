@@ -56,7 +56,20 @@ extern void checkpoint_restore(Training *training, const bytea *state);
 /* The encoding a checkpoint holds, for reading the source again. */
 extern Encoding *checkpoint_encoding(const bytea *state);
 
+typedef struct VarianceComponents
+{
+	double		task;			/* tau^2: between tasks */
+	double		noise;			/* sigma^2: within */
+} VarianceComponents;
+
 /* ---- baselines.c ---- */
+
+/*
+ * Variance components of what the pooled network leaves of a numeric target,
+ * by its cross-fitted copies; usual values where there are none, and for
+ * classes.
+ */
+extern VarianceComponents pooled_components(const Training *training);
 
 /*
  * Fits a learner that is not trained by an outer loop of its own, from the
@@ -65,12 +78,6 @@ extern Encoding *checkpoint_encoding(const bytea *state);
 extern void baseline_fit(const Training *training, const Learner *learner, Component *component);
 
 /* ---- gls.c ---- */
-
-typedef struct VarianceComponents
-{
-	double		task;			/* tau^2: between tasks */
-	double		noise;			/* sigma^2: within */
-} VarianceComponents;
 
 /* Per-task sums of residuals, for the method of moments. */
 typedef struct ResidualSums
