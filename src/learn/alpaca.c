@@ -163,7 +163,8 @@ static Seen
 see(Tape *tape, const LearnerSpec *spec, const Var *theta, Var x, Var c)
 {
 	const Var  *own = theta + network_count(&spec->net);
-	NetworkLayers layers = network_layers(tape, &spec->net, theta, x, c);
+	NetworkInput input = network_input(tape, &spec->net, theta, x, c);
+	NetworkLayers layers = network_layers(tape, &spec->net, theta, &input);
 	Shape		s = tape_shape(tape, x);
 	Var			all = concatenate(tape, layers.hidden, layers.in);
 	Var			one = tape_expand(tape, scale_of(tape, own[LOG_INTERCEPT]), shape(s.tasks, s.rows, 1));

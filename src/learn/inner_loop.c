@@ -54,6 +54,9 @@ inner_loop(Tape *tape, const LearnerSpec *spec, const TensorList *list, InnerKin
 	Var		   *wrt = arena_alloc(tape->arena, list->n, sizeof(Var));
 	Var		   *gradients = arena_alloc(tape->arena, list->n, sizeof(Var));
 	Var		   *moments = arena_alloc(tape->arena, list->n, sizeof(Var));
+	NetworkInput even = network_input(tape, &spec->net, theta, rows_even->x, rows_even->c);
+	NetworkInput odd = rows_odd == rows_even ? even :
+		network_input(tape, &spec->net, theta, rows_odd->x, rows_odd->c);
 	int			n = 0;
 
 	if (adapted == NULL || wrt == NULL || gradients == NULL || moments == NULL)
@@ -62,7 +65,11 @@ inner_loop(Tape *tape, const LearnerSpec *spec, const TensorList *list, InnerKin
 		return;
 	}
 
-	/* A task's own copy first: its gradient must not be summed over tasks. */
+	/*
+	 * Categories were looked up once for all steps: no task adapts their
+	 * tables.  A task's own copy of the rest first: its gradient must not be
+	 * summed over tasks.
+	 */
 	for (int i = 0; i < list->n; i++)
 	{
 		phi[i] = theta[i];
@@ -79,8 +86,8 @@ inner_loop(Tape *tape, const LearnerSpec *spec, const TensorList *list, InnerKin
 	for (int step = 0; step < spec->options.inner_steps && !tape->fault; step++)
 	{
 		const RowVars *rows = step % 2 == 0 ? rows_even : rows_odd;
-		Var			out = network_forward(tape, &spec->net, phi, rows->x, rows->c);
-		Var			loss = loss_mean(tape, spec->loss, out, rows->y, rows->w);
+		NetworkLayers layers = network_layers(tape, &spec->net, phi, step % 2 == 0 ? &even : &odd);
+		Var			loss = loss_mean(tape, spec->loss, layers.out, rows->y, rows->w);
 
 		if (last_loss)
 			*last_loss = loss;

@@ -120,27 +120,42 @@ network_initialise(const Network *net, const TensorList *list, Rng *rng, real *v
 	}
 }
 
-NetworkLayers
-network_layers(Tape *tape, const Network *net, const Var *vars, Var x, Var c)
+NetworkInput
+network_input(Tape *tape, const Network *net, const Var *vars, Var x, Var c)
 {
-	NetworkLayers layers;
+	NetworkInput input;
 	const Var  *embedding = vars;
 	const Var  *wide = embedding + net->n_embeddings;
-	const Var  *skip = wide + (net->skip ? net->n_embeddings : 0);
-	const Var  *layer = skip + (net->skip ? 1 : 0);
 	int			width = network_in_width(net);
 	int			at = net->inputs;
-	Var			in;
 
-	in = net->n_embeddings == 0 ? x : tape_columns(tape, x, 0, net->inputs, 0, width);
+	input.x = x;
+	input.wide = TAPE_NONE;
+	input.in = net->n_embeddings == 0 ? x : tape_columns(tape, x, 0, net->inputs, 0, width);
 	for (int j = 0; j < net->n_embeddings; j++)
 	{
 		int			w = net->embeddings[j].width;
 		Var			rows = tape_gather(tape, embedding[j], c, j);
 
-		in = tape_axpy(tape, in, 1, tape_columns(tape, rows, 0, w, at, width));
+		input.in = tape_axpy(tape, input.in, 1, tape_columns(tape, rows, 0, w, at, width));
 		at += w;
+		if (net->skip)
+		{
+			rows = tape_gather(tape, wide[j], c, j);
+			input.wide = input.wide == TAPE_NONE ? rows : tape_axpy(tape, input.wide, 1, rows);
+		}
 	}
+	return input;
+}
+
+NetworkLayers
+network_layers(Tape *tape, const Network *net, const Var *vars, const NetworkInput *input)
+{
+	NetworkLayers layers;
+	const Var  *skip = vars + net->n_embeddings * (net->skip ? 2 : 1);
+	const Var  *layer = skip + (net->skip ? 1 : 0);
+	Var			in = input->in;
+
 	layers.in = in;
 	for (int l = 0; l < net->n_hidden; l++, layer += 2)
 		in = tape_unary(tape, net->activation, 0,
@@ -148,16 +163,16 @@ network_layers(Tape *tape, const Network *net, const Var *vars, Var x, Var c)
 	layers.hidden = in;
 	layers.out = tape_affine(tape, in, false, layer[0], false, layer[1]);
 	if (net->skip)
-	{
-		layers.out = tape_affine(tape, x, false, skip[0], false, layers.out);
-		for (int j = 0; j < net->n_embeddings; j++)
-			layers.out = tape_axpy(tape, layers.out, 1, tape_gather(tape, wide[j], c, j));
-	}
+		layers.out = tape_affine(tape, input->x, false, skip[0], false, layers.out);
+	if (input->wide != TAPE_NONE)
+		layers.out = tape_axpy(tape, layers.out, 1, input->wide);
 	return layers;
 }
 
 Var
 network_forward(Tape *tape, const Network *net, const Var *vars, Var x, Var c)
 {
-	return network_layers(tape, net, vars, x, c).out;
+	NetworkInput input = network_input(tape, net, vars, x, c);
+
+	return network_layers(tape, net, vars, &input).out;
 }

@@ -101,16 +101,29 @@ extern void network_initialise(const Network *net, const TensorList *list, Rng *
  */
 extern Var	network_forward(Tape *tape, const Network *net, const Var *vars, Var x, Var c);
 
-/* The same with what lies inside, for learners that build on it. */
+/*
+ * The same in two parts, for learners that run the layers several times on
+ * the same rows: looking up categories, whose tables no task adapts, and the
+ * rest.  A lookup's gradient is as large as its table, so it should be made
+ * once.
+ */
+typedef struct NetworkInput
+{
+	Var			x;
+	Var			in;				/* numbers and embeddings, (tasks, rows, .) */
+	Var			wide;			/* sum_j wide_j[c_j], or TAPE_NONE */
+} NetworkInput;
+
 typedef struct NetworkLayers
 {
-	Var			in;				/* numbers and embeddings, (tasks, rows, .) */
+	Var			in;				/* as NetworkInput.in */
 	Var			hidden;			/* the last hidden layer; in, where there is
 								 * none */
 	Var			out;			/* (tasks, rows, net->outputs) */
 } NetworkLayers;
 
-extern NetworkLayers network_layers(Tape *tape, const Network *net, const Var *vars, Var x, Var c);
+extern NetworkInput network_input(Tape *tape, const Network *net, const Var *vars, Var x, Var c);
+extern NetworkLayers network_layers(Tape *tape, const Network *net, const Var *vars, const NetworkInput *input);
 
 /* Columns of NetworkLayers.in and .hidden. */
 extern int	network_in_width(const Network *net);
