@@ -1,7 +1,7 @@
 --
 -- The sinusoid regression of Finn, Abbeel and Levine (2017), in the database.
 -- A task is a wave y = A sin(x - p); amplitude 0.1 to 5, phase 0 to pi, x from
--- -5 to 5.  psql variables: waves, iterations, inner_lr, tests.
+-- -5 to 5.  psql variables: waves, iterations, inner_lr, tests, seed.
 --
 \set ON_ERROR_STOP on
 \timing off
@@ -43,7 +43,7 @@ SELECT jsonb_build_object(
 	'hidden', '[40, 40]'::jsonb, 'skip', false, 'start_pooled', false,
 	'shots', 10, 'query', 10, 'meta_batch', 25, 'inner_steps', 1, 'inner_lr', :inner_lr, 'outer_lr', 0.001,
 	'weight_decay', 0, 'clip', 0, 'patience', 0, 'validation', 0, 'test', 0,
-	'iterations', :iterations, 'report', 60, 'checkpoint', 60) AS options \gset
+	'iterations', :iterations, 'seed', :seed, 'report', 60, 'checkpoint', 60) AS options \gset
 \echo Options: :options
 
 CALL meta.train('sinusoid', 'sinusoid.train', task => 'wave', target => 'y', features => 'x',
@@ -81,7 +81,8 @@ GROUP  BY wave;
 \echo Squared error on 100 points of each test wave, per wave, then over waves:
 SELECT shots AS k, steps, count(*) AS waves, round(avg(mse)::numeric, 3) AS mean,
 	   round((1.96 * stddev(mse) / sqrt(count(*)))::numeric, 3) AS "+-",
-	   round(percentile_cont(0.5) WITHIN GROUP (ORDER BY mse)::numeric, 3) AS median
+	   round(percentile_cont(0.5) WITHIN GROUP (ORDER BY mse)::numeric, 3) AS median,
+	   round(max(mse)::numeric, 2) AS worst, count(*) FILTER (WHERE mse > 100) AS diverged
 FROM   error
 GROUP  BY 1, 2
 ORDER  BY 1, 2;
