@@ -20,11 +20,11 @@ CREATE VIEW models AS
 -- the same seed gives the same bytes, whatever the order of the rows; another seed gives others
 CREATE TABLE shuffled AS SELECT * FROM answers ORDER BY md5(student::text || nr);
 \set options '{"iterations": 40, "patience": 0, "hidden": [8], "checkpoint": 0, "keep": 5}'
-CALL meta.train('one', 'answers', task => 'student', target => 'score', options => :'options');
-CALL meta.train('two', 'answers', task => 'student', target => 'score', options => :'options');
-CALL meta.train('three', 'shuffled', task => 'student', target => 'score', options => :'options');
-CALL meta.train('four', 'SELECT * FROM shuffled ORDER BY x, nr', task => 'student', target => 'score', options => jsonb :'options' || '{"seed": 0}');
-CALL meta.train('other', 'answers', task => 'student', target => 'score', options => jsonb :'options' || '{"seed": 1}');
+CALL meta.train('one', 'answers', task => 'student', target => 'score', algorithm => 'maml', options => :'options');
+CALL meta.train('two', 'answers', task => 'student', target => 'score', algorithm => 'maml', options => :'options');
+CALL meta.train('three', 'shuffled', task => 'student', target => 'score', algorithm => 'maml', options => :'options');
+CALL meta.train('four', 'SELECT * FROM shuffled ORDER BY x, nr', task => 'student', target => 'score', algorithm => 'maml', options => jsonb :'options' || '{"seed": 0}');
+CALL meta.train('other', 'answers', task => 'student', target => 'score', algorithm => 'maml', options => jsonb :'options' || '{"seed": 1}');
 SELECT name, md5 = (SELECT md5 FROM models WHERE name = 'one') AS same FROM models ORDER BY name;
 -- likewise with an order, in which some rows tie
 CALL meta.train('one', 'answers', task => 'student', target => 'passed', order_by => 'nr', algorithm => 'fomaml', options => '{"iterations": 20, "hidden": [8]}');
@@ -164,23 +164,23 @@ SELECT count(*) FROM meta.model WHERE name = 'atomic';
 -- it works there all the same, and gives the same bytes
 BEGIN;
 SAVEPOINT s;
-CALL meta.train('atomic', 'answers', 'student', 'score', options => :'options');
+CALL meta.train('atomic', 'answers', 'student', 'score', algorithm => 'maml', options => :'options');
 ROLLBACK TO s;
-CALL meta.train('atomic', 'answers', 'student', 'score', options => :'options');
-CALL meta.train('atomic', 'answers', 'student', 'score', options => :'options');
+CALL meta.train('atomic', 'answers', 'student', 'score', algorithm => 'maml', options => :'options');
+CALL meta.train('atomic', 'answers', 'student', 'score', algorithm => 'maml', options => :'options');
 COMMIT;
 CREATE PROCEDURE train_in_block(options jsonb) LANGUAGE plpgsql AS $$
 BEGIN
 	BEGIN
-		CALL meta.train('atomic', 'train.answers', 'student', 'score', options => options);
+		CALL meta.train('atomic', 'train.answers', 'student', 'score', algorithm => 'maml', options => options);
 		RAISE division_by_zero;
 	EXCEPTION WHEN division_by_zero THEN
 	END;
 	BEGIN
-		CALL meta.train('atomic', 'train.answers', 'student', 'score', options => options);
+		CALL meta.train('atomic', 'train.answers', 'student', 'score', algorithm => 'maml', options => options);
 	EXCEPTION WHEN division_by_zero THEN
 	END;
-	CALL meta.train('atomic', 'train.answers', 'student', 'score', options => options);
+	CALL meta.train('atomic', 'train.answers', 'student', 'score', algorithm => 'maml', options => options);
 END $$;
 CALL train_in_block(:'options');
 SELECT count(*), bool_and(md5 = (SELECT md5 FROM models WHERE name = 'three')) AS same, max(version) FROM models WHERE name = 'atomic';
@@ -201,6 +201,13 @@ END $$;
 SELECT name, version FROM models WHERE name LIKE 'skill%' ORDER BY 1;
 SELECT count(*) FROM meta.training;
 
+-- without an algorithm, the target chooses: numbers, two values, classes
+CALL meta.train('chosen 1', 'answers', 'student', 'score', features => 'x', options => '{"iterations": 5, "hidden": [4]}');
+CALL meta.train('chosen 2', 'answers', 'student', 'passed', features => 'x', options => '{"iterations": 5, "hidden": [4]}');
+CALL meta.train('chosen 3', 'answers', 'student', 'skill', features => 'x', options => '{"iterations": 5, "hidden": [4]}');
+SELECT name, algorithm, algorithm = meta.describe(name) ->> 'learner' AS learner FROM meta.model WHERE name LIKE 'chosen%' ORDER BY 1;
+DELETE FROM meta.model WHERE name LIKE 'chosen%';
+
 -- An interrupted training: a trigger stops it where the test wants it.
 CREATE FUNCTION interrupt() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -211,7 +218,7 @@ BEGIN
 END $$;
 \set SHOW_CONTEXT never
 CREATE TRIGGER interrupt BEFORE INSERT ON meta.history FOR EACH ROW EXECUTE FUNCTION interrupt('pooled', 17);
-CALL meta.train('stopped', 'answers', 'student', 'score', options => :'options');
+CALL meta.train('stopped', 'answers', 'student', 'score', algorithm => 'maml', options => :'options');
 SELECT model, state, pid, phase, iteration, checkpoint IS NOT NULL AS checkpoint FROM meta.training;
 SELECT * FROM models WHERE name = 'stopped';
 SELECT meta.predict('stopped', a) FROM answers a;
@@ -257,7 +264,7 @@ CALL meta.resume('stopped');
 
 -- a new training forgets the interrupted one
 CREATE TRIGGER interrupt BEFORE INSERT ON meta.history FOR EACH ROW EXECUTE FUNCTION interrupt('pooled', 3);
-CALL meta.train('stopped', 'answers', 'student', 'passed', options => '{"iterations": 40, "hidden": [8], "checkpoint": 0}');
+CALL meta.train('stopped', 'answers', 'student', 'passed', algorithm => 'maml', options => '{"iterations": 40, "hidden": [8], "checkpoint": 0}');
 SELECT model, state, checkpoint IS NOT NULL AS checkpoint FROM meta.training;
 -- meanwhile the version that there was goes on to serve
 SELECT meta.params('stopped') = meta.params('three') AS same;
