@@ -197,6 +197,18 @@ group_column(const char *by)
 	return linitial(names);
 }
 
+/*
+ * In another source than the model's own, every task it has not seen is a
+ * test task: next year's students, say.
+ */
+static void
+unseen_are_test(TaskSet *set, const Model *model)
+{
+	for (int t = 0; t < set->n_tasks; t++)
+		if (!model_saw_task(model, set->tasks[t].key))
+			set->tasks[t].role = TASK_TEST;
+}
+
 /* meta.evaluate(model, source, shots, by) */
 Datum
 meta_evaluate(PG_FUNCTION_ARGS)
@@ -212,6 +224,7 @@ meta_evaluate(PG_FUNCTION_ARGS)
 	Model	   *model;
 	LoadRequest load = {0};
 	TaskSet    *set;
+	bool		own = source == NULL;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -235,13 +248,15 @@ meta_evaluate(PG_FUNCTION_ARGS)
 				 errmsg("results of N-way episodes cannot be grouped"),
 				 errdetail("An episode is made of several tasks, which may be of several groups."),
 				 errhint("Leave out by, or evaluate on a source of each group.")));
-	if (source)
-		source = source_qualify(source, &load.relation);
-	else
+	if (own)
 		source = stored_source(name)->source;
+	else
+		source = source_qualify(source, &load.relation);
 	set = source_load(source, &load);
 	PG_TRY();
 	{
+		if (!own)
+			unseen_are_test(set, model);
 		evaluate(&out, set, model, shots, by != NULL);
 	}
 	PG_FINALLY();

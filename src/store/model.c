@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
 #include <math.h>
 
 #include "common/jsonapi.h"
@@ -24,6 +25,7 @@
 #include "store/options_json.h"
 #include "store/params_private.h"
 
+#define SEEN_TENSOR "tasks"
 #define MAX_COMPONENTS 64
 #define MAX_EMBEDDING_WIDTH 4096
 #define THETA_ALIGNMENT 64
@@ -76,6 +78,69 @@ components_to_json(const Model *model, StringInfo out)
 	appendStringInfoChar(out, ']');
 }
 
+uint32
+task_fingerprint(uint64 key)
+{
+	return (uint32) (key >> 32);
+}
+
+static int
+compare_fingerprints(const void *a, const void *b)
+{
+	uint32		x = *(const uint32 *) a;
+	uint32		y = *(const uint32 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+bool
+model_saw_task(const Model *model, uint64 key)
+{
+	uint32		fingerprint = task_fingerprint(key);
+
+	return model->n_seen > 0 &&
+		bsearch(&fingerprint, model->seen, model->n_seen, sizeof(uint32), compare_fingerprints) != NULL;
+}
+
+/* The fingerprints as a tensor: little-endian integers, ascending. */
+static void
+add_seen(SafeTensors *st, const Model *model)
+{
+	SafeTensor *tensor = &st->tensors[st->n_tensors++];
+	uint32	   *sorted = (uint32 *) MemoryContextAllocHuge(CurrentMemoryContext,
+														   mul_size(model->n_seen, sizeof(uint32)));
+
+	memcpy(sorted, model->seen, model->n_seen * sizeof(uint32));
+	qsort(sorted, model->n_seen, sizeof(uint32), compare_fingerprints);
+#ifdef WORDS_BIGENDIAN
+	for (int i = 0; i < model->n_seen; i++)
+		sorted[i] = pg_bswap32(sorted[i]);
+#endif
+	tensor->name = pstrdup(SEEN_TENSOR);
+	tensor->type = SAFE_I32;
+	tensor->n_dims = 1;
+	tensor->dims[0] = model->n_seen;
+	tensor->size = model->n_seen * sizeof(uint32);
+	tensor->data = (const char *) sorted;
+}
+
+static void
+read_seen(Model *model, const SafeTensor *tensor)
+{
+	if (tensor->type != SAFE_I32 || tensor->n_dims != 1 || tensor->dims[0] > INT_MAX)
+		params_damaged("The tensor \"%s\" is not a list of integers.", SEEN_TENSOR);
+	model->n_seen = (int) tensor->dims[0];
+	model->seen = (uint32 *) MemoryContextAllocHuge(CurrentMemoryContext, tensor->size + 1);
+	memcpy(model->seen, tensor->data, tensor->size);
+#ifdef WORDS_BIGENDIAN
+	for (int i = 0; i < model->n_seen; i++)
+		model->seen[i] = pg_bswap32(model->seen[i]);
+#endif
+	for (int i = 1; i < model->n_seen; i++)
+		if (model->seen[i] < model->seen[i - 1])
+			params_damaged("The tensor \"%s\" is not in order.", SEEN_TENSOR);
+}
+
 bytea *
 model_encode(const Model *model)
 {
@@ -88,7 +153,7 @@ model_encode(const Model *model)
 
 	for (int i = 0; i < model->n_components; i++)
 		st.n_tensors += model->components[i].list.n;
-	st.tensors = (SafeTensor *) palloc0((st.n_tensors + 1) * sizeof(SafeTensor));
+	st.tensors = (SafeTensor *) palloc0((st.n_tensors + 2) * sizeof(SafeTensor));
 	st.n_tensors = 0;
 	for (int i = 0; i < model->n_components; i++)
 	{
@@ -117,6 +182,12 @@ model_encode(const Model *model)
 			}
 #endif
 		}
+	}
+
+	if (model->n_seen > 0)
+	{
+		add_seen(&st, model);
+		tensors += st.tensors[st.n_tensors - 1].size;
 	}
 
 	initStringInfo(&encoders);
@@ -398,6 +469,8 @@ model_decode(const bytea *bytes)
 		at += read_component(&model->components[i],
 							 getIthJsonbValueFromContainer(components, (uint32) i)->val.binary.data,
 							 model->encoding, &st, at);
+	if (at < st.n_tensors && strcmp(st.tensors[at].name, SEEN_TENSOR) == 0)
+		read_seen(model, &st.tensors[at++]);
 	if (at != st.n_tensors)
 		params_damaged("They hold %d tensors more than their components have.", st.n_tensors - at);
 	if (strcmp(model->components[0].learner->name, params_metadata(&st, "learner")) != 0)

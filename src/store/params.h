@@ -51,6 +51,8 @@ typedef struct Model
 	int			n_components;
 	Component  *components;		/* [0] is the learner itself */
 	char	   *training;		/* JSON */
+	int			n_seen;			/* tasks it was trained or validated on, by */
+	uint32	   *seen;			/* task_fingerprint, ascending; tensor "tasks" */
 } Model;
 
 typedef struct TaskParams
@@ -96,6 +98,14 @@ extern Jsonb *params_describe(const bytea *bytes);
 
 /* Hexadecimal digest of a model's bytes, into digest[DIGEST_LENGTH + 1]. */
 extern void params_digest(const bytea *bytes, char *digest);
+
+/*
+ * Was the task one of those that the model was trained or validated on?  What
+ * is kept of a task key is 32 bits of its hash: not the key, and of a million
+ * new tasks less than one is taken for one of a thousand seen.
+ */
+extern uint32 task_fingerprint(uint64 key);
+extern bool model_saw_task(const Model *model, uint64 key);
 
 /* How many numbers a task's own tensors are, and copying them out of / into a full theta. */
 extern size_t task_size(const TensorList *list);

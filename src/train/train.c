@@ -191,6 +191,16 @@ main_component(const Training *training, Component *component)
 	component->theta = phase->best;
 }
 
+/* So that evaluating on another source can leave them out. */
+static void
+remember_tasks(Model *model, const TaskSet *set)
+{
+	model->seen = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(set->n_tasks + 1, sizeof(uint32)));
+	for (int t = 0; t < set->n_tasks; t++)
+		if (set->tasks[t].role != TASK_TEST)
+			model->seen[model->n_seen++] = task_fingerprint(set->tasks[t].key);
+}
+
 Model *
 training_finish(Training *training)
 {
@@ -198,6 +208,7 @@ training_finish(Training *training)
 	Model	   *model = palloc0(sizeof(Model));
 
 	model->encoding = (Encoding *) training->set->encoding;
+	remember_tasks(model, training->set);
 	model->components = palloc0(sizeof(Component) * (1 + lengthof(baselines)));
 	main_component(training, &model->components[model->n_components++]);
 	for (int i = 0; i < lengthof(baselines); i++)
