@@ -1,0 +1,180 @@
+# Cancel, timeout and termination end a training soon, at whatever it is, and
+# leave nothing behind; vacuum is not held back by one; memory and temporary
+# files are bounded.
+
+use strict;
+use warnings FATAL => 'all';
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->start;
+$node->safe_psql(
+	'postgres', q{
+	CREATE EXTENSION meta;
+	CREATE TABLE answers AS
+		SELECT s AS student, n AS nr, (s * 7 + n * 13) % 20 / 10.0 - 1 AS x, s % 11 AS y, s % 7 + (s * 7 + n * 13) % 20 / 5.0 AS score
+		FROM generate_series(1, 3000) s, generate_series(1, 40) n;
+});
+my $tmp = $node->data_dir . '/base/pgsql_tmp';
+my $soon = 3;		# seconds; the machine may be busy
+
+sub temporary_files
+{
+	opendir my $dir, $tmp or return 0;
+	return scalar grep { /^pgsql_tmp/ } readdir $dir;
+}
+
+sub background
+{
+	my ($sql, $err) = @_;
+	return IPC::Run::start(
+		[ 'psql', '-XAtq', '-d', $node->connstr('postgres') . ' application_name=victim', map { ('-c', $_) } @$sql ],
+		'<', \undef, '>', \my $out, '2>', $err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+}
+
+sub one
+{
+	return $node->safe_psql('postgres', $_[0]);
+}
+
+# ---- cancel, timeout, termination, in every state a training can be in
+
+# Rows go through files, so that there is something to leave behind.
+# (Several statements in one query would be a transaction block.)
+my $little = q{SET maintenance_work_mem = '1MB'};
+my $many = q{(SELECT i % 100000 AS student, i AS nr, i % 7 AS x, i % 11 AS score FROM generate_series(1, 20000000) i) a};
+my %states = (
+	loading => {
+		sql => qq{CALL meta.train('loading', 'SELECT * FROM $many', 'student', 'score')},
+		# the sort has begun
+		seen => sub { temporary_files() > 0 } },
+	training => {
+		sql => q{CALL meta.train('training', 'answers', 'student', 'score', order_by => 'nr',
+			options => '{"iterations": 10000000, "patience": 0, "hidden": [8], "meta_batch": 4, "query": 5, "shots": [0, 5], "checkpoint": 0.1}')},
+		seen => sub { one(q{SELECT count(*) > 0 FROM meta.training WHERE state = 'running' AND checkpoint IS NOT NULL}) eq 't' && temporary_files() > 0 } },
+	transaction => {
+		sql => q{BEGIN; CALL meta.train('transaction', 'answers', 'student', 'score', order_by => 'nr',
+			options => '{"iterations": 10000000, "patience": 0, "hidden": [8], "meta_batch": 4, "query": 5, "shots": [0, 5]}')},
+		seen => sub { one(q{SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'object' AND mode = 'ExclusiveLock' AND classid = 'meta.model'::regclass}) eq 't' && temporary_files() > 0 } },
+	# one iteration of seconds
+	'big step' => {
+		memory => '512MB',
+		sql => q{CALL meta.train('big step', 'answers', 'student', 'score',
+			options => '{"iterations": 10000, "hidden": [256, 256], "inner_steps": 5, "meta_batch": 4096}')},
+		seen => sub { one(q{SELECT count(*) > 0 FROM meta.training WHERE state = 'running' AND checkpoint IS NOT NULL}) eq 't' } },
+	evaluating => {
+		sql => q{SELECT FROM meta.evaluate('trained', source => 'SELECT student + 100000 AS student, x, score FROM answers', shots => '{0,1,5,10,20}')},
+		seen => sub { one(q{SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'victim' AND query LIKE '%meta.evaluate%' AND state = 'active' AND query_start < clock_timestamp() - interval '0.3 s'}) eq 't' } });
+
+one(qq{CALL meta.train('trained', 'answers', 'student', 'score', features => 'x', options => '{"iterations": 2, "hidden": [128, 128], "inner_steps": 5, "validation": 0, "test": 0.9}')});
+
+foreach my $state (sort keys %states)
+{
+	foreach my $by (qw(cancel terminate))
+	{
+		my $err = '';
+		my $psql = background([ $states{$state}{memory} ? "SET maintenance_work_mem = '$states{$state}{memory}'" : $little, $states{$state}{sql} ], \$err);
+		my $seen = 0;
+
+		for (1 .. 20 * $PostgreSQL::Test::Utils::timeout_default)
+		{
+			last if ($seen = $states{$state}{seen}->()) || !$psql->pumpable;
+			usleep(50_000);
+		}
+		ok($seen, "$state: at it") or diag($err);
+		my $start = time;
+		one(qq{SELECT pg_${by}_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim' AND state = 'active'});
+		IPC::Run::finish($psql);
+		my $took = time - $start;
+		cmp_ok($took, '<', $soon, sprintf('%s: %s within %.1f s', $state, $by, $took));
+		like($err, $by eq 'cancel' ? qr/canceling statement due to user request/ : qr/terminating connection due to administrator command/,
+			'... with the usual message');
+		$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'victim'});
+		is(temporary_files(), 0, '... and leaves no temporary file');
+		is(one(q{SELECT count(*) FROM meta.training WHERE state = 'running'}), '0', '... and no lock');
+	}
+}
+is(one('SELECT string_agg(model, \', \' ORDER BY model) FROM meta.training WHERE checkpoint IS NOT NULL'),
+	'big step, training', 'what had come to a checkpoint can be resumed, and nothing else is there');
+is(one(q{SELECT string_agg(name, ', ' ORDER BY name) FROM meta.model}), 'big step, trained, training', '... at all');
+
+foreach my $state (qw(loading training))
+{
+	my $start = time;
+	my ($status, undef, $err) = $node->psql('postgres', "$little; SET statement_timeout = '1s'; $states{$state}{sql}");
+	my $took = time - $start;
+	like($err, qr/canceling statement due to statement timeout/, "$state: statement_timeout");
+	cmp_ok($took, '<', 1 + $soon, sprintf('... after %.1f s', $took));
+	is(temporary_files(), 0, '... leaves no temporary file');
+}
+
+# A session that was canceled can train, and a fast shutdown does not wait.
+my ($status, $stdout, $stderr) = $node->psql(
+	'postgres', qq{
+	$little; SET statement_timeout = '1s';
+	$states{training}{sql};
+	RESET statement_timeout;
+	CALL meta.train('training', 'answers', 'student', 'score', features => 'x', algorithm => 'pooled', options => '{"iterations": 5, "hidden": []}');
+	SELECT count(*) FROM meta.version v JOIN meta.model m ON m.id = v.model WHERE name = 'training';
+}, on_error_stop => 0);
+is($stdout, '1', 'a session whose training was canceled can train again');
+my $err = '';
+my $psql = background([ $little, $states{training}{sql} ], \$err);
+$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM meta.training WHERE state = 'running'});
+my $start = time;
+$node->stop('fast');
+cmp_ok(time - $start, '<', 2 * $soon, 'a fast shutdown does not wait for a training');
+IPC::Run::finish($psql);
+$node->start;
+is(temporary_files(), 0, '... and leaves no temporary file');
+
+# ---- vacuum
+
+one(q{CREATE TABLE vacuumed AS SELECT * FROM generate_series(1, 10000)});
+$psql = background([ $states{training}{sql} ], \$err);
+$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM meta.training WHERE state = 'running' AND checkpoint IS NOT NULL});
+one('DELETE FROM vacuumed');
+my ($polls, $held) = (0, 0);
+for (1 .. 20)
+{
+	$held += one(q{SELECT count(backend_xmin) FROM pg_stat_activity WHERE application_name = 'victim'});
+	$polls++;
+	usleep(50_000);
+}
+cmp_ok($held, '<', $polls, "a training holds a snapshot at $held of $polls looks at it");
+# a table that vacuum could clean is empty afterwards
+one('VACUUM vacuumed');
+is(one(q{SELECT pg_relation_size('vacuumed')}), '0', 'rows deleted during a training are vacuumed during it');
+is(one(q{SELECT count(*) FROM meta.training WHERE state = 'running'}), '1', '... which goes on');
+one(q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim'});
+IPC::Run::finish($psql);
+
+# ---- memory and temporary files
+
+my $train = q{CALL meta.train('%s', 'answers', 'student', 'score', order_by => 'nr',
+	options => '{"iterations": 20, "hidden": [8], "meta_batch": 4, "query": 5, "shots": [0, 5]}')};
+one(q{SET maintenance_work_mem = '256MB'; SET log_temp_files = 0; } . sprintf($train, 'in memory'));
+my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile);
+unlike($log, qr/temporary file: path/, 'with enough memory no temporary file is used');
+one(q{SET maintenance_work_mem = '1MB'; SET log_temp_files = 0; } . sprintf($train, 'in files'));
+$log = PostgreSQL::Test::Utils::slurp_file($node->logfile);
+like($log, qr/temporary file: path/, 'with little, there are some');
+is(one(q{SELECT meta.params('in memory') = meta.params('in files')}), 't', '... and the same bytes come out');
+
+($status, $stdout, $stderr) = $node->psql('postgres', q{SET maintenance_work_mem = '1MB'; SET temp_file_limit = '1MB'; } . sprintf($train, 'limited'));
+like($stderr, qr/temporary file size exceeds temp_file_limit/, 'temp_file_limit is respected');
+is(temporary_files(), 0, '... and leaves no temporary file');
+is(one(q{SELECT count(*) FROM meta.model WHERE name = 'limited'}), '0', '... and no model');
+
+($status, $stdout, $stderr) = $node->psql('postgres', q{SET maintenance_work_mem = '1MB';
+	CALL meta.train('limited', 'answers', 'student', 'score', options => '{"hidden": [512, 512]}')});
+like($stderr, qr/training needs more than 1024 kB of memory.*HINT:  Raise maintenance_work_mem/s, 'memory is bounded by maintenance_work_mem');
+is(one(q{SELECT count(*) FROM meta.model WHERE name = 'limited'}), '0', '... before anything is stored');
+
+$node->stop;
+done_testing();
