@@ -54,24 +54,24 @@ my %states = (
 		# the sort has begun
 		seen => sub { temporary_files() > 0 } },
 	training => {
-		sql => q{CALL meta.train('training', 'answers', 'student', 'score', order_by => 'nr',
+		sql => q{CALL meta.train('training', 'answers', 'student', 'score', order_by => 'nr', algorithm => 'maml',
 			options => '{"iterations": 10000000, "patience": 0, "hidden": [8], "meta_batch": 4, "query": 5, "shots": [0, 5], "checkpoint": 0.1}')},
 		seen => sub { one(q{SELECT count(*) > 0 FROM meta.training WHERE state = 'running' AND checkpoint IS NOT NULL}) eq 't' && temporary_files() > 0 } },
 	transaction => {
-		sql => q{BEGIN; CALL meta.train('transaction', 'answers', 'student', 'score', order_by => 'nr',
+		sql => q{BEGIN; CALL meta.train('transaction', 'answers', 'student', 'score', order_by => 'nr', algorithm => 'maml',
 			options => '{"iterations": 10000000, "patience": 0, "hidden": [8], "meta_batch": 4, "query": 5, "shots": [0, 5]}')},
 		seen => sub { one(q{SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'object' AND mode = 'ExclusiveLock' AND classid = 'meta.model'::regclass}) eq 't' && temporary_files() > 0 } },
 	# one iteration of seconds
 	'big step' => {
 		memory => '512MB',
-		sql => q{CALL meta.train('big step', 'answers', 'student', 'score',
+		sql => q{CALL meta.train('big step', 'answers', 'student', 'score', algorithm => 'maml',
 			options => '{"iterations": 10000, "hidden": [256, 256], "inner_steps": 5, "meta_batch": 4096}')},
 		seen => sub { one(q{SELECT count(*) > 0 FROM meta.training WHERE state = 'running' AND checkpoint IS NOT NULL}) eq 't' } },
 	evaluating => {
 		sql => q{SELECT FROM meta.evaluate('trained', source => 'SELECT student + 100000 AS student, x, score FROM answers', shots => '{0,1,5,10,20}')},
 		seen => sub { one(q{SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'victim' AND query LIKE '%meta.evaluate%' AND state = 'active' AND query_start < clock_timestamp() - interval '0.3 s'}) eq 't' } });
 
-one(qq{CALL meta.train('trained', 'answers', 'student', 'score', features => 'x', options => '{"iterations": 2, "hidden": [128, 128], "inner_steps": 5, "validation": 0, "test": 0.9}')});
+one(qq{CALL meta.train('trained', 'answers', 'student', 'score', features => 'x', algorithm => 'maml', options => '{"iterations": 2, "hidden": [128, 128], "inner_steps": 5, "validation": 0, "test": 0.9}')});
 
 foreach my $state (sort keys %states)
 {
@@ -156,7 +156,7 @@ IPC::Run::finish($psql);
 
 # ---- memory and temporary files
 
-my $train = q{CALL meta.train('%s', 'answers', 'student', 'score', order_by => 'nr',
+my $train = q{CALL meta.train('%s', 'answers', 'student', 'score', order_by => 'nr', algorithm => 'maml',
 	options => '{"iterations": 20, "hidden": [8], "meta_batch": 4, "query": 5, "shots": [0, 5]}')};
 one(q{SET maintenance_work_mem = '256MB'; SET log_temp_files = 0; } . sprintf($train, 'in memory'));
 my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile);
@@ -172,7 +172,7 @@ is(temporary_files(), 0, '... and leaves no temporary file');
 is(one(q{SELECT count(*) FROM meta.model WHERE name = 'limited'}), '0', '... and no model');
 
 ($status, $stdout, $stderr) = $node->psql('postgres', q{SET maintenance_work_mem = '1MB';
-	CALL meta.train('limited', 'answers', 'student', 'score', options => '{"hidden": [512, 512]}')});
+	CALL meta.train('limited', 'answers', 'student', 'score', algorithm => 'maml', options => '{"hidden": [512, 512]}')});
 like($stderr, qr/training needs more than 1024 kB of memory.*HINT:  Raise maintenance_work_mem/s, 'memory is bounded by maintenance_work_mem');
 is(one(q{SELECT count(*) FROM meta.model WHERE name = 'limited'}), '0', '... before anything is stored');
 
