@@ -279,6 +279,14 @@ CREATE FUNCTION meta.predict(params bytea, r record) RETURNS float8
 	AS 'MODULE_PATHNAME', 'meta_predict_params' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION meta.predict(bytea, record) IS 'expected value of the target, or the probability that it is true, for a row of the task that the params were adapted to. Columns are matched by name. A text or enum target is an error: use meta.classify.';
 
+CREATE FUNCTION meta.predict_interval(model text, r record, coverage float8 DEFAULT 0.9, OUT lower float8, OUT upper float8)
+	AS 'MODULE_PATHNAME', 'meta_predict_interval_model' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200;
+COMMENT ON FUNCTION meta.predict_interval(text, record, float8) IS 'the interval that a share coverage of outcomes falls into, around the prediction, by the model''s prior. For numeric targets, and algorithms with a predictive distribution; others are an error that names them.';
+
+CREATE FUNCTION meta.predict_interval(params bytea, r record, coverage float8 DEFAULT 0.9, OUT lower float8, OUT upper float8)
+	AS 'MODULE_PATHNAME', 'meta_predict_interval_params' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200;
+COMMENT ON FUNCTION meta.predict_interval(bytea, record, float8) IS 'the interval that a share coverage of outcomes falls into, around the prediction, for a row of the task that the params were adapted to. For numeric targets, and algorithms with a predictive distribution; others are an error that names them.';
+
 CREATE FUNCTION meta.classify(model text, r record) RETURNS text
 	AS 'MODULE_PATHNAME', 'meta_classify_model' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION meta.classify(text, record) IS 'most probable class of a text or enum target; ''true'' or ''false'' for a boolean one, by the model''s prior: before anything is known of the row''s task. Columns are matched by name. A numeric target is an error: use meta.predict.';

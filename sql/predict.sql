@@ -25,6 +25,24 @@ CREATE TABLE public.params AS
 
 CREATE TYPE public.features AS (x float8, v real[], skill text);
 
+-- intervals: around the prediction, wider with coverage, narrower with rows
+CALL meta.train('sure', 'public.tests', task => 'student', target => 'score', features => 'x', order_by => 'nr', algorithm => 'random_intercept',
+				options => '{"iterations": 50, "hidden": [4]}');
+WITH adapted AS (SELECT meta.adapt('sure', t) AS params FROM public.tests t WHERE student = 1)
+SELECT bool_and(i.lower < p AND p < i.upper AND abs(i.lower + i.upper - 2 * p) < 1e-6 * (i.upper - i.lower)) AS around,
+	   bool_and(j.upper - j.lower < i.upper - i.lower) AS wider,
+	   bool_and(i.upper - i.lower < prior.upper - prior.lower) AS narrower,
+	   bool_and(abs((k.upper - k.lower) / (l.upper - l.lower) - 1.959964 / 0.674490) < 1e-5) AS normal
+FROM adapted, public.tests t, meta.predict(params, t) p, meta.predict_interval(params, t) i, meta.predict_interval(params, t, coverage => 0.5) j,
+	 meta.predict_interval('sure', t) prior, meta.predict_interval('sure', t, 0.95) k, meta.predict_interval('sure', t, 0.5) l;
+SELECT meta.predict_interval('sure', t, 1) FROM public.tests t LIMIT 1;
+SELECT meta.predict_interval('sure', t, 'NaN') FROM public.tests t LIMIT 1;
+SELECT meta.predict_interval('sure', t, NULL) IS NULL AS nothing FROM public.tests t LIMIT 1;
+SELECT meta.predict_interval('score', t) FROM public.tests t LIMIT 1;
+SELECT meta.predict_interval('passed', t) FROM public.tests t LIMIT 1;
+SELECT meta.predict_interval('mark', t) FROM public.tests t LIMIT 1;
+DELETE FROM meta.model WHERE name = 'sure';
+
 -- what each returns
 SELECT bool_and(meta.predict('score', t) BETWEEN -5 AND 15) AS value,
 	   bool_and(meta.predict('passed', t) BETWEEN 0 AND 1) AS chance,

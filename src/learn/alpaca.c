@@ -314,6 +314,17 @@ alpaca_predict(Tape *tape, const LearnerSpec *spec, const TensorList *list, cons
 	return divide(tape, mean, tape_unary(tape, UNARY_SQRT, 0, tape_scale(tape, variance, PI_EIGHTH, 1)));
 }
 
+static Var
+alpaca_variance(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Var *phi, Var x, Var c)
+{
+	Var			mean,
+				variance;
+
+	(void) list;
+	predictive(tape, spec, phi, x, c, &mean, &variance);
+	return tape_axpy(tape, variance, 1, scale_of(tape, phi[network_count(&spec->net) + LOG_NOISE]));
+}
+
 /* (log v + (y - mean)^2 / v) / 2 for numbers: it teaches the variance as well */
 static Var
 alpaca_losses(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Var *phi, const RowVars *query)
@@ -342,6 +353,7 @@ const Learner alpaca_learner = {
 	.begin = alpaca_begin,
 	.adapt = alpaca_adapt,
 	.predict = alpaca_predict,
+	.variance = alpaca_variance,
 	.losses = alpaca_losses,
 	.flags = LEARNER_ADDITIVE | LEARNER_NO_CLASSES,
 };

@@ -40,7 +40,12 @@ struct Applier
 	Rows		thin;			/* memory for a task with very many rows */
 	AdaptTape	adapt[MAX_BUCKETS];
 	PredictTape predict[MAX_BUCKETS];
+	PredictTape variance[MAX_BUCKETS];
 };
+
+/* Learner.predict or Learner.variance */
+typedef Var (*RowFunction) (Tape *tape, const LearnerSpec *spec, const TensorList *list,
+							const Var *phi, Var x, Var c);
 
 Applier *
 applier_create(Arena *arena, const Learner *learner, const LearnerSpec *spec,
@@ -120,7 +125,7 @@ build_adapt(Applier *applier, AdaptTape *at, int rows)
 }
 
 static const char *
-build_predict(Applier *applier, PredictTape *pt, int rows)
+build_predict(Applier *applier, PredictTape *pt, RowFunction function, int rows)
 {
 	tape_init(&pt->tape, applier->arena);
 	pt->tape.interrupt = applier->interrupt;
@@ -128,7 +133,7 @@ build_predict(Applier *applier, PredictTape *pt, int rows)
 	if (pt->phi == NULL)
 		return "out of memory";
 	pt->rows = rows_leaves(&pt->tape, applier->spec, 1, rows);
-	pt->outputs = applier->learner->predict(&pt->tape, applier->spec, applier->list, pt->phi, pt->rows.x, pt->rows.c);
+	pt->outputs = function(&pt->tape, applier->spec, applier->list, pt->phi, pt->rows.x, pt->rows.c);
 	pt->built = pt->tape.fault == NULL;
 	return pt->tape.fault;
 }
@@ -243,21 +248,22 @@ applier_adapt(Applier *applier, const Rows *support, const real *from, real *to)
 	return fault;
 }
 
-const char *
-applier_predict(Applier *applier, const real *phi, const Rows *rows, real *outputs)
+/* A function of rows, in portions: n_outputs numbers per row. */
+static const char *
+run_rows(Applier *applier, PredictTape *tapes, RowFunction function, const real *phi, const Rows *rows,
+		 int n_outputs, real *outputs)
 {
 	Width		width = rows->width;
-	int			n_outputs = applier->spec->net.outputs;
 
 	for (int done = 0; done < rows->rows;)
 	{
 		int			n = rows->rows - done < PREDICT_MAX_ROWS ? rows->rows - done : PREDICT_MAX_ROWS;
 		int			bucket = bucket_of(n);
-		PredictTape *pt = &applier->predict[bucket];
+		PredictTape *pt = &tapes[bucket];
 
 		if (!pt->built)
 		{
-			const char *fault = build_predict(applier, pt, bucket_rows(bucket));
+			const char *fault = build_predict(applier, pt, function, bucket_rows(bucket));
 
 			if (fault)
 				return fault;
@@ -272,6 +278,18 @@ applier_predict(Applier *applier, const real *phi, const Rows *rows, real *outpu
 		done += n;
 	}
 	return NULL;
+}
+
+const char *
+applier_predict(Applier *applier, const real *phi, const Rows *rows, real *outputs)
+{
+	return run_rows(applier, applier->predict, applier->learner->predict, phi, rows, applier->spec->net.outputs, outputs);
+}
+
+const char *
+applier_variance(Applier *applier, const real *phi, const Rows *rows, real *variances)
+{
+	return run_rows(applier, applier->variance, applier->learner->variance, phi, rows, 1, variances);
 }
 
 void

@@ -42,6 +42,12 @@ extern const char *applier_adapt(Applier *applier, const Rows *support, const re
 extern const char *applier_predict(Applier *applier, const real *phi, const Rows *rows, real *outputs);
 
 /*
+ * Variances of the outcomes of the same rows, noise included, on the encoded
+ * target; only for a learner that has them (Learner.variance).
+ */
+extern const char *applier_variance(Applier *applier, const real *phi, const Rows *rows, real *variances);
+
+/*
  * Outputs to what users see, in place: squared loss is put back on the
  * target's scale, a logit becomes a probability, logits become probabilities.
  * n rows of width numbers.

@@ -84,6 +84,14 @@ typedef struct Learner
 							const Var *phi, Var x, Var c);
 
 	/*
+	 * Appends the variance of rows' outcomes around their predictions, noise
+	 * included, (tasks, rows, 1), for the squared loss; NULL where the learner
+	 * has no predictive distribution.
+	 */
+	Var			(*variance) (Tape *tape, const LearnerSpec *spec, const TensorList *list,
+							 const Var *phi, Var x, Var c);
+
+	/*
 	 * Appends the loss of each task's query rows that the outer loop descends,
 	 * (tasks, 1, 1); NULL: the mean loss of the predictions.
 	 */

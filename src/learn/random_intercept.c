@@ -260,25 +260,50 @@ predict_form(Tape *tape, LossKind loss, Var f, const Var *form)
 	return divide(tape, out, tape_unary(tape, UNARY_SQRT, 0, widening));
 }
 
+/* What the form that the task's rows ask for says, from what both say. */
+static Var
+choose_form(Tape *tape, const Var *own, Var network, Var linear)
+{
+	/* from <= rows < to, in whole rows */
+	Var			use = tape_multiply(tape,
+									positive(tape, tape_scale(tape, tape_axpy(tape, own[ROWS], -1, own[LINEAR_FROM]), 1, 0.5)),
+									positive(tape, tape_scale(tape, tape_axpy(tape, own[LINEAR_TO], -1, own[ROWS]), 1, -0.5)));
+
+	return tape_axpy(tape, network, 1, tape_multiply(tape, use, tape_axpy(tape, linear, -1, network)));
+}
+
 static Var
 random_intercept_predict(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 						 const Var *phi, Var x, Var c)
 {
 	const Var  *own = phi + network_count(&spec->net);
 	Var			out = predict_form(tape, spec->loss, network_form(tape, spec, phi, x, c), own);
-	Var			linear,
-				use;
 
 	(void) list;
 	if (!has_linear_form(spec))
 		return out;
-	linear = predict_form(tape, spec->loss, linear_form(tape, spec, phi, x, c), own + FORM_TENSORS);
+	return choose_form(tape, own, out,
+					   predict_form(tape, spec->loss, linear_form(tape, spec, phi, x, c), own + FORM_TENSORS));
+}
 
-	/* from <= rows < to, in whole rows */
-	use = tape_multiply(tape,
-						positive(tape, tape_scale(tape, tape_axpy(tape, own[ROWS], -1, own[LINEAR_FROM]), 1, 0.5)),
-						positive(tape, tape_scale(tape, tape_axpy(tape, own[LINEAR_TO], -1, own[ROWS]), 1, -0.5)));
-	return tape_axpy(tape, out, 1, tape_multiply(tape, use, tape_axpy(tape, linear, -1, out)));
+/* 1 / precision + sigma^2, the same for all rows of a task */
+static Var
+variance_form(Tape *tape, const Var *form)
+{
+	return tape_axpy(tape, tape_unary(tape, UNARY_RECIPROCAL, 0, form[PRECISION]), 1, form[NOISE]);
+}
+
+static Var
+random_intercept_variance(Tape *tape, const LearnerSpec *spec, const TensorList *list,
+						  const Var *phi, Var x, Var c)
+{
+	const Var  *own = phi + network_count(&spec->net);
+	Var			variance = choose_form(tape, own, variance_form(tape, own), variance_form(tape, own + FORM_TENSORS));
+	Shape		s = tape_shape(tape, variance);
+
+	(void) list;
+	(void) c;
+	return tape_expand(tape, variance, shape(s.tasks, tape_shape(tape, x).rows, 1));
 }
 
 const Learner random_intercept_learner = {
@@ -289,5 +314,6 @@ const Learner random_intercept_learner = {
 	.initialise = random_intercept_initialise,
 	.adapt = random_intercept_adapt,
 	.predict = random_intercept_predict,
+	.variance = random_intercept_variance,
 	.flags = LEARNER_FIXED | LEARNER_ADDITIVE,
 };

@@ -155,8 +155,11 @@ binding_adapt(Binding *binding, const Rows *support, const real *from, real *to)
 	binding->applier_fresh = false;
 }
 
-void
-binding_predict(Binding *binding, const Rows *rows, real *outputs)
+/* applier_predict or applier_variance */
+typedef const char *(*RowsFunction) (Applier *applier, const real *phi, const Rows *rows, real *outputs);
+
+static void
+run_rows(Binding *binding, RowsFunction function, const Rows *rows, real *outputs)
 {
 	const char *fault;
 
@@ -165,9 +168,21 @@ binding_predict(Binding *binding, const Rows *rows, real *outputs)
 	do
 	{
 		fault = binding->applier == NULL ? "out of memory" :
-			applier_predict(binding->applier, binding->phi, rows, outputs);
+			function(binding->applier, binding->phi, rows, outputs);
 	} while (fault != NULL && binding_fault(binding, fault, rows->rows, "predict"));
 	binding->applier_fresh = false;
+}
+
+void
+binding_predict(Binding *binding, const Rows *rows, real *outputs)
+{
+	run_rows(binding, applier_predict, rows, outputs);
+}
+
+void
+binding_variance(Binding *binding, const Rows *rows, real *variances)
+{
+	run_rows(binding, applier_variance, rows, variances);
 }
 
 /*

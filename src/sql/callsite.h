@@ -123,5 +123,6 @@ extern int64 binding_set_phi(Binding *binding, const bytea *task);
  */
 extern void binding_adapt(Binding *binding, const Rows *support, const real *from, real *to);
 extern void binding_predict(Binding *binding, const Rows *rows, real *outputs);
+extern void binding_variance(Binding *binding, const Rows *rows, real *variances);
 
 #endif							/* SQL_CALLSITE_H */

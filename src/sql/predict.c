@@ -1,9 +1,9 @@
 /*
  * predict.c
- *	  meta.predict, meta.classify, meta.probabilities: parameters and a row ->
- *	  what is expected of it.
+ *	  meta.predict, meta.predict_interval, meta.classify, meta.probabilities:
+ *	  parameters and a row -> what is expected of it.
  *
- * All three take params or a model's name, which stands for the prior: the
+ * All take params or a model's name, which stands for the prior: the
  * model adapted on no rows.  A row costs its encoding and the learner's
  * arithmetic; the rest is done when the parameters or the row type change.
  */
@@ -11,7 +11,9 @@
 
 #include <math.h>
 
+#include "access/htup_details.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
@@ -22,26 +24,65 @@
 typedef enum PredictForm
 {
 	PREDICT_VALUE,
+	PREDICT_INTERVAL,
 	PREDICT_CLASS,
 	PREDICT_PROBABILITIES
 } PredictForm;
+
+/* Does the model say how far off it may be? */
+static void
+check_interval(const Binding *binding)
+{
+	const Component *component = binding->component;
+
+	if (component->spec.loss != LOSS_SQUARED)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("the model's target \"%s\" is not a number, so its predictions have no interval",
+						binding->model->encoding->target),
+				 errhint("A probability says how sure it is: use meta.predict or meta.probabilities.")));
+	if (component->learner->variance == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("algorithm \"%s\" has no predictive distribution", component->learner->name),
+				 errhint("Train with alpaca or random_intercept.")));
+}
 
 /*
  * Is what is asked for something that the model's target has?
  */
 static void
-check_form(const Encoding *encoding, PredictForm form)
+check_form(const Binding *binding, PredictForm form)
 {
+	const Encoding *encoding = binding->model->encoding;
+
 	if (form == PREDICT_VALUE && encoding->target_kind == TARGET_CLASS)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("the model's target \"%s\" is a class, not a number", encoding->target),
 				 errhint("Use meta.classify for the most probable class, or meta.probabilities for all of them.")));
-	if (form != PREDICT_VALUE && encoding->target_kind == TARGET_NUMBER)
+	if (form == PREDICT_INTERVAL)
+		check_interval(binding);
+	else if (form != PREDICT_VALUE && encoding->target_kind == TARGET_NUMBER)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("the model's target \"%s\" is a number, not a class", encoding->target),
 				 errhint("Use meta.predict for its value.")));
+}
+
+/* The row that binding->x and binding->c hold. */
+static Rows
+one_row(const Binding *binding)
+{
+	Rows		rows;
+
+	memset(&rows, 0, sizeof(rows));
+	rows.width = binding->model->encoding->width;
+	rows.tasks = 1;
+	rows.rows = 1;
+	rows.x = binding->x;
+	rows.c = binding->c;
+	return rows;
 }
 
 /*
@@ -62,7 +103,7 @@ predict_row(FunctionCallInfo fcinfo, bool by_name, PredictForm form)
 	int			width;
 	int			i;
 
-	check_form(encoding, form);
+	check_form(binding, form);
 	if (binding->phi_serial != subject->serial)
 	{
 		binding_set_phi(binding, subject->kind == PARAMS_TASK ? callsite_bytes(site, argument) : NULL);
@@ -79,12 +120,7 @@ predict_row(FunctionCallInfo fcinfo, bool by_name, PredictForm form)
 	row_type = binding_deform(binding, PG_GETARG_DATUM(1), false);
 	row_reader_features(row_type->reader, row_type->values, row_type->nulls, binding->x, binding->c);
 
-	memset(&rows, 0, sizeof(rows));
-	rows.width = encoding->width;
-	rows.tasks = 1;
-	rows.rows = 1;
-	rows.x = binding->x;
-	rows.c = binding->c;
+	rows = one_row(binding);
 	binding_predict(binding, &rows, binding->outputs);
 	/* of an N-way episode with fewer classes, the other outputs stand for nothing */
 	width = encoding->way > 0 ? binding->n_labels : encoding->width.y;
@@ -113,6 +149,70 @@ Datum
 meta_predict_params(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_FLOAT8(predict_row(fcinfo, false, PREDICT_VALUE)->values[0]);
+}
+
+/* ---- an interval ---- */
+
+/* The number of standard deviations that a normal variable stays within with this probability. */
+static double
+normal_within(double coverage)
+{
+	double		low = 0;
+	double		high = 40;		/* beyond what a double tells from 1 */
+
+	while (high - low > 1e-12 * (1 + low))
+	{
+		double		middle = (low + high) / 2;
+
+		if (erf(middle / sqrt(2.0)) < coverage)
+			low = middle;
+		else
+			high = middle;
+	}
+	return (low + high) / 2;
+}
+
+static Datum
+interval(FunctionCallInfo fcinfo, bool by_name)
+{
+	double		coverage = PG_GETARG_FLOAT8(2);
+	Binding    *binding;
+	Rows		rows;
+	TupleDesc	desc;
+	real		variance;
+	double		reach;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+
+	if (!(coverage > 0 && coverage < 1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("coverage must be between 0 and 1, not %g", coverage),
+				 errhint("0.9 gives an interval that nine of ten outcomes fall into.")));
+	binding = predict_row(fcinfo, by_name, PREDICT_INTERVAL);
+	rows = one_row(binding);
+	binding_variance(binding, &rows, &variance);
+	reach = normal_within(coverage) * sqrt(variance) * binding->model->encoding->target_deviation;
+	values[0] = Float8GetDatum(binding->values[0] - reach);
+	values[1] = Float8GetDatum(binding->values[0] + reach);
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+PG_FUNCTION_INFO_V1(meta_predict_interval_model);
+Datum
+meta_predict_interval_model(PG_FUNCTION_ARGS)
+{
+	return interval(fcinfo, true);
+}
+
+PG_FUNCTION_INFO_V1(meta_predict_interval_params);
+Datum
+meta_predict_interval_params(PG_FUNCTION_ARGS)
+{
+	return interval(fcinfo, false);
 }
 
 /* ---- the most probable class ---- */

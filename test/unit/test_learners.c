@@ -216,6 +216,18 @@ test_at_work(const Learner *learner, LossKind loss)
 
 	applier_predict(applier, phi, &query, outputs);
 	ok(all_finite(outputs, (size_t) query.rows * k), "%s, %s: predicts", learner->name, loss_words[loss]);
+	if (learner->variance != NULL && loss == LOSS_SQUARED)
+	{
+		real		before[GOLDEN_ROWS];
+		real		after[GOLDEN_ROWS];
+		bool		less = true;
+
+		applier_variance(applier, small.theta, &query, before);
+		applier_variance(applier, phi, &query, after);
+		for (int r = 0; r < query.rows; r++)
+			less = less && after[r] > 0 && after[r] < before[r];
+		ok(less, "%s: what was seen makes it surer", learner->name);
+	}
 	total = arena.total;
 	for (int r = query.rows - 1; r >= 0; r--)
 	{
