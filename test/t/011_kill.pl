@@ -24,8 +24,10 @@ $node->safe_psql(
 	CREATE TABLE answers AS
 		SELECT s AS student, n AS nr, (s * 7 + n * 13) % 20 / 10.0 - 1 AS x, s % 11 AS y, s % 7 + (s * 7 + n * 13) % 20 / 5.0 AS score
 		FROM generate_series(1, 400) s, generate_series(1, 30) n;
-	CALL meta.train('whole', $call);
 });
+my (undef, undef, $progress) = $node->psql('postgres', "CALL meta.train('whole', $call)");
+like($progress, qr{NOTICE:  maml: iteration \d+ of 300, loss \d+\.\d{4}, validation \d+\.\d{4}, \d+ tasks/s, at most \d+ s left},
+	'progress is told');
 
 # Meta-iterations that were reported so far, all phases together.
 my $done = q{SELECT coalesce(sum(last), 0) FROM (
