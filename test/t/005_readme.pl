@@ -36,9 +36,11 @@ for my $heading ($readme =~ /^#+ (.*)$/mg)
 is_deeply([ grep { !$anchors{$_} } $readme =~ /\]\(#([^)]*)\)/g ], [], 'links to its own sections');
 is_deeply([ grep { !-e $_ } grep { !/^(#|https?:)/ } $readme =~ /\]\(([^)]*)\)/g ], [], 'links to files');
 
-# the algorithm that is taken where none is named
-my ($default) = slurp('src/sql/request.h') =~ /DEFAULT_ALGORITHM "(\w+)"/;
-like($readme, qr/the default is `\Q$default\E`/, 'the README names the default algorithm');
+# the algorithms that are taken where none is named
+my %chosen = slurp('src/sql/request.c') =~ /#define (\w+)_ALGORITHM "(\w+)"/g;
+my %named = (NUMBER => 'for numbers', CLASS => 'for two values and for classes', EPISODE => 'for N-way episodes');
+is_deeply([ sort keys %chosen ], [ sort keys %named ], 'a default for each kind of target');
+like($readme, qr/`\Q$chosen{$_}\E` \Q$named{$_}\E/, "the README names the default $named{$_}") for sort keys %named;
 
 # every message in the troubleshooting tables is one of ours; placeholders of
 # either side become the same character
@@ -59,9 +61,9 @@ for my $file (glob('src/*.c src/*/*.c'))
 }
 cmp_ok(scalar keys %messages, '>', 80, 'messages were found in the code');
 my ($troubles) = $readme =~ /^## Troubleshooting\n(.*?)^\*\*Building/ms;
-my @named = $troubles =~ /^\| `([^`]+)` \|/mg;
-cmp_ok(scalar @named, '>', 30, 'the README names messages');
-is_deeply([ grep { !$messages{$_} } @named ], [], 'which the code raises');
+my @troubles = $troubles =~ /^\| `([^`]+)` \|/mg;
+cmp_ok(scalar @troubles, '>', 30, 'the README names messages');
+is_deeply([ grep { !$messages{$_} } @troubles ], [], 'which the code raises');
 
 # tables of the reference
 my $node = PostgreSQL::Test::Cluster->new('main');
