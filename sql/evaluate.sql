@@ -117,6 +117,14 @@ FROM mark a JOIN mark p USING (shots, metric) WHERE a.method = 'adapted' AND p.m
 SELECT meta.classify(params, r) IN ('low', 'middle', 'high') AS class, (SELECT sum(value::float8) FROM jsonb_each_text(meta.probabilities(params, r))) BETWEEN 0.9999 AND 1.0001 AS sum
 FROM (SELECT meta.adapt('mark', l) AS params FROM lines l WHERE task = 7) a, (SELECT 0.0::float8 AS x) r;
 
+-- tasks that can be told exactly are learned, too: no noise is no reason to diverge
+CREATE TABLE exact AS
+	SELECT s AS student, n AS nr, (s * 7 + n * 13) % 20 / 10.0 - 1 AS x, s % 7 + (s * 7 + n * 13) % 20 / 5.0 AS score
+	FROM generate_series(1, 60) s, generate_series(1, 12) n;
+CALL meta.train('exact', 'exact', 'student', 'score', order_by => 'nr', algorithm => 'alpaca',
+				options => '{"iterations": 1000, "patience": 0, "hidden": [], "meta_batch": 2, "shots": 5, "query": 2, "outer_lr": 0.01}');
+SELECT value < 0.1 AS exact FROM meta.evaluate('exact', shots => '{5}') WHERE metric = 'rmse' AND method = 'adapted';
+
 -- A version is judged by the tasks that it has not seen, even while another training that draws other tasks
 -- has the model: were it by meta.model, its own training tasks would be among them.
 CREATE FUNCTION interrupt() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'interrupted'; END $$;

@@ -34,6 +34,12 @@
 #define NEWTON_STEPS 5
 #define PI_EIGHTH 0.39269908169872414
 
+/*
+ * Least variance of the noise, added to what is learned: tasks that can be
+ * told exactly would drive it to 0, and precisions beyond what a real holds.
+ */
+#define LEAST_NOISE 1e-4
+
 /* Logarithms of scales are stored this much smaller: they learn faster. */
 #define LOG_SCALE 4.0
 
@@ -137,6 +143,12 @@ scale_of(Tape *tape, Var stored)
 }
 
 static Var
+noise_of(Tape *tape, const Var *own)
+{
+	return tape_scale(tape, scale_of(tape, own[LOG_NOISE]), 1, LEAST_NOISE);
+}
+
+static Var
 divide(Tape *tape, Var a, Var b)
 {
 	return tape_multiply(tape, a, tape_unary(tape, UNARY_RECIPROCAL, 0, b));
@@ -202,7 +214,7 @@ plus_identity(Tape *tape, Var a)
 static void
 adapt_number(Tape *tape, const Seen *seen, const RowVars *support, const Var *own, Var *out)
 {
-	Var			weight = divide(tape, support->w, scale_of(tape, own[LOG_NOISE]));
+	Var			weight = divide(tape, support->w, noise_of(tape, own));
 	Var			weighted = tape_multiply(tape, seen->psi, weight);
 	Var			residual = tape_axpy(tape, support->y, -1, seen->mean);
 
@@ -322,7 +334,7 @@ alpaca_variance(Tape *tape, const LearnerSpec *spec, const TensorList *list, con
 
 	(void) list;
 	predictive(tape, spec, phi, x, c, &mean, &variance);
-	return tape_axpy(tape, variance, 1, scale_of(tape, phi[network_count(&spec->net) + LOG_NOISE]));
+	return tape_axpy(tape, variance, 1, noise_of(tape, phi + network_count(&spec->net)));
 }
 
 /* (log v + (y - mean)^2 / v) / 2 for numbers: it teaches the variance as well */
@@ -337,7 +349,7 @@ alpaca_losses(Tape *tape, const LearnerSpec *spec, const TensorList *list, const
 	if (spec->loss == LOSS_LOGISTIC)
 		return loss_mean(tape, spec->loss, alpaca_predict(tape, spec, list, phi, query->x, query->c), query->y, query->w);
 	predictive(tape, spec, phi, query->x, query->c, &mean, &variance);
-	variance = tape_axpy(tape, variance, 1, scale_of(tape, own[LOG_NOISE]));
+	variance = tape_axpy(tape, variance, 1, noise_of(tape, own));
 	square = tape_unary(tape, UNARY_SQUARE, 0, tape_axpy(tape, query->y, -1, mean));
 	square = tape_axpy(tape, divide(tape, square, variance), 1, tape_unary(tape, UNARY_LOG, 0, variance));
 	return weighted_mean(tape, tape_scale(tape, square, 0.5, 0), query->w);
