@@ -124,7 +124,7 @@ SELECT meta.train(CASE WHEN nr = 1 THEN (SELECT r FROM (SELECT student, score) r
 				  'student', 'score')
 FROM public.exams;
 SELECT meta.train(r, 'student', 'score') FROM (SELECT student, NULL::float8 AS score FROM public.exams) r;
-SELECT meta.train(r, 'student', 'score', '{"iterations": 200, "outer_lr": 1, "inner_lr": 100, "hidden": [64], "clip": 0}') FROM public.exams r;
+SELECT meta.train(r, 'student', 'score', '{"algorithm": "maml", "iterations": 200, "outer_lr": 1, "inner_lr": 100, "hidden": [64], "clip": 0}') FROM public.exams r;
 SELECT meta.train(r, 'student', 'score') OVER () FROM public.exams r;
 SELECT meta.train(r, task => 'student', target => 'score') FROM public.exams r;
 

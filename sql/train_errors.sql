@@ -73,7 +73,7 @@ CALL meta.train('bad', 'SELECT student, x / 0 AS x, score FROM answers', task =>
 SELECT count(*) AS answers, to_regclass('copied') AS copied FROM answers;
 
 -- tasks
-CALL meta.train('bad', 'SELECT student, x, score FROM answers WHERE nr = 1', task => 'student', target => 'score', options => '{"shots": 5}');
+CALL meta.train('bad', 'SELECT student, x, score FROM answers WHERE nr = 1', task => 'student', target => 'score', algorithm => 'maml', options => '{"shots": 5}');
 -- (the only task falls to validation or to test)
 CALL meta.train('bad', 'SELECT 2 AS student, x, score FROM answers', task => 'student', target => 'score', options => '{"validation": 0.5, "test": 0.49}');
 

@@ -7,9 +7,9 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
-#include "utils/numeric.h"
 
 #include "sql/request.h"
+#include "store/options_json.h"
 
 /*
  * Algorithms where none is asked for: what did best on held-out tasks of real
@@ -19,6 +19,9 @@
 #define CLASS_ALGORITHM "random_intercept"
 #define EPISODE_ALGORITHM "maml"
 
+/* With fewer training tasks there is too little to learn a prior from. */
+#define NUMBER_TASKS 150
+
 static void
 option_error(const char *name, const char *allowed)
 {
@@ -27,12 +30,6 @@ option_error(const char *name, const char *allowed)
 			 errmsg("invalid value for option \"%s\"", name),
 			 errdetail("\"%s\" %s.", name, allowed),
 			 errhint("SELECT * FROM meta.options shows every option.")));
-}
-
-static double
-json_number(const JsonbValue *value)
-{
-	return DatumGetFloat8(DirectFunctionCall1(numeric_float8, NumericGetDatum(value->val.numeric)));
 }
 
 static char *
@@ -273,15 +270,18 @@ request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool
 }
 
 void
-request_settle(TrainRequest *request, const Encoding *encoding)
+request_settle(TrainRequest *request, const TaskSet *set)
 {
 	const char *algorithm = CLASS_ALGORITHM;
+	int			tasks = 0;
 
 	if (request->chosen)
 		return;
+	for (int t = 0; t < set->n_tasks; t++)
+		tasks += set->tasks[t].role == TASK_TRAIN;
 	if (request->options.way > 0)
 		algorithm = EPISODE_ALGORITHM;
-	else if (encoding->target_kind == TARGET_NUMBER)
+	else if (set->encoding->target_kind == TARGET_NUMBER && tasks >= NUMBER_TASKS)
 		algorithm = NUMBER_ALGORITHM;
 	request_parse(request, algorithm, request->given, request->aggregate);
 }

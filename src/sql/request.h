@@ -32,10 +32,11 @@ typedef struct TrainRequest
 extern void request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool aggregate);
 
 /*
- * Where no algorithm was asked for, chooses one by the target, which is known
- * once the rows have been read, with its own defaults for the options.
+ * Where no algorithm was asked for, chooses one by the target and the number
+ * of tasks, which are known once the rows have been read, with its own
+ * defaults for the options.
  */
-extern void request_settle(TrainRequest *request, const Encoding *encoding);
+extern void request_settle(TrainRequest *request, const TaskSet *set);
 
 /* Puts the columns of a request together. */
 extern void request_load(const TrainRequest *request, const char *task, const char *target,

@@ -196,7 +196,7 @@ load_and_run(Run *run, TrainRequest *request, ModelRow *row, LoadRequest *load, 
 
 		if (!request->chosen)
 		{
-			request_settle(request, set->encoding);
+			request_settle(request, set);
 			row->algorithm = pstrdup(request->learner->name);
 			catalog_claim(row);
 		}

@@ -243,7 +243,7 @@ train(TrainRequest *request, TaskSet *set, MemoryContext result)
 	bytea	   *params;
 
 	INSTR_TIME_SET_CURRENT(progress.start);
-	request_settle(request, set->encoding);
+	request_settle(request, set);
 	training = training_create(request->learner, &request->options, set);
 	training_run(training, tick, &progress);
 	if (training->phases[training->phase].diverged)

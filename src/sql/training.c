@@ -87,7 +87,7 @@ training_tasks(const Training *training, TaskRole role)
 static const Phase *
 main_phase(const Training *training)
 {
-	return &training->phases[training->n_phases - 1];
+	return &training->phases[training->main_phase];
 }
 
 /* As JSON; seconds is left out where it is negative. */
@@ -154,7 +154,7 @@ stored_source(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("model \"%s\" has no stored source", name),
-				 errhint("Name the source: meta.evaluate('%s', source => '...').", name)));
+				 errhint("Name the source: meta.evaluate(%s, source => '...').", quote_literal_cstr(name))));
 	if (row->trained_by != GetUserId())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

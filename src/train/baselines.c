@@ -231,8 +231,9 @@ pooled_components(const Training *training)
 
 	if (training->loss != LOSS_SQUARED)
 		return usual_logits;
-	if (without[0] == NULL || without[1] == NULL)
-		return usual;
+	if (without[0] == NULL || without[0]->iteration == 0 ||
+		without[1] == NULL || without[1]->iteration == 0)
+		return usual;			/* too few tasks, or time ran out before them */
 	return cross_fitted_components(training, without);
 }
 

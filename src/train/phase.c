@@ -98,7 +98,7 @@ typedef struct Bench
 	real	   *gradient;
 } Bench;
 
-/* One meta-iteration; returns the mean loss of its tasks. */
+/* One meta-iteration; returns the mean loss of its tasks, or NaN. */
 static double
 meta_iteration(Phase *phase, Bench *bench)
 {
@@ -108,6 +108,7 @@ meta_iteration(Phase *phase, Bench *bench)
 	double		decay = 1 - (double) phase->iteration / options->iterations;
 	real		share = 1.0 / options->meta_batch;
 	real		keep;
+	double		norm;
 
 	memset(gradient, 0, phase->list.size * sizeof(real));
 	for (int place = 0; place < options->meta_batch; place += META_SLICE)
@@ -119,14 +120,16 @@ meta_iteration(Phase *phase, Bench *bench)
 	for (size_t i = 0; i < phase->list.size; i++)
 		gradient[i] *= share;
 
+	/* numbers that are not finite must not reach the parameters */
+	norm = gradient_clip(gradient, phase->list.size, phase->learner->flags & LEARNER_PLAIN_OUTER ? 0 : options->clip);
+	if (!isfinite(norm))
+		return NAN;
+
 	if (phase->learner->flags & LEARNER_PLAIN_OUTER)
 		sgd_step(&phase->list, phase->theta, gradient, options->outer_lr * decay);
 	else
-	{
-		gradient_clip(gradient, phase->list.size, options->clip);
 		adam_step(&phase->adam, &phase->list, phase->theta, gradient, phase->iteration + 1,
 				  options->outer_lr * Max(decay, FINAL_RATE), options->weight_decay);
-	}
 
 	/* the first iterations are forgotten sooner */
 	keep = Min(AVERAGE_DECAY, (phase->iteration + 1.0) / (phase->iteration + 10.0));

@@ -110,7 +110,10 @@ training_create(const Learner *learner, const Options *options, TaskSet *set)
 			phase_init(&training->phases[training->n_phases++], fold == 0 ? "cross-fit 1" : "cross-fit 2",
 					   learner_find("pooled"), &pooled, fold);
 	if (!(learner->flags & LEARNER_FIXED) && strcmp(learner->name, "pooled") != 0)
-		phase_init(&training->phases[training->n_phases++], learner->name, learner, &spec, FOLD_ALL);
+	{
+		training->main_phase = training->n_phases++;
+		phase_init(&training->phases[training->main_phase], learner->name, learner, &spec, FOLD_ALL);
+	}
 	for (int p = 0; p < training->n_phases; p++)
 		phase_check(&training->phases[p], set, &training->validation);
 	return training;
@@ -157,8 +160,8 @@ training_run(Training *training, TrainingTick tick, void *context)
 	{
 		Phase	   *phase = &training->phases[training->phase];
 
-		if (phase->iteration == 0 && phase != &training->phases[0] &&
-			phase->learner == training->learner && training->options.start_pooled)
+		if (phase->iteration == 0 && training->phase > 0 &&
+			training->phase == training->main_phase && training->options.start_pooled)
 			start_pooled(training, phase);
 		if (!phase->done)
 			phase_run(phase, training->set, &training->validation, phase_tick, &tc);
@@ -173,16 +176,14 @@ training_run(Training *training, TrainingTick tick, void *context)
 static void
 main_component(const Training *training, Component *component)
 {
-	const Phase *phase = &training->phases[training->n_phases - 1];
+	const Phase *phase = &training->phases[training->main_phase];
 
 	if (training->learner->flags & LEARNER_FIXED)
 	{
 		baseline_fit(training, training->learner, component);
 		return;
 	}
-	if (strcmp(training->learner->name, "pooled") == 0)
-		phase = &training->phases[0];
-	else if (phase->iteration == 0 && training->options.start_pooled)
+	if (phase->iteration == 0 && training->main_phase > 0 && training->options.start_pooled)
 		tensors_copy(&phase->list, phase->best, &training->phases[0].list, training->phases[0].best);
 	component->prefix = pstrdup(training->learner->name);
 	component->learner = phase->learner;

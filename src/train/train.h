@@ -24,6 +24,8 @@ typedef struct Training
 	int			n_phases;
 	Phase		phases[MAX_PHASES];
 	int			phase;			/* the one at work */
+	int			main_phase;		/* whose result is the learner's, or what it is
+								 * fitted on */
 } Training;
 
 /* As PhaseTick, for the training as a whole. */
