@@ -7,8 +7,11 @@
 #include <math.h>
 #include <string.h>
 
-/* Rows per tape are rounded up to powers of two, so that few are built. */
-#define MAX_BUCKETS 32
+/*
+ * Rows per tape are rounded up to 0 or a power of two, so that few are built:
+ * no more than up to ADAPT_MAX_ROWS, 2^10.
+ */
+#define MAX_BUCKETS 12
 #define PREDICT_MAX_ROWS 256
 
 typedef struct AdaptTape
@@ -193,16 +196,19 @@ thin_rows(Applier *applier, const Rows *rows, Rows *thin)
 {
 	Width		width = rows->width;
 
-	if (applier->thin.x == NULL)
-	{
-		applier->thin.x = arena_alloc(applier->arena, (size_t) ADAPT_MAX_ROWS * width.x + 1, sizeof(real));
-		applier->thin.c = arena_alloc(applier->arena, (size_t) ADAPT_MAX_ROWS * width.c + 1, sizeof(int32_t));
-		applier->thin.y = arena_alloc(applier->arena, (size_t) ADAPT_MAX_ROWS * width.y + 1, sizeof(real));
-		applier->thin.w = arena_alloc(applier->arena, ADAPT_MAX_ROWS, sizeof(real));
-		if (applier->thin.c == NULL || applier->thin.y == NULL || applier->thin.w == NULL || applier->thin.x == NULL)
-			return "out of memory";
-	}
 	*thin = applier->thin;
+	if (thin->x == NULL)
+	{
+		thin->x = arena_alloc(applier->arena, (size_t) ADAPT_MAX_ROWS * width.x + 1, sizeof(real));
+		thin->c = arena_alloc(applier->arena, (size_t) ADAPT_MAX_ROWS * width.c + 1, sizeof(int32_t));
+		thin->y = arena_alloc(applier->arena, (size_t) ADAPT_MAX_ROWS * width.y + 1, sizeof(real));
+		thin->w = arena_alloc(applier->arena, ADAPT_MAX_ROWS, sizeof(real));
+		if (thin->x == NULL || thin->c == NULL || thin->y == NULL || thin->w == NULL)
+			return "out of memory";
+
+		/* all or nothing: the applier may be used again after the error */
+		applier->thin = *thin;
+	}
 	thin->width = width;
 	thin->tasks = 1;
 	thin->rows = ADAPT_MAX_ROWS;

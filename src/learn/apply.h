@@ -15,7 +15,7 @@ typedef struct Applier Applier;
 
 /*
  * NULL when the arena is full.  theta (list->size numbers) must stay in
- * place.  interrupt may be NULL.
+ * place; it may change between calls.  interrupt may be NULL.
  */
 extern Applier *applier_create(Arena *arena, const Learner *learner, const LearnerSpec *spec,
 							   const TensorList *list, const real *theta, void (*interrupt) (void));
@@ -48,9 +48,9 @@ extern const char *applier_predict(Applier *applier, const real *phi, const Rows
 extern const char *applier_variance(Applier *applier, const real *phi, const Rows *rows, real *variances);
 
 /*
- * Outputs to what users see, in place: squared loss is put back on the
- * target's scale, a logit becomes a probability, logits become probabilities.
- * n rows of width numbers.
+ * Outputs (n, width) to what users see, values (n, width): with the squared
+ * loss back on the target's scale, from a logit a probability, from logits
+ * probabilities.
  */
 extern void outputs_to_values(LossKind loss, double mean, double deviation,
 							  const real *outputs, size_t n, int width, double *values);
