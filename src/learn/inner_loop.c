@@ -47,7 +47,7 @@ adam_direction(Tape *tape, Var gradient, int step, Var *moment)
 void
 inner_loop(Tape *tape, const LearnerSpec *spec, const TensorList *list, InnerKind kind,
 		   const RowVars *rows_even, const RowVars *rows_odd,
-		   const Var *theta, Var *phi, Var *last_loss)
+		   const Var *theta, Var *phi)
 {
 	int			tasks = tape_shape(tape, rows_even->x).tasks;
 	int		   *adapted = arena_alloc(tape->arena, list->n, sizeof(int));
@@ -89,8 +89,6 @@ inner_loop(Tape *tape, const LearnerSpec *spec, const TensorList *list, InnerKin
 		NetworkLayers layers = network_layers(tape, &spec->net, phi, step % 2 == 0 ? &even : &odd);
 		Var			loss = loss_mean(tape, spec->loss, layers.out, rows->y, rows->w);
 
-		if (last_loss)
-			*last_loss = loss;
 		for (int i = 0; i < n; i++)
 			wrt[i] = phi[adapted[i]];
 		tape_gradient(tape, loss, wrt, n, gradients);

@@ -18,12 +18,12 @@ typedef enum InnerKind
  * spec->options.inner_steps steps at rate inner_lr on the mean loss of each
  * task's rows, from theta's adapted tensors; the others are passed on.
  * rows_even serves the steps 0, 2, ..., rows_odd the others; they may be the
- * same.  last_loss, if not NULL, gets the loss before the last step, (tasks,
- * 1, 1).
+ * same.  phi gets one Var per tensor of the list; an adapted one has a matrix
+ * per task.
  */
 extern void inner_loop(Tape *tape, const LearnerSpec *spec, const TensorList *list, InnerKind kind,
 					   const RowVars *rows_even, const RowVars *rows_odd,
-					   const Var *theta, Var *phi, Var *last_loss);
+					   const Var *theta, Var *phi);
 
 /* The network's layout and forward pass, as most learners use them. */
 extern bool network_learner_layout(const LearnerSpec *spec, TensorList *list);

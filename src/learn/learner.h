@@ -8,7 +8,7 @@
  * on the query rows; applying a model replays the same two computations, so
  * what was trained is what is used.
  *
- * Adding an algorithm is one new file and one line in learner.c.
+ * Adding an algorithm is one new file, and its name in learner.c.
  */
 #ifndef LEARN_LEARNER_H
 #define LEARN_LEARNER_H
@@ -120,10 +120,10 @@ typedef struct Learner
 #define LEARNER_NO_POOL		0x08	/* does not start from the pooled parameters */
 #define LEARNER_TUNED		0x10	/* its inner steps and rate are chosen on
 									 * validation tasks */
-
 #define LEARNER_ADDITIVE	0x20	/* adapting on some rows and then on others is
-									 * adapting on all of them */
-
+									 * adapting on all of them: exactly for
+									 * numbers, nearly for logits, whose
+									 * posteriors are approximate */
 #define LEARNER_NO_CLASSES	0x40	/* one output: no softmax loss */
 
 /* All learners, ended by NULL. */

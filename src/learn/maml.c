@@ -20,14 +20,14 @@ static void
 maml_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 		   const RowVars *support, const Var *theta, Var *phi)
 {
-	inner_loop(tape, spec, list, INNER_EXACT, support, support, theta, phi, NULL);
+	inner_loop(tape, spec, list, INNER_EXACT, support, support, theta, phi);
 }
 
 static void
 fomaml_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 			 const RowVars *support, const Var *theta, Var *phi)
 {
-	inner_loop(tape, spec, list, INNER_FIRST_ORDER, support, support, theta, phi, NULL);
+	inner_loop(tape, spec, list, INNER_FIRST_ORDER, support, support, theta, phi);
 }
 
 const Learner maml_learner = {

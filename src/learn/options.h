@@ -8,7 +8,7 @@
 
 #include "nn/network.h"
 
-/* "no limit", "decided later" */
+/* null: decided later */
 #define OPTION_UNSET (-1)
 
 typedef enum OptionType

@@ -32,7 +32,7 @@ static void
 finetune_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 			   const RowVars *support, const Var *theta, Var *phi)
 {
-	inner_loop(tape, spec, list, INNER_FIRST_ORDER, support, support, theta, phi, NULL);
+	inner_loop(tape, spec, list, INNER_FIRST_ORDER, support, support, theta, phi);
 }
 
 /* Nothing else is learned here, so the linear path adapts as well. */

@@ -15,7 +15,7 @@ static void
 reptile_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 			  const RowVars *support, const Var *theta, Var *phi)
 {
-	inner_loop(tape, spec, list, INNER_ADAM, support, support, theta, phi, NULL);
+	inner_loop(tape, spec, list, INNER_ADAM, support, support, theta, phi);
 }
 
 /*
@@ -38,7 +38,7 @@ reptile_outer(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 		tape->fault = "out of memory";
 		return;
 	}
-	inner_loop(tape, spec, list, INNER_ADAM, query, support, theta, phi, NULL);
+	inner_loop(tape, spec, list, INNER_ADAM, query, support, theta, phi);
 	*losses = loss_mean(tape, spec->loss, network_forward(tape, &spec->net, phi, query->x, query->c),
 						query->y, query->w);
 

@@ -11,12 +11,10 @@
 
 #ifdef NN_DOUBLE
 #define blas_gemm cblas_dgemm
-#define blas_gemv cblas_dgemv
 #define blas_trsm cblas_dtrsm
 #define lapack_potrf dpotrf_
 #else
 #define blas_gemm cblas_sgemm
-#define blas_gemv cblas_sgemv
 #define blas_trsm cblas_strsm
 #define lapack_potrf spotrf_
 #endif

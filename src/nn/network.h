@@ -85,12 +85,14 @@ extern int	network_count(const Network *net);
 /*
  * Appends the network's tensors.  The layers and the head get role body, the
  * linear path's weights role linear; tables of categories are TENSOR_SHARED.
+ * False when the list is full.
  */
 extern bool network_layout(const Network *net, TensorRole body, TensorRole linear, TensorList *list);
 
 /*
- * First values: He-normal layers for relu, Glorot-normal otherwise, a small
- * head, embeddings N(0, 0.3^2), everything else 0.
+ * First values of all the list's tensors: He-normal layers for relu,
+ * Glorot-normal otherwise; a head N(0, 1 / inputs), N(0, 0.05^2) beside a linear
+ * path, 0 where it is the only layer; embeddings N(0, 0.3^2); all else 0.
  */
 extern void network_initialise(const Network *net, const TensorList *list, Rng *rng, real *values);
 

@@ -380,13 +380,12 @@ append_scatter(Tape *tape, Var a, Var index, int col, Shape table)
 	return append_lookup(tape, OP_SCATTER, table, a, index, col);
 }
 
-/* Where element row r of the index points in the table; NULL outside it. */
+/* The table's row that row r of the index names; 0, "unknown", for one outside it. */
 static inline size_t
 lookup(const TapeNode *index, size_t r, int col, int size)
 {
 	int32_t		i = index->index[r * index->shape.cols + col];
 
-	/* Codes come from encoders that know the size; 0 means unknown. */
 	return i >= 0 && i < size ? i : 0;
 }
 

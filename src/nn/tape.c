@@ -304,11 +304,11 @@ tape_gradient(Tape *tape, Var y, const Var *wrt, int n, Var *gradients)
 }
 
 void
-tape_run_range(Tape *tape, Var begin, Var end)
+tape_run(Tape *tape)
 {
 	if (tape->fault)
 		return;
-	for (Var v = begin; v < end; v++)
+	for (Var v = 0; v < tape->n_nodes; v++)
 	{
 		const TapeNode *node = &tape->nodes[v];
 
@@ -318,31 +318,4 @@ tape_run_range(Tape *tape, Var begin, Var end)
 		if (tape->interrupt)
 			tape->interrupt();
 	}
-}
-
-void
-tape_run(Tape *tape)
-{
-	tape_run_range(tape, 0, tape->n_nodes);
-}
-
-double
-tape_flops(const Tape *tape)
-{
-	double		sum = 0;
-
-	for (Var v = 0; v < tape->n_nodes; v++)
-	{
-		const TapeNode *node = &tape->nodes[v];
-		Shape		a;
-
-		if (node->op != OP_AFFINE && node->op != OP_MATMUL_SUM)
-			continue;
-		a = tape->nodes[node->in[0]].shape;
-		sum += (double) (node->op == OP_AFFINE ? node->shape.tasks :
-						 a.tasks > tape->nodes[node->in[1]].shape.tasks ?
-						 a.tasks : tape->nodes[node->in[1]].shape.tasks) *
-			node->shape.rows * node->shape.cols * (node->transpose_a ? a.rows : a.cols);
-	}
-	return sum;
 }

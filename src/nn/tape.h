@@ -66,7 +66,7 @@ typedef struct Tape
 	int			n_nodes;
 	int			max_nodes;
 	const char *fault;			/* what went wrong while building, or NULL */
-	void		(*interrupt) (void);	/* called every few microseconds of a
+	void		(*interrupt) (void);	/* called after each operation of a
 										 * run; may longjmp; may be NULL */
 } Tape;
 
@@ -174,11 +174,7 @@ extern void tape_gradient(Tape *tape, Var y, const Var *wrt, int n, Var *gradien
 
 /* ---- running ---- */
 
-/* Evaluates the nodes from begin up to, not including, end. */
-extern void tape_run_range(Tape *tape, Var begin, Var end);
+/* Evaluates all nodes. */
 extern void tape_run(Tape *tape);
-
-/* Multiply-adds of one run's matrix products (for benchmarks). */
-extern double tape_flops(const Tape *tape);
 
 #endif							/* NN_TAPE_H */

@@ -66,11 +66,13 @@ typedef struct Operation
 extern const Operation operations[OP_COUNT];
 
 /*
- * Appends a node with memory for its numbers (alias: those of another node)
- * and returns its number.  The node may be filled in through tape_node() until
- * the next append.
+ * Appends a node with memory for its numbers and returns its number.  What the
+ * operation needs besides is filled in through tape_node(), whose pointer is
+ * good until the next append.
  */
 extern Var	tape_append(Tape *tape, OpCode op, Shape s, Var a, Var b, Var c);
+
+/* Sets the tape's fault, if it has none yet; returns TAPE_NONE. */
 extern Var	tape_fault(Tape *tape, const char *fault);
 
 static inline TapeNode *

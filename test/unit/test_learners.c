@@ -228,7 +228,6 @@ test_at_work(const Learner *learner, LossKind loss)
 			less = less && after[r] > 0 && after[r] < before[r];
 		ok(less, "%s: what was seen makes it surer", learner->name);
 	}
-	total = arena.total;
 	for (int r = query.rows - 1; r >= 0; r--)
 	{
 		Rows		row = query;

@@ -8,7 +8,8 @@
 #include "tap.h"
 
 static const char *const documented_names[] = {
-	"hidden", "activation", "skip", "inner_steps", "inner_lr", "outer_lr", "iterations", "meta_batch",
+	"hidden", "activation", "skip", "start_pooled", "inner_steps", "inner_lr", "features", "context",
+	"outer_lr", "iterations", "meta_batch",
 	"shots", "query", "way", "validation", "test", "patience", "metric", "loss", "weight_decay", "clip",
 	"seed", "weight", "encode", "exclude", "checkpoint", "report", "keep", "time_limit",
 };

@@ -636,16 +636,11 @@ test_replay(void)
 	tape_data(&at.tape, a)[0] += 1;
 	tape_run(&at.tape);
 	ok(memcmp(first, tape_data(&at.tape, y), sizeof(first)) != 0, "other numbers give others");
-	tape_data(&at.tape, a)[0] -= 1;
-	tape_run_range(&at.tape, 0, at.tape.n_nodes / 2);
-	tape_run_range(&at.tape, at.tape.n_nodes / 2, at.tape.n_nodes);
-	ok(memcmp(first, tape_data(&at.tape, y), sizeof(first)) == 0, "in two ranges, the same bits");
 	ok(at.arena.total == total, "nothing is allocated in a run");
 	interrupts = 0;
 	at.tape.interrupt = count_interrupt;
 	tape_run(&at.tape);
 	ok(interrupts > 3, "interrupts are served");
-	ok(tape_flops(&at.tape) > 0, "multiply-adds are counted");
 	case_end(&at);
 
 	case_begin(&at);
