@@ -102,6 +102,7 @@ CALL meta.train('bad', 'answers', 'student', 'score', options => '{"shots": [20,
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"shots": []}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"activation": "swish"}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"metric": 1}');
+CALL meta.train('bad', 'answers', 'student', 'score', options => '{"metric": "auc"}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"skip": 1}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"weight": 1}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"exclude": "x"}');

@@ -15,11 +15,6 @@
 
 #include <math.h>
 
-#define ECE_BINS 10
-
-/* A certain prediction that fails costs 34.5 and not infinity. */
-#define LOG_LOSS_CLIP 1e-15
-
 const char *const metric_names[METRIC_COUNT] = {
 	[METRIC_RMSE] = "rmse",
 	[METRIC_MAE] = "mae",
@@ -46,6 +41,15 @@ bool
 metric_larger_is_better(Metric metric)
 {
 	return metric == METRIC_R2 || metric == METRIC_ACCURACY || metric == METRIC_AUC;
+}
+
+/* A probability is a number; a number is no probability. */
+bool
+metric_fits(Metric metric, int n_classes)
+{
+	if (metric == METRIC_RMSE || metric == METRIC_MAE || metric == METRIC_R2)
+		return n_classes <= 2;
+	return n_classes >= 2;
 }
 
 static inline double
@@ -107,7 +111,7 @@ row_score(const Judged *rows, Metric metric, size_t i)
 			{
 				double		q = rows->binary ? (y > 0.5 ? p[0] : 1.0 - p[0]) : p[(int) y];
 
-				return -log(fmin(fmax(q, LOG_LOSS_CLIP), 1.0 - LOG_LOSS_CLIP));
+				return -log(fmin(fmax(q, METRIC_LOG_LOSS_CLIP), 1.0 - METRIC_LOG_LOSS_CLIP));
 			}
 		case METRIC_BRIER:
 			if (rows->binary)
@@ -166,7 +170,7 @@ r_squared(const Judged *rows, double total)
 static double
 calibration_error(const Judged *rows, double total)
 {
-	double		gap[ECE_BINS] = {0};
+	double		gap[METRIC_ECE_BINS] = {0};
 	double		sum = 0;
 
 	for (size_t i = 0; i < rows->n; i++)
@@ -184,12 +188,12 @@ calibration_error(const Judged *rows, double total)
 			p = rows->prediction[i * rows->width + k];
 			y = k == (int) y;
 		}
-		bin = (int) (fmin(fmax(p, 0.0), 1.0) * ECE_BINS);
-		if (bin == ECE_BINS)
+		bin = (int) (fmin(fmax(p, 0.0), 1.0) * METRIC_ECE_BINS);
+		if (bin == METRIC_ECE_BINS)
 			bin--;
 		gap[bin] += weight_of(rows, i) * (p - y);
 	}
-	for (int b = 0; b < ECE_BINS; b++)
+	for (int b = 0; b < METRIC_ECE_BINS; b++)
 		sum += fabs(gap[b]);
 	return sum / total;
 }
@@ -304,11 +308,9 @@ metric_value(Metric metric, const double *prediction, const double *truth,
 		.width = n_classes > 2 ? n_classes : 1,
 		.binary = n_classes == 2,
 	};
-	bool		of_numbers = metric == METRIC_RMSE || metric == METRIC_MAE || metric == METRIC_R2;
 	double		total = total_weight(&rows);
 
-	/* A probability is a number; a number is no probability. */
-	if (!(total > 0) || (of_numbers ? rows.width > 1 : n_classes < 2))
+	if (!(total > 0) || !metric_fits(metric, n_classes))
 		return NAN;
 
 	switch (metric)

@@ -23,6 +23,7 @@ static const int tuned_steps[] = {1, 5, 20};
 
 #define PI_EIGHTH 0.39269908169872414
 
+/* A learner's first values. */
 static void
 component_init(Component *component, const Learner *learner, const LearnerSpec *spec)
 {
@@ -35,6 +36,12 @@ component_init(Component *component, const Learner *learner, const LearnerSpec *
 	component->spec = phase.spec;
 	component->list = phase.list;
 	component->theta = phase.theta;
+
+	/* there will be no outer loop */
+	pfree(phase.average);
+	pfree(phase.best);
+	pfree(phase.adam.first);
+	pfree(phase.adam.second);
 }
 
 /* Loss of a component on a panel at each of n shots; infinite without tasks. */
@@ -76,7 +83,6 @@ component_loss(const Training *training, const Panel *panel, const Component *co
 
 typedef struct CrossFit
 {
-	const LearnerSpec *spec;
 	Applier    *appliers[2];	/* of the networks trained without fold 0, 1 */
 	const real *thetas[2];
 	real	   *outputs;
@@ -128,7 +134,7 @@ cross_fitted_components(const Training *training, const Phase *without[2])
 		if (fit.appliers[i] == NULL)
 			memory_error();
 	}
-	fit.outputs = palloc(sizeof(real) * 1024 * training->net.outputs);
+	fit.outputs = palloc(sizeof(real) * VISIT_MAX_ROWS * training->net.outputs);
 	visit_training_rows(training->set, visit_cross_fit, &fit);
 	return residuals_components(&fit.residuals);
 }
@@ -196,9 +202,9 @@ choose_form(const Training *training, Component *component)
 	int			best_to = 0;
 
 	use_linear(component, 0, 0);
-	component_losses(training->panel, component, validation->shots, n, network);
+	component_losses(training->validation.panel, component, validation->shots, n, network);
 	use_linear(component, 0, FLT_MAX);
-	component_losses(training->panel, component, validation->shots, n, linear);
+	component_losses(training->validation.panel, component, validation->shots, n, linear);
 	for (int from = 0; from < n; from++)
 	{
 		double		gain = 0;
@@ -263,7 +269,7 @@ tune_spread(const Training *training, Component *component, const char *prefix,
 			double		loss;
 
 			set_form(component, prefix, spreads[i], 1, scaled ? sqrt(1 + PI_EIGHTH * spreads[i]) : 1);
-			loss = component_loss(training, training->panel, component);
+			loss = component_loss(training, training->validation.panel, component);
 			if (loss < best)
 			{
 				best = loss;
@@ -298,7 +304,7 @@ tune_inner_loop(const Training *training, Component *component)
 {
 	Options    *options = &component->spec.options;
 	Options		best_options = *options;
-	const Panel *panel = training->panel ? panel_thin(training->panel, TUNED_TASKS) : NULL;
+	const Panel *panel = training->validation.panel ? panel_thin(training->validation.panel, TUNED_TASKS) : NULL;
 	double		best = component_loss(training, panel, component);
 
 	for (int i = 0; i < lengthof(tuned_rates); i++)

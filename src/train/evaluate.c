@@ -19,8 +19,6 @@
 #include "train/evaluate.h"
 
 #define RESAMPLES 500
-#define ECE_BINS 10
-#define CLIP 1e-15				/* of probabilities under a logarithm */
 
 static const Metric number_metrics[] = {METRIC_RMSE, METRIC_MAE, METRIC_R2};
 static const Metric binary_metrics[] = {METRIC_AUC, METRIC_LOG_LOSS, METRIC_BRIER, METRIC_ACCURACY, METRIC_ECE};
@@ -30,16 +28,16 @@ static const Metric class_metrics[] = {METRIC_ACCURACY, METRIC_LOG_LOSS, METRIC_
 typedef struct Sums
 {
 	double		weight;
-	double		y;				/* number targets: for the spread */
+	double		y;				/* number targets, for the spread: from the
+								 * encoder's mean, or squares would swallow it */
 	double		y_squared;
 	double		squared;
 	double		absolute;
 	double		log_loss;
 	double		brier;
 	double		correct;
-	double		bin_weight[ECE_BINS];
-	double		bin_probability[ECE_BINS];
-	double		bin_truth[ECE_BINS];
+	double		bin_probability[METRIC_ECE_BINS];
+	double		bin_truth[METRIC_ECE_BINS];
 } Sums;
 
 /* A binary prediction, for AUC. */
@@ -63,13 +61,11 @@ typedef struct Method
 } Method;
 
 static void
-add_number(Sums *sums, double prediction, double truth, double w)
+add_number(Sums *sums, double error, double y, double w)
 {
-	double		error = prediction - truth;
-
 	sums->weight += w;
-	sums->y += w * truth;
-	sums->y_squared += w * truth * truth;
+	sums->y += w * y;
+	sums->y_squared += w * y * y;
 	sums->squared += w * error * error;
 	sums->absolute += w * fabs(error);
 }
@@ -77,13 +73,12 @@ add_number(Sums *sums, double prediction, double truth, double w)
 static void
 add_binary(Sums *sums, double p, bool truth, double w)
 {
-	int			bin = Min((int) (p * ECE_BINS), ECE_BINS - 1);
+	int			bin = Min((int) (p * METRIC_ECE_BINS), METRIC_ECE_BINS - 1);
 
 	sums->weight += w;
-	sums->log_loss -= w * log(Max(truth ? p : 1 - p, CLIP));
+	sums->log_loss -= w * log(Max(truth ? p : 1 - p, METRIC_LOG_LOSS_CLIP));
 	sums->brier += w * (p - truth) * (p - truth);
 	sums->correct += w * ((p >= 0.5) == truth);
-	sums->bin_weight[bin] += w;
 	sums->bin_probability[bin] += w * p;
 	sums->bin_truth[bin] += w * truth;
 }
@@ -100,7 +95,7 @@ add_class(Sums *sums, const double *p, const real *y, int width, double w)
 			best = c;
 		sums->brier += w * (p[c] - y[c]) * (p[c] - y[c]);
 		if (y[c] > 0.5)
-			sums->log_loss -= w * log(Max(p[c], CLIP));
+			sums->log_loss -= w * log(Max(p[c], METRIC_LOG_LOSS_CLIP));
 	}
 	sums->correct += w * (y[best] > 0.5);
 }
@@ -122,7 +117,8 @@ metric_of_sums(Metric metric, const Sums *s)
 			{
 				double		spread = s->y_squared - s->y * s->y / s->weight;
 
-				return spread > 0 ? 1 - s->squared / spread : NAN;
+				/* equal numbers leave a spread of rounding errors */
+				return spread > 1e-12 * s->y_squared ? 1 - s->squared / spread : NAN;
 			}
 		case METRIC_LOG_LOSS:
 			return s->log_loss / s->weight;
@@ -131,7 +127,7 @@ metric_of_sums(Metric metric, const Sums *s)
 		case METRIC_ACCURACY:
 			return s->correct / s->weight;
 		case METRIC_ECE:
-			for (int b = 0; b < ECE_BINS; b++)
+			for (int b = 0; b < METRIC_ECE_BINS; b++)
 				ece += fabs(s->bin_probability[b] - s->bin_truth[b]);
 			return ece / s->weight;
 		default:
@@ -214,33 +210,16 @@ run_method(Method *method, const Model *model, const Panel *panel, int shots)
 				ranked->truth = y[0] > 0.5;
 			}
 			else
-				add_number(sums, values[r], encoding->target_mean + encoding->target_deviation * y[0], w);
+			{
+				double		truth = encoding->target_deviation * y[0];
+
+				add_number(sums, values[r] - (encoding->target_mean + truth), truth, w);
+			}
 		}
 	}
 	if (loss == LOSS_LOGISTIC)
 		qsort(method->ranked, row, sizeof(Ranked), compare_ranked);
 	pfree(values);
-}
-
-/* The metric with every task counted times[task] times. */
-static double
-method_metric(const Method *method, Metric metric, const Panel *panel, const int *times)
-{
-	Sums		total;
-
-	if (metric == METRIC_AUC)
-		return auc_of_ranked(method->ranked, panel->n_query, times);
-	memset(&total, 0, sizeof(total));
-	for (int t = 0; t < panel->n_tasks; t++)
-	{
-		const double *from = (const double *) &method->sums[t];
-		double	   *to = (double *) &total;
-
-		if (times[t] > 0)
-			for (int i = 0; i < (int) (sizeof(Sums) / sizeof(double)); i++)
-				to[i] += times[t] * from[i];
-	}
-	return metric_of_sums(metric, &total);
 }
 
 static int
@@ -282,6 +261,28 @@ typedef struct Evaluation
 	void	   *context;
 } Evaluation;
 
+/* The metric with every member counted times[member] times, others not at all. */
+static double
+method_metric(const Evaluation *e, const Method *method, Metric metric, int n_members)
+{
+	Sums		total;
+
+	if (metric == METRIC_AUC)
+		return auc_of_ranked(method->ranked, e->panel->n_query, e->times);
+	memset(&total, 0, sizeof(total));
+	for (int i = 0; i < n_members; i++)
+	{
+		int			t = e->members[i];
+		const double *from = (const double *) &method->sums[t];
+		double	   *to = (double *) &total;
+
+		if (e->times[t] > 0)
+			for (int j = 0; j < (int) (sizeof(Sums) / sizeof(double)); j++)
+				to[j] += e->times[t] * from[j];
+	}
+	return metric_of_sums(metric, &total);
+}
+
 static void
 resample_metric(Evaluation *e, Metric metric, int n_members)
 {
@@ -289,12 +290,14 @@ resample_metric(Evaluation *e, Metric metric, int n_members)
 
 	for (int b = 0; b < RESAMPLES; b++)
 	{
-		CHECK_FOR_INTERRUPTS();
 		memset(e->times, 0, sizeof(int) * e->panel->n_tasks);
 		for (int i = 0; i < n_members; i++)
 			e->times[e->members[rng_below(&rng, n_members)]]++;
 		for (int m = 0; m < e->n_methods; m++)
-			e->methods[m].replicates[b] = method_metric(&e->methods[m], metric, e->panel, e->times);
+		{
+			CHECK_FOR_INTERRUPTS();
+			e->methods[m].replicates[b] = method_metric(e, &e->methods[m], metric, n_members);
+		}
 	}
 }
 
@@ -302,8 +305,8 @@ resample_metric(Evaluation *e, Metric metric, int n_members)
 static void
 emit_metric(Evaluation *e, int shots, Metric metric, int group)
 {
-	Figure	   *results = palloc0(sizeof(Figure) * e->n_methods);
-	double	   *differences = palloc(sizeof(double) * RESAMPLES);
+	Figure	   *results;
+	double	   *differences;
 	const Method *reference = NULL;
 	double		reference_value = NAN;
 	int64		rows = 0;
@@ -318,6 +321,8 @@ emit_metric(Evaluation *e, int shots, Metric metric, int group)
 	if (n_members == 0)
 		return;
 
+	results = palloc0(sizeof(Figure) * e->n_methods);
+	differences = palloc(sizeof(double) * RESAMPLES);
 	resample_metric(e, metric, n_members);
 	memset(e->times, 0, sizeof(int) * e->panel->n_tasks);
 	for (int i = 0; i < n_members; i++)
@@ -326,7 +331,7 @@ emit_metric(Evaluation *e, int shots, Metric metric, int group)
 		if (strcmp(e->methods[m].name, "random_intercept") == 0)
 		{
 			reference = &e->methods[m];
-			reference_value = method_metric(reference, metric, e->panel, e->times);
+			reference_value = method_metric(e, reference, metric, n_members);
 		}
 
 	for (int m = 0; m < e->n_methods; m++)
@@ -340,7 +345,7 @@ emit_metric(Evaluation *e, int shots, Metric metric, int group)
 		result->group = group;
 		result->tasks = n_members;
 		result->rows = rows;
-		result->value = method_metric(method, metric, e->panel, e->times);
+		result->value = method_metric(e, method, metric, n_members);
 		result->difference = result->difference_lower = result->difference_upper = NAN;
 		if (reference && method != reference)
 		{

@@ -16,10 +16,12 @@ typedef struct Figure
 	const char *method;			/* "adapted", "prior", or a baseline */
 	int			group;			/* -1: all tasks */
 	double		value;
-	double		lower;			/* 95 % interval over tasks */
+	double		lower;			/* 95 % interval over tasks; NaN where the
+								 * metric is undefined */
 	double		upper;
-	double		difference;		/* to random_intercept, on the same tasks; NaN */
-	double		difference_lower;	/* for itself */
+	double		difference;		/* to random_intercept, on the same tasks; NaN
+								 * for itself and where there is none */
+	double		difference_lower;
 	double		difference_upper;
 	int64		tasks;
 	int64		rows;

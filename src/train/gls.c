@@ -29,8 +29,6 @@
 
 #include "train/train.h"
 
-#define CHUNK_ROWS 1024
-
 /* Rows looked at: beyond that, every n-th task. */
 #define MAX_ROWS 1000000
 
@@ -103,17 +101,17 @@ visit_training_rows(TaskSet *set, RowsVisit visit, void *context)
 		if (set->tasks[t].role == TASK_TRAIN)
 			total += set->tasks[t].rows;
 	stride = total / MAX_ROWS + 1;
-	rows_allocate(&rows, set->encoding->width, 1, CHUNK_ROWS);
+	rows_allocate(&rows, set->encoding->width, 1, VISIT_MAX_ROWS);
 	for (int t = 0; t < set->n_tasks; t++)
 	{
 		const Task *task = &set->tasks[t];
 
 		if (task->role != TASK_TRAIN || seen++ % stride != 0)
 			continue;
-		CHECK_FOR_INTERRUPTS();
-		for (int from = 0; from < task->rows; from += CHUNK_ROWS)
+		for (int from = 0; from < task->rows; from += VISIT_MAX_ROWS)
 		{
-			rows.rows = Min(CHUNK_ROWS, task->rows - from);
+			CHECK_FOR_INTERRUPTS();
+			rows.rows = Min(VISIT_MAX_ROWS, task->rows - from);
 			taskset_read(set, task, from, rows.rows, &rows, 0);
 			visit(context, task, &rows, from == 0, from + rows.rows == task->rows);
 		}
@@ -143,7 +141,7 @@ typedef struct Gls
 	double		sum;			/* w'r */
 	double		weight;			/* w'1 */
 	double		squares;
-	double	   *diagonal;		/* X'WX, first pass only */
+	double	   *diagonal;		/* of X'WX; NULL where it is not wanted */
 	ResidualSums residuals;
 	double		effect_squares; /* sum of u^2 and its posterior variance */
 	int			n_effects;
@@ -401,7 +399,10 @@ gls_init(Gls *g, TaskSet *set, const LearnerSpec *spec, double ridge_category)
 		g->ridge[i] = i < g->width.x ? RIDGE_NUMBER : ridge_category;
 }
 
-/* One set of coefficients, improving b; the first time, the diagonal as well. */
+/*
+ * One set of coefficients, improving b.  The pass for the right side finds the
+ * diagonal as well.
+ */
 static void
 gls_solve(Gls *g, double *b, double *right, double *diagonal)
 {

@@ -156,6 +156,9 @@ validate(Phase *phase, Scorer *scorer, const Validation *validation)
 	{
 		phase->metric = scorer_metric(scorer, metric, validation->shots, validation->n_shots);
 		score = metric_larger_is_better(metric) ? -phase->metric : phase->metric;
+		/* undefined on these tasks, and then always: all of one class, say */
+		if (isnan(score))
+			score = phase->validation_loss;
 	}
 	if (score < phase->best_score)
 	{
@@ -197,9 +200,6 @@ bench_create(Phase *phase, TaskSet *set, const Validation *validation)
 				 errmsg("no task has enough rows to train on"),
 				 errdetail("A task needs more rows than the fewest support rows, %d.", shots[0]),
 				 errhint("Lower the option shots, or choose a task key that more rows share.")));
-	rows_allocate(&bench->support, set->encoding->width, META_SLICE, classes * shots[1]);
-	rows_allocate(&bench->query, set->encoding->width, META_SLICE, classes * query);
-	bench->gradient = numbers(phase->list.size);
 	meta_step_init(&bench->step, arena, phase->learner, &phase->spec, &phase->list, phase->theta,
 				   classes * shots[0], classes * shots[1], classes * query, check_interrupts);
 	if (bench->step.fault)
@@ -208,6 +208,11 @@ bench_create(Phase *phase, TaskSet *set, const Validation *validation)
 			memory_error();
 		elog(ERROR, "cannot build the computation of \"%s\": %s", phase->learner->name, bench->step.fault);
 	}
+
+	/* no more than the tapes' own leaves, which the arena had room for */
+	rows_allocate(&bench->support, set->encoding->width, META_SLICE, classes * shots[1]);
+	rows_allocate(&bench->query, set->encoding->width, META_SLICE, classes * query);
+	bench->gradient = numbers(phase->list.size);
 	if (validation->panel)
 		bench->scorer = scorer_create(arena, validation->panel, phase->learner, &phase->spec, &phase->list,
 									  phase->average);
@@ -241,7 +246,9 @@ phase_run(Phase *phase, TaskSet *set, const Validation *validation, PhaseTick ti
 		CHECK_FOR_INTERRUPTS();
 		if (phase->iteration == 0)
 		{
+			/* the start is what is kept if nothing validates */
 			memcpy(phase->average, phase->theta, phase->list.size * sizeof(real));
+			memcpy(phase->best, phase->theta, phase->list.size * sizeof(real));
 			validate(phase, bench->scorer, validation);
 		}
 		phase->train_loss = meta_iteration(phase, bench);

@@ -62,8 +62,6 @@ scorer_create(Arena *arena, const Panel *panel, const Learner *learner, const Le
 
 	scorer->panel = panel;
 	scorer->spec = spec;
-	scorer->list = list;
-	scorer->arena = arena;
 	scorer->applier = applier_create(arena, learner, spec, list, theta, check_interrupts);
 	if (scorer->applier == NULL)
 		memory_error();
@@ -80,11 +78,17 @@ scorer_task(Scorer *scorer, const PanelTask *task, int shots)
 {
 	panel_support(scorer->panel, task, shots, &scorer->support);
 	panel_query(scorer->panel, task, &scorer->query);
-	return !diverged(applier_adapt(scorer->applier, &scorer->support, NULL, scorer->phi)) &&
-		!diverged(applier_predict(scorer->applier, scorer->phi, &scorer->query, scorer->outputs));
+	if (diverged(applier_adapt(scorer->applier, &scorer->support, NULL, scorer->phi)) ||
+		diverged(applier_predict(scorer->applier, scorer->phi, &scorer->query, scorer->outputs)))
+		return false;
+	for (Size i = 0; i < (Size) task->n_query * scorer->spec->net.outputs; i++)
+		if (!isfinite(scorer->outputs[i]))
+			return false;
+	return true;
 }
 
-double
+/* Loss of one row on the encoded target: outputs and y have width numbers. */
+static double
 row_loss(LossKind loss, const real *outputs, const real *y, int width)
 {
 	double		max = outputs[0];
@@ -139,6 +143,12 @@ scorer_loss(Scorer *scorer, const int *shots, int n_shots)
 	return weight > 0 ? sum / weight : NAN;
 }
 
+int
+metric_classes(LossKind loss, int width)
+{
+	return loss == LOSS_SQUARED ? 0 : loss == LOSS_LOGISTIC ? 2 : width;
+}
+
 double
 scorer_metric(Scorer *scorer, Metric metric, const int *shots, int n_shots)
 {
@@ -184,8 +194,7 @@ scorer_metric(Scorer *scorer, Metric metric, const int *shots, int n_shots)
 							truth[at] = c;
 			}
 		}
-		sum += metric_value(metric, values, truth, weight, at,
-							loss == LOSS_SQUARED ? 0 : loss == LOSS_LOGISTIC ? 2 : width, scratch);
+		sum += metric_value(metric, values, truth, weight, at, metric_classes(loss, width), scratch);
 	}
 	pfree(task_values);
 	pfree(values);

@@ -15,9 +15,7 @@ typedef struct Scorer
 {
 	const Panel *panel;
 	const LearnerSpec *spec;
-	const TensorList *list;
 	Applier    *applier;
-	Arena	   *arena;
 	Rows		support;
 	Rows		query;
 	real	   *phi;
@@ -44,14 +42,14 @@ extern Scorer *scorer_create(Arena *arena, const Panel *panel, const Learner *le
  */
 extern bool scorer_task(Scorer *scorer, const PanelTask *task, int shots);
 
-/* Loss of one row on the encoded target. */
-extern double row_loss(LossKind loss, const real *outputs, const real *y, int width);
-
 /*
  * Weighted mean loss over the query rows, averaged over the shots; NaN without
  * rows, infinite where adapting diverges.
  */
 extern double scorer_loss(Scorer *scorer, const int *shots, int n_shots);
+
+/* What metrics call n_classes, of a loss with width outputs. */
+extern int	metric_classes(LossKind loss, int width);
 
 /*
  * A metric over the pooled query rows, averaged over the shots; NaN where it

@@ -34,7 +34,7 @@ choose_validation(Training *training)
 	Validation *validation = &training->validation;
 	int			highest = panel_usable_shots(set, TASK_VALIDATION, validation_shots, lengthof(validation_shots),
 											 VALIDATION_SHARE);
-	Panel	   *panel;
+	const Panel *panel;
 
 	highest = Min(highest, options->shots[1]);
 	panel = panel_create(set, TASK_VALIDATION, options->seed, highest, VALIDATION_TASKS, VALIDATION_QUERY);
@@ -44,7 +44,28 @@ choose_validation(Training *training)
 	if (validation->n_shots == 0)
 		validation->shots[validation->n_shots++] = highest;
 	if (panel->n_tasks > 0)
-		validation->panel = training->panel = panel;
+		validation->panel = panel;
+}
+
+/* Raises what would leave validation nothing to compare. */
+static void
+check_metric(const Training *training)
+{
+	const Encoding *encoding = training->set->encoding;
+	int			metric = training->options.metric;
+	int			n_classes = metric_classes(training->loss, encoding->width.y);
+	StringInfoData fitting;
+
+	if (metric == OPTION_UNSET || metric_fits(metric, n_classes))
+		return;
+	initStringInfo(&fitting);
+	for (int m = 0; m < METRIC_COUNT; m++)
+		if (metric_fits(m, n_classes))
+			appendStringInfo(&fitting, "%s%s", fitting.len > 0 ? ", " : "", metric_names[m]);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("metric \"%s\" does not fit the target \"%s\"", metric_names[metric], encoding->target),
+			 errhint("Leave out the option metric, or choose one of %s.", fitting.data)));
 }
 
 static bool
@@ -81,6 +102,8 @@ training_create(const Learner *learner, const Options *options, TaskSet *set)
 				 errmsg("algorithm \"%s\" does not learn classes", learner->name),
 				 errdetail("The target \"%s\" has %d classes.", encoding->target, encoding->width.y),
 				 errhint("Choose an algorithm such as maml, or a numeric or boolean target.")));
+
+	check_metric(training);
 
 	training->net.inputs = encoding->width.x;
 	training->net.n_embeddings = encoding->width.c;

@@ -19,7 +19,6 @@ typedef struct Training
 	/* worked out */
 	LossKind	loss;
 	Network		net;
-	Panel	   *panel;			/* of validation tasks, or NULL */
 	Validation	validation;
 	int			n_phases;
 	Phase		phases[MAX_PHASES];
@@ -81,18 +80,24 @@ extern void baseline_fit(const Training *training, const Learner *learner, Compo
 
 /* ---- gls.c ---- */
 
-/* Per-task sums of residuals, for the method of moments. */
+/*
+ * Sums over tasks, for the method of moments.  A row counts as its weight,
+ * whose mean is 1.
+ */
 typedef struct ResidualSums
 {
-	double		rows,
-				tasks,
-				squares_of_rows,
-				total,
-				total_squares,
-				between;
+	double		rows;			/* sum of n, the rows of a task */
+	double		tasks;
+	double		squares_of_rows;	/* sum of n^2 */
+	double		total;			/* sum of residuals */
+	double		total_squares;	/* sum of their squares */
+	double		between;		/* sum of (sum in the task)^2 / n */
 } ResidualSums;
 
+/* A task: its rows, the sum of their residuals, and of the residuals' squares. */
 extern void residuals_add_task(ResidualSums *sums, double rows, double sum, double squares);
+
+/* Both positive, whatever the sums. */
 extern VarianceComponents residuals_components(const ResidualSums *sums);
 
 /*
@@ -104,7 +109,12 @@ extern VarianceComponents residuals_components(const ResidualSums *sums);
 extern VarianceComponents gls_fit(TaskSet *set, const LearnerSpec *spec, const TensorList *list, real *theta);
 extern VarianceComponents logistic_gls_fit(TaskSet *set, const LearnerSpec *spec, const TensorList *list, real *theta);
 
-/* Calls visit for the rows of training tasks, a chunk of one task at a time. */
+/*
+ * Calls visit for the rows of training tasks, a chunk of one task at a time:
+ * at most VISIT_MAX_ROWS rows.  Of very many rows, those of every n-th task.
+ */
+#define VISIT_MAX_ROWS 1024
+
 typedef void (*RowsVisit) (void *context, const Task *task, const Rows *rows, bool first, bool last);
 extern void visit_training_rows(TaskSet *set, RowsVisit visit, void *context);
 

@@ -22,6 +22,10 @@ test_names(void)
 	ok(!metric_larger_is_better(METRIC_RMSE) && !metric_larger_is_better(METRIC_MAE) &&
 	   !metric_larger_is_better(METRIC_LOG_LOSS) && !metric_larger_is_better(METRIC_BRIER) &&
 	   !metric_larger_is_better(METRIC_ECE), "errors are better when smaller");
+	ok(metric_fits(METRIC_R2, 0) && !metric_fits(METRIC_AUC, 0) && !metric_fits(METRIC_LOG_LOSS, 0),
+	   "numbers are judged by errors");
+	ok(metric_fits(METRIC_RMSE, 2) && metric_fits(METRIC_AUC, 2), "a probability by all");
+	ok(!metric_fits(METRIC_RMSE, 3) && metric_fits(METRIC_ACCURACY, 3) && metric_fits(METRIC_ECE, 3), "classes by the rest");
 }
 
 static void
