@@ -107,22 +107,6 @@ sort_next(Tuplesortstate *sort, Datum *value)
 }
 #endif							/* TUPLESORT_H */
 
-/* ---- storage/buffile.h: BufFileReadExact since 16 ---- */
-#ifdef BUFFILE_H
-static inline void
-file_read(BufFile *file, void *to, size_t size)
-{
-#if PG_VERSION_NUM >= 160000
-	BufFileReadExact(file, to, size);
-#else
-	if (BufFileRead(file, to, size) != size)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not read from the temporary file of packed rows")));
-#endif
-}
-#endif							/* BUFFILE_H */
-
 /* ---- executor/executor.h: no execute_once since 18 ---- */
 #ifdef EXECUTOR_H
 #if PG_VERSION_NUM >= 180000

@@ -8,15 +8,19 @@
  * and by a sort of its own otherwise.
  *
  * The file is one that survives transactions, since training commits.  Its
- * memory context closes it, so an error anywhere removes it.
+ * memory context closes it, so an error anywhere removes it.  It is not a
+ * BufFile, which writes out what it still holds when it is closed, and would
+ * fail again, while a transaction aborts, after a disk or temp_file_limit that
+ * is full.
  */
 #include "postgres.h"
 
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
+#include "commands/tablespace.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "port/pg_bswap.h"
-#include "storage/buffile.h"
 #include "utils/memutils.h"
 #include "utils/tuplesort.h"
 
@@ -26,6 +30,7 @@
 #define CHUNK_BYTES (256 * 1024)
 #define RUN_BYTES_MIN (1024 * 1024)
 #define WINDOW_BYTES (256 * 1024)
+#define WRITE_BYTES (1024 * 1024)	/* at once, at most */
 
 struct Packer
 {
@@ -83,12 +88,12 @@ close_file(void *arg)
 {
 	PackedRows *packed = (PackedRows *) arg;
 
-	if (packed->file != NULL)
+	if (packed->file > 0)
 	{
-		BufFile    *file = packed->file;
+		File		file = packed->file;
 
-		packed->file = NULL;
-		BufFileClose(file);
+		packed->file = 0;
+		FileClose(file);
 	}
 }
 
@@ -152,15 +157,23 @@ write_chunk(Packer *packer)
 
 	if (packer->used == 0)
 		return;
-	if (packed->file == NULL)
+	if (packed->file == 0)
 	{
-		MemoryContext old = MemoryContextSwitchTo(packed->context);
-
-		packed->file = BufFileCreateTemp(true);
-		MemoryContextSwitchTo(old);
+		PrepareTempTablespaces();
+		packed->file = OpenTemporaryFile(true);
 	}
 	sha256_add(packer->sha, packer->chunk, packer->used);
-	BufFileWrite(packed->file, packer->chunk, packer->used);
+	for (Size at = 0; at < packer->used;)
+	{
+		int			size = (int) Min(packer->used - at, WRITE_BYTES);
+
+		if (FileWrite(packed->file, packer->chunk + at, size, packed->file_size, WAIT_EVENT_BUFFILE_WRITE) != size)
+			ereport(ERROR,
+					(errcode_for_file_access(),
+					 errmsg("could not write to the temporary file of packed rows: %m")));
+		at += size;
+		packed->file_size += size;
+	}
 	packer->used = 0;
 }
 
@@ -174,7 +187,7 @@ emit_row(Packer *packer, const char *record, bool tied)
 
 	if (packer->used + packed->row_bytes > packer->room)
 	{
-		if (packed->file == NULL && packer->room * 2 <= packer->limit)
+		if (packed->file == 0 && packer->room * 2 <= packer->limit)
 		{
 			packer->room *= 2;
 			packer->chunk = repalloc_huge(packer->chunk, packer->room);
@@ -437,13 +450,10 @@ packer_finish(Packer *packer)
 	end_task(packer);
 	finish_groups(packer);
 
-	if (packed->file != NULL)
+	if (packed->file > 0)
 	{
 		write_chunk(packer);
 		pfree(packer->chunk);
-		/* seeking writes the file's own buffer out, so that closing cannot fail */
-		if (BufFileSeek(packed->file, 0, 0, SEEK_SET) != 0)
-			elog(ERROR, "could not rewind the temporary file of packed rows");
 		packed->window_capacity = Max((int64) (WINDOW_BYTES / packed->row_bytes), 1);
 		packed->window = MemoryContextAllocHuge(packed->context,
 												packed->window_capacity * packed->row_bytes);

@@ -9,7 +9,7 @@
 #ifndef DATA_PACKER_H
 #define DATA_PACKER_H
 
-#include "storage/buffile.h"
+#include "storage/fd.h"
 
 #include "data/labels.h"
 #include "data/taskset.h"
@@ -23,7 +23,8 @@ typedef struct PackedRows
 	bool		classes;		/* the target is a class */
 	Size		row_bytes;
 	char	   *memory;			/* all rows, where they fit */
-	BufFile    *file;			/* otherwise */
+	File		file;			/* otherwise; 0 while there is none */
+	off_t		file_size;
 	char	   *window;			/* rows read last */
 	int64		window_first;
 	int64		window_rows;

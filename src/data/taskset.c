@@ -7,7 +7,7 @@
  */
 #include "postgres.h"
 
-#include "storage/buffile.h"
+#include "pgstat.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
@@ -42,6 +42,19 @@ taskset_close(TaskSet *set)
 	MemoryContextDelete(packed->context);
 }
 
+static void
+read_file(const PackedRows *packed, void *to, Size size, off_t offset)
+{
+	int			got = FileRead(packed->file, to, (int) size, offset, WAIT_EVENT_BUFFILE_READ);
+
+	if (got < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read from the temporary file of packed rows: %m")));
+	if (got != (int) size)
+		elog(ERROR, "read %d of %zu bytes from the temporary file of packed rows", got, size);
+}
+
 /*
  * Up to n packed rows from the file's row first on, which is row from of the
  * task; how many there are goes to *got.
@@ -50,7 +63,7 @@ static const char *
 fetch(PackedRows *packed, const Task *task, int from, int n, int *got)
 {
 	int64		first = task->first + from;
-	int64		offset;
+	int64		rows;
 
 	if (packed->memory != NULL)
 	{
@@ -62,15 +75,10 @@ fetch(PackedRows *packed, const Task *task, int from, int n, int *got)
 		int64		begin = task->rows <= packed->window_capacity ? task->first : first;
 
 		packed->window_rows = 0;
-		offset = begin * (int64) packed->row_bytes;
-		if (BufFileSeek(packed->file, 0, (off_t) offset, SEEK_SET) != 0)
-			ereport(ERROR,
-					(errcode_for_file_access(),
-					 errmsg("could not seek in the temporary file of packed rows")));
+		rows = Min(packed->window_capacity, task->first + task->rows - begin);
 		packed->window_first = begin;
-		offset = Min(packed->window_capacity, task->first + task->rows - begin);
-		file_read(packed->file, packed->window, offset * packed->row_bytes);
-		packed->window_rows = offset;
+		read_file(packed, packed->window, rows * packed->row_bytes, (off_t) (begin * (int64) packed->row_bytes));
+		packed->window_rows = rows;
 	}
 	*got = (int) Min((int64) n, packed->window_first + packed->window_rows - first);
 	return packed->window + (first - packed->window_first) * packed->row_bytes;

@@ -171,6 +171,21 @@ like($stderr, qr/temporary file size exceeds temp_file_limit/, 'temp_file_limit 
 is(temporary_files(), 0, '... and leaves no temporary file');
 is(one(q{SELECT count(*) FROM meta.model WHERE name = 'limited'}), '0', '... and no model');
 
+# Whether the sort's files or the packed rows' reach the limit, there is one
+# error, and cleaning up after it is none.
+my @limits = map { 1024 * $_ } 4 .. 12;
+my $offset = -s $node->logfile;
+foreach my $limit (@limits)
+{
+	$node->psql('postgres', "SET maintenance_work_mem = '1MB'; SET temp_file_limit = $limit; " . sprintf($train, 'limited'));
+}
+$log = substr(PostgreSQL::Test::Utils::slurp_file($node->logfile), $offset);
+my @exceeded = $log =~ /ERROR:  temporary file size exceeds temp_file_limit \((\d+)kB\)/g;
+is_deeply(\@exceeded, [ @limits[ 0 .. $#exceeded ] ], 'a limit that is reached is reached once');
+cmp_ok(scalar @exceeded, '>', 3, '... at whatever file it is');
+unlike($log, qr/while in ABORT state|PANIC/, '... and nothing fails while the transaction aborts');
+is(temporary_files(), 0, '... or leaves a temporary file');
+
 ($status, $stdout, $stderr) = $node->psql('postgres', q{SET maintenance_work_mem = '1MB';
 	CALL meta.train('limited', 'answers', 'student', 'score', algorithm => 'maml', options => '{"hidden": [512, 512]}')});
 like($stderr, qr/training needs more than 1024 kB of memory.*HINT:  Raise maintenance_work_mem/s, 'memory is bounded by maintenance_work_mem');
