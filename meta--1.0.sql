@@ -3,6 +3,12 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION meta" to load this file. \quit
 
+/*
+ * Made here, not by the control file, which would take one that exists: its
+ * owner, who may be anyone with CREATE on the database, could put other
+ * objects in the place of ours.
+ */
+CREATE SCHEMA meta;
 COMMENT ON SCHEMA meta IS 'meta-learning: train over many tasks, adapt to a new one from a few rows, predict';
 
 GRANT USAGE ON SCHEMA meta TO PUBLIC;

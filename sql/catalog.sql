@@ -27,6 +27,14 @@ SELECT 'policy on ' || p.polrelid::pg_catalog.regclass
 FROM pg_catalog.pg_policy p
 WHERE pg_catalog.obj_description(p.oid, 'pg_policy') IS NULL;
 
+-- a schema of that name is not trusted, whoever made it
+BEGIN;
+DROP EXTENSION meta CASCADE;
+SELECT pg_catalog.to_regnamespace('meta') IS NULL AS gone;
+CREATE SCHEMA meta AUTHORIZATION meta_carl;
+CREATE EXTENSION meta;
+ROLLBACK;
+
 -- every table is dumped with its rows, and its numbers go on from there
 SELECT c.oid::pg_catalog.regclass AS dumped
 FROM pg_catalog.pg_extension e, pg_catalog.unnest(e.extconfig) c(oid) WHERE e.extname = 'meta' ORDER BY c.oid::pg_catalog.regclass::text;
