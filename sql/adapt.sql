@@ -39,6 +39,7 @@ FROM public.news r JOIN public.params p USING (student) WHERE r.nr = 1 AND stude
 SELECT meta.adapt('adapt', r) FROM public.news r WHERE false;
 SELECT meta.adapt('adapt', r) FILTER (WHERE false) FROM public.news r;
 SELECT count(*) FROM (SELECT meta.adapt('adapt', r) FROM public.news r WHERE false GROUP BY student) s;
+SELECT meta.adapt(meta.params('adapt'), r) FROM public.news r WHERE false;
 
 -- neither the order of rows nor that of columns matters, nor do further columns, nor where rows come from
 SELECT meta.adapt('adapt', r ORDER BY x, nr) = p.params AS ordered,

@@ -160,13 +160,18 @@ SELECT meta.predict('score', r) FROM (SELECT 1.0 AS x, 'a' AS skill) r;
 SELECT meta.predict('score', r) FROM (SELECT 'a' AS x, '{0,0}'::real[] AS v, 'a' AS skill) r;
 SELECT meta.predict('score', ROW(0, '{0,0,0}', 'a')::public.features);
 SELECT meta.predict('score', ROW(0, '{}', 'a')::public.features);
+SELECT meta.adapt('score', r) FROM (SELECT student, nr, x, v || 1::real AS v, skill, score FROM public.tests) r;
 SELECT meta.predict('score', ROW('infinity', '{0,0}', 'a')::public.features);
 SELECT meta.predict('score', ROW(0, '{0,-infinity}', 'a')::public.features);
 SELECT meta.predict('score'::bytea, t) FROM public.tests t;
 SELECT meta.classify('score'::bytea, t) FROM public.tests t;
 SELECT meta.probabilities('score'::bytea, t) FROM public.tests t;
+SELECT meta.predict_interval('score'::bytea, t) FROM public.tests t;
 SELECT meta.predict('\x0123456789'::bytea, t) FROM public.tests t;
 SELECT meta.classify('\x'::bytea, t) FROM public.tests t;
+SELECT meta.probabilities('\xdeadbeef'::bytea, t) FROM public.tests t;
+SELECT meta.predict_interval('\xdeadbeef'::bytea, t) FROM public.tests t;
+SELECT meta.predict_interval('scor', t) FROM public.tests t;
 SELECT meta.predict(substr(params, 1, 200), t) FROM public.tests t, public.params WHERE model = 'score';
 SELECT meta.predict(substr(meta.params('score'), 1, 2000), t) FROM public.tests t;
 SELECT meta.predict(set_byte(p, octet_length(p) - 1, 1 # get_byte(p, octet_length(p) - 1)), t)

@@ -75,6 +75,7 @@ WHERE e.nr > 6 GROUP BY 1 ORDER BY 1;
 
 -- nothing to learn from
 SELECT meta.train(r, 'student', 'score') FROM public.exams r WHERE false;
+SELECT meta.train(r, 'student', 'score', '{}') FROM public.exams r WHERE false;
 SELECT count(*) FROM (SELECT meta.train(r, 'student', 'score') FROM public.exams r WHERE false GROUP BY school) s;
 SELECT meta.train(r, 'student', 'score') FILTER (WHERE false) FROM public.exams r;
 SELECT meta.train(NULL::public.exams, 'student', 'score') FROM public.exams;

@@ -90,6 +90,7 @@ CALL meta.train('bad', 'answers', 'student', 'score', options => '{"inner_steps"
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"inner_lr": -0.1}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"inner_lr": true}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"outer_lr": 0}');
+CALL meta.train('bad', 'answers', 'student', 'score', options => '{"outer_lr": 1e400}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"iterations": 0}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"iterations": 1e300}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"iterations": [1]}');

@@ -128,8 +128,9 @@ describe_learner(StringInfo out, const Component *c)
 	{
 		const Tensor *t = &c->list.tensors[i];
 
-		appendStringInfo(out, "%s{\"name\": \"%s/%s\", \"shape\": [%d, %d]}",
-						 i > 0 ? ", " : "", c->prefix, t->name, t->rows, t->cols);
+		appendStringInfoString(out, i > 0 ? ", {\"name\": " : "{\"name\": ");
+		escape_json(out, psprintf("%s/%s", c->prefix, t->name));
+		appendStringInfo(out, ", \"shape\": [%d, %d]}", t->rows, t->cols);
 	}
 	appendStringInfoChar(out, ']');
 }
