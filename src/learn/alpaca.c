@@ -30,9 +30,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "learn/vars.h"
+
 #define SUMMARY_HIDDEN 4		/* hidden units of e, times its width */
 #define NEWTON_STEPS 5
-#define PI_EIGHTH 0.39269908169872414
 
 /*
  * Least variance of the noise, added to what is learned: tasks that can be
@@ -148,20 +149,6 @@ noise_of(Tape *tape, const Var *own)
 	return tape_scale(tape, scale_of(tape, own[LOG_NOISE]), 1, LEAST_NOISE);
 }
 
-static Var
-divide(Tape *tape, Var a, Var b)
-{
-	return tape_multiply(tape, a, tape_unary(tape, UNARY_RECIPROCAL, 0, b));
-}
-
-static Var
-sum_rows(Tape *tape, Var v)
-{
-	Shape		s = tape_shape(tape, v);
-
-	return tape_sum(tape, v, shape(s.tasks, 1, s.cols));
-}
-
 /* What the model sees in rows, whatever the task. */
 typedef struct Seen
 {
@@ -193,7 +180,7 @@ see(Tape *tape, const LearnerSpec *spec, const Var *theta, Var x, Var c)
 static Var
 context_of(Tape *tape, const Var *own)
 {
-	return tape_transpose(tape, divide(tape, own[STATE_SUMMARY],
+	return tape_transpose(tape, vars_divide(tape, own[STATE_SUMMARY],
 									   tape_axpy(tape, own[STATE_ROWS], 1, scale_of(tape, own[LOG_COUNT]))));
 }
 
@@ -214,7 +201,7 @@ plus_identity(Tape *tape, Var a)
 static void
 adapt_number(Tape *tape, const Seen *seen, const RowVars *support, const Var *own, Var *out)
 {
-	Var			weight = divide(tape, support->w, noise_of(tape, own));
+	Var			weight = vars_divide(tape, support->w, noise_of(tape, own));
 	Var			weighted = tape_multiply(tape, seen->psi, weight);
 	Var			residual = tape_axpy(tape, support->y, -1, seen->mean);
 
@@ -238,8 +225,7 @@ adapt_logit(Tape *tape, const Seen *seen, const RowVars *support, const Var *own
 	for (int step = 0;; step++)
 	{
 		Var			p = tape_unary(tape, UNARY_SIGMOID, 0, tape_affine(tape, seen->psi, false, w, false, offset));
-		Var			curvature = tape_multiply(tape, support->w,
-											  tape_axpy(tape, p, -1, tape_unary(tape, UNARY_SQUARE, 0, p)));
+		Var			curvature = tape_multiply(tape, support->w, vars_bernoulli_variance(tape, p));
 		Var			precision = tape_affine(tape, tape_multiply(tape, seen->psi, curvature), true, seen->psi, false,
 											own[STATE_PRECISION]);
 		Var			pull;
@@ -254,9 +240,7 @@ adapt_logit(Tape *tape, const Seen *seen, const RowVars *support, const Var *own
 		pull = tape_axpy(tape, pull, -1,
 						 tape_affine(tape, prior, false, tape_axpy(tape, w, -1, own[STATE_PULL]), false, TAPE_NONE));
 
-		/* 2 tanh(step / 2): a step from far away cannot overshoot */
-		w = tape_axpy(tape, w, 2, tape_unary(tape, UNARY_TANH, 0,
-											 tape_scale(tape, tape_solve(tape, plus_identity(tape, precision), pull), 0.5, 0)));
+		w = tape_axpy(tape, w, 1, vars_bend(tape, tape_solve(tape, plus_identity(tape, precision), pull)));
 	}
 	out[STATE_PULL] = w;
 }
@@ -277,8 +261,8 @@ alpaca_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	e = tape_unary(tape, spec->net.activation, 0,
 				   tape_affine(tape, e, false, own[SUMMARY_WEIGHT_1], false, own[SUMMARY_BIAS_1]));
 	e = tape_affine(tape, e, false, own[SUMMARY_WEIGHT_2], false, own[SUMMARY_BIAS_2]);
-	out[STATE_ROWS] = tape_axpy(tape, own[STATE_ROWS], 1, sum_rows(tape, support->w));
-	out[STATE_SUMMARY] = tape_axpy(tape, own[STATE_SUMMARY], 1, sum_rows(tape, tape_multiply(tape, e, support->w)));
+	out[STATE_ROWS] = tape_axpy(tape, own[STATE_ROWS], 1, vars_sum_rows(tape, support->w));
+	out[STATE_SUMMARY] = tape_axpy(tape, own[STATE_SUMMARY], 1, vars_sum_rows(tape, tape_multiply(tape, e, support->w)));
 	if (logit)
 		adapt_logit(tape, &seen, support, own, out);
 	else
@@ -323,7 +307,7 @@ alpaca_predict(Tape *tape, const LearnerSpec *spec, const TensorList *list, cons
 	predictive(tape, spec, phi, x, c, &mean, &variance);
 	if (spec->loss != LOSS_LOGISTIC)
 		return mean;
-	return divide(tape, mean, tape_unary(tape, UNARY_SQRT, 0, tape_scale(tape, variance, PI_EIGHTH, 1)));
+	return vars_average_logit(tape, mean, variance);
 }
 
 static Var
@@ -351,7 +335,7 @@ alpaca_losses(Tape *tape, const LearnerSpec *spec, const TensorList *list, const
 	predictive(tape, spec, phi, query->x, query->c, &mean, &variance);
 	variance = tape_axpy(tape, variance, 1, noise_of(tape, own));
 	square = tape_unary(tape, UNARY_SQUARE, 0, tape_axpy(tape, query->y, -1, mean));
-	square = tape_axpy(tape, divide(tape, square, variance), 1, tape_unary(tape, UNARY_LOG, 0, variance));
+	square = tape_axpy(tape, vars_divide(tape, square, variance), 1, tape_unary(tape, UNARY_LOG, 0, variance));
 	return weighted_mean(tape, tape_scale(tape, square, 0.5, 0), query->w);
 }
 

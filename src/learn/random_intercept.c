@@ -28,11 +28,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "nn/network.h"
+#include "learn/vars.h"
 
 /* Steps towards the mode; each is a Newton step bent to at most +-2. */
 #define MODE_STEPS 10
-#define PI_EIGHTH 0.39269908169872414
 
 /* Positions after the network's tensors. */
 enum
@@ -147,20 +146,6 @@ linear_form(Tape *tape, const LearnerSpec *spec, const Var *theta, Var x, Var c)
 	return tape_multiply(tape, out, own[FORM_TENSORS + SCALE]);
 }
 
-static Var
-sum_rows(Tape *tape, Var v)
-{
-	Shape		s = tape_shape(tape, v);
-
-	return tape_sum(tape, v, shape(s.tasks, 1, s.cols));
-}
-
-static Var
-divide(Tape *tape, Var a, Var b)
-{
-	return tape_multiply(tape, a, tape_unary(tape, UNARY_RECIPROCAL, 0, b));
-}
-
 /*
  * A shift common to all classes changes no probability, so the mode is where
  * the prior alone wants it: sum_c precision_c (shift_c - prior_c) = 0.
@@ -173,7 +158,7 @@ centered(Tape *tape, Var shift, Var prior, Var precision)
 	Var			drift = tape_sum(tape, tape_multiply(tape, tape_axpy(tape, shift, -1, prior), precision), one);
 	Var			total = tape_sum(tape, tape_expand(tape, precision, s), one);
 
-	return tape_axpy(tape, shift, -1, divide(tape, drift, total));
+	return tape_axpy(tape, shift, -1, vars_divide(tape, drift, total));
 }
 
 /* The posterior of one form's shift after the support rows. */
@@ -185,20 +170,20 @@ adapt_form(Tape *tape, LossKind loss, const RowVars *support, Var f, const Var *
 
 	if (loss == LOSS_SQUARED)
 	{
-		Var			weight = divide(tape, support->w, form[NOISE]);
+		Var			weight = vars_divide(tape, support->w, form[NOISE]);
 		Var			residual = tape_axpy(tape, tape_axpy(tape, support->y, -1, f), -1, shift);
-		Var			pull = sum_rows(tape, tape_multiply(tape, residual, weight));
+		Var			pull = vars_sum_rows(tape, tape_multiply(tape, residual, weight));
 
-		precision = tape_axpy(tape, form[PRECISION], 1, sum_rows(tape, weight));
-		shift = tape_axpy(tape, shift, 1, divide(tape, pull, precision));
+		precision = tape_axpy(tape, form[PRECISION], 1, vars_sum_rows(tape, weight));
+		shift = tape_axpy(tape, shift, 1, vars_divide(tape, pull, precision));
 	}
 	else
 		for (int step = 0; step <= MODE_STEPS; step++)
 		{
 			Var			z = tape_axpy(tape, f, 1, shift);
 			Var			p = loss == LOSS_LOGISTIC ? tape_unary(tape, UNARY_SIGMOID, 0, z) : tape_softmax(tape, z);
-			Var			pull = sum_rows(tape, tape_multiply(tape, tape_axpy(tape, support->y, -1, p), support->w));
-			Var			curvature = sum_rows(tape, tape_multiply(tape, tape_axpy(tape, p, -1, tape_unary(tape, UNARY_SQUARE, 0, p)), support->w));
+			Var			pull = vars_sum_rows(tape, tape_multiply(tape, tape_axpy(tape, support->y, -1, p), support->w));
+			Var			curvature = vars_sum_rows(tape, tape_multiply(tape, vars_bernoulli_variance(tape, p), support->w));
 
 			precision = tape_axpy(tape, form[PRECISION], 1, curvature);
 			if (step == MODE_STEPS)
@@ -211,12 +196,10 @@ adapt_form(Tape *tape, LossKind loss, const RowVars *support, Var f, const Var *
 			 * diagonal, sum w p (1 - p), would let classes overshoot together.
 			 */
 			if (loss == LOSS_SOFTMAX)
-				curvature = sum_rows(tape, tape_multiply(tape, p, support->w));
+				curvature = vars_sum_rows(tape, tape_multiply(tape, p, support->w));
 
-			/* 2 tanh(step / 2): far from the mode a full Newton step overshoots */
-			pull = divide(tape, pull, tape_axpy(tape, form[PRECISION], 1, curvature));
-			shift = tape_axpy(tape, shift, 2,
-							  tape_unary(tape, UNARY_TANH, 0, tape_scale(tape, pull, 0.5, 0)));
+			pull = vars_divide(tape, pull, tape_axpy(tape, form[PRECISION], 1, curvature));
+			shift = tape_axpy(tape, shift, 1, vars_bend(tape, pull));
 			if (loss == LOSS_SOFTMAX)
 				shift = centered(tape, shift, form[SHIFT], form[PRECISION]);
 		}
@@ -244,7 +227,7 @@ random_intercept_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *li
 		return;
 	adapt_form(tape, spec->loss, support, linear_form(tape, spec, theta, support->x, support->c),
 			   own + FORM_TENSORS, own_phi + FORM_TENSORS);
-	own_phi[ROWS] = tape_axpy(tape, own[ROWS], 1, sum_rows(tape, positive(tape, support->w)));
+	own_phi[ROWS] = tape_axpy(tape, own[ROWS], 1, vars_sum_rows(tape, positive(tape, support->w)));
 }
 
 /* f + shift, averaged over the posterior of the shift */
@@ -252,12 +235,10 @@ static Var
 predict_form(Tape *tape, LossKind loss, Var f, const Var *form)
 {
 	Var			out = tape_axpy(tape, f, 1, form[SHIFT]);
-	Var			widening;
 
 	if (loss == LOSS_SQUARED)
 		return out;
-	widening = tape_scale(tape, tape_unary(tape, UNARY_RECIPROCAL, 0, form[PRECISION]), PI_EIGHTH, 1);
-	return divide(tape, out, tape_unary(tape, UNARY_SQRT, 0, widening));
+	return vars_average_logit(tape, out, tape_unary(tape, UNARY_RECIPROCAL, 0, form[PRECISION]));
 }
 
 /* What the form that the task's rows ask for says, from what both say. */

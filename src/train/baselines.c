@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "learn/vars.h"
 #include "train/train.h"
 
 /* Candidates of the spread of logits between tasks. */
@@ -20,8 +21,6 @@ static const double logit_spreads[] = {0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6};
 static const double tuned_rates[] = {0.0003, 0.001, 0.003, 0.01, 0.03, 0.1};
 static const int tuned_steps[] = {1, 5, 20};
 #define TUNED_TASKS 100			/* validation tasks they are judged on */
-
-#define PI_EIGHTH 0.39269908169872414
 
 /* A learner's first values. */
 static void

@@ -1,0 +1,37 @@
+/*
+ * vars.c
+ *	  Compositions of a tape's operations that several learners use.
+ */
+#include "learn/vars.h"
+
+Var
+vars_divide(Tape *tape, Var a, Var b)
+{
+	return tape_multiply(tape, a, tape_unary(tape, UNARY_RECIPROCAL, 0, b));
+}
+
+Var
+vars_sum_rows(Tape *tape, Var a)
+{
+	Shape		s = tape_shape(tape, a);
+
+	return tape_sum(tape, a, shape(s.tasks, 1, s.cols));
+}
+
+Var
+vars_bernoulli_variance(Tape *tape, Var p)
+{
+	return tape_axpy(tape, p, -1, tape_unary(tape, UNARY_SQUARE, 0, p));
+}
+
+Var
+vars_average_logit(Tape *tape, Var mean, Var variance)
+{
+	return vars_divide(tape, mean, tape_unary(tape, UNARY_SQRT, 0, tape_scale(tape, variance, PI_EIGHTH, 1)));
+}
+
+Var
+vars_bend(Tape *tape, Var step)
+{
+	return tape_scale(tape, tape_unary(tape, UNARY_TANH, 0, tape_scale(tape, step, 0.5, 0)), 2, 0);
+}

@@ -1,0 +1,32 @@
+/*
+ * vars.h
+ *	  Compositions of a tape's operations that several learners use.
+ */
+#ifndef LEARN_VARS_H
+#define LEARN_VARS_H
+
+#include "nn/tape.h"
+
+/* a / b elementwise, each repeated to the common shape. */
+extern Var	vars_divide(Tape *tape, Var a, Var b);
+
+/* Sum over the rows: (tasks, rows, cols) -> (tasks, 1, cols) */
+extern Var	vars_sum_rows(Tape *tape, Var a);
+
+/* p (1 - p) */
+extern Var	vars_bernoulli_variance(Tape *tape, Var p);
+
+/*
+ * pi / 8: the probability of a logit that is normal with a mean and a variance
+ * is about that of mean / sqrt(1 + pi / 8 variance).  (D. J. C. MacKay, "The
+ * evidence framework applied to classification networks", 1992.)
+ */
+#define PI_EIGHTH 0.39269908169872414
+
+/* That logit. */
+extern Var	vars_average_logit(Tape *tape, Var mean, Var variance);
+
+/* 2 tanh(step / 2): a Newton step, bent so that one from far away cannot overshoot. */
+extern Var	vars_bend(Tape *tape, Var step);
+
+#endif							/* LEARN_VARS_H */
