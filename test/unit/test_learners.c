@@ -384,6 +384,114 @@ test_mode_of_classes(void)
 	heap_free(&heap);
 }
 
+/* adapt(adapt(M, A), B) = adapt(M, A and B), for a numeric target */
+static void
+test_further(const Learner *learner)
+{
+	static SmallTasks small;
+	static real once[SMALL_MAX_SIZE] __attribute__((aligned(64)));
+	static real twice[SMALL_MAX_SIZE] __attribute__((aligned(64)));
+	double		a[SMALL_MAX_SIZE];
+	double		b[SMALL_MAX_SIZE];
+	Heap		heap = {0};
+	Arena		arena;
+	Applier    *applier;
+	Rows		all;
+	Rows		first;
+	Rows		rest;
+
+	prepare(&small, learner, LOSS_SQUARED, UNARY_TANH, true, 2);
+	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
+	applier = applier_create(&arena, learner, &small.spec, &small.list, small.theta, NULL);
+	all = first = rest = small_task(&small, 0, 0);
+	first.rows = 2;
+	rest.rows = all.rows - 2;
+	rest.x += 2 * rest.width.x;
+	rest.c += 2 * rest.width.c;
+	rest.y += 2 * rest.width.y;
+	rest.w += 2;
+	applier_adapt(applier, &all, NULL, once);
+	applier_adapt(applier, &first, NULL, twice);
+	applier_adapt(applier, &rest, twice, twice);
+	for (size_t i = 0; i < small.list.size; i++)
+	{
+		a[i] = once[i];
+		b[i] = twice[i];
+	}
+	is_close(norm_error(b, a, small.list.size), 0, sizeof(real) == 8 ? 1e-13 : 1e-6,
+			 "%s: adapting twice is adapting once on all rows", learner->name);
+	heap_free(&heap);
+}
+
+/*
+ * A Bayesian last layer whose only feature is a constant, and whose prior does
+ * not look at the support, is the random intercept: two derivations, one
+ * result.
+ */
+static void
+test_constant_feature(LossKind loss)
+{
+	static const char *const zero[] = {"feature.weight", "feature.bias", "context.weight", "context.bias"};
+	static const char *const one[] = {"scale", "linear.precision", "linear.noise", "linear.scale"};
+	static const char *const none[] = {"shift", "linear.shift", "linear.from", "linear.to", "rows"};
+	static SmallTasks small[2];
+	static real phi[2][SMALL_MAX_SIZE] __attribute__((aligned(64)));
+	const double deviation = 0.8;
+	const double noise = 0.5;
+	double		output[2][2 * GOLDEN_ROWS];
+	double		tolerance = sizeof(real) == 4 ? 1e-4 : loss == LOSS_SQUARED ? 1e-11 : 1e-6;
+	int			n = 0;
+
+	small_tasks(&small[0], "alpaca", loss, UNARY_TANH, true, 2, 0, 0, 5);
+	small_tasks(&small[1], "random_intercept", loss, UNARY_TANH, true, 2, 0, 0, 5);
+	for (size_t i = 0; i < sizeof(zero) / sizeof(zero[0]); i++)
+	{
+		const Tensor *tensor = &small[0].tensors[tensor_find(&small[0].list, zero[i])];
+
+		memset(small[0].theta + tensor->offset, 0, (size_t) tensor->rows * tensor->cols * sizeof(real));
+	}
+	for (int i = 0; i < small[0].list.n; i++)
+		if (small[0].tensors[i].role == TENSOR_STATE)
+			memset(small[0].theta + small[0].tensors[i].offset, 0,
+				   (size_t) small[0].tensors[i].rows * small[0].tensors[i].cols * sizeof(real));
+	/* logarithms, a quarter of them */
+	*small_tensor(&small[0], small[0].theta, "intercept.bias") = log(deviation) / 4;
+	*small_tensor(&small[0], small[0].theta, "noise.bias") = log(noise - 1e-4) / 4;
+
+	for (size_t i = 0; i < sizeof(one) / sizeof(one[0]); i++)
+		*small_tensor(&small[1], small[1].theta, one[i]) = 1;
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+		*small_tensor(&small[1], small[1].theta, none[i]) = 0;
+	*small_tensor(&small[1], small[1].theta, "precision") = 1 / (deviation * deviation);
+	*small_tensor(&small[1], small[1].theta, "noise") = loss == LOSS_SQUARED ? noise : 1;
+
+	for (int i = 0; i < 2; i++)
+	{
+		Heap		heap = {0};
+		Arena		arena;
+		Applier    *applier;
+		Rows		support = small_task(&small[i], 0, 0);
+		Rows		query = small_task(&small[i], 1, 0);
+		real		values[GOLDEN_ROWS];
+
+		arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
+		applier = applier_create(&arena, small[i].learner, &small[i].spec, &small[i].list, small[i].theta, NULL);
+		applier_adapt(applier, &support, NULL, phi[i]);
+		applier_predict(applier, phi[i], &query, values);
+		for (n = 0; n < query.rows; n++)
+			output[i][n] = values[n];
+		if (loss == LOSS_SQUARED)
+		{
+			applier_variance(applier, phi[i], &query, values);
+			for (int r = 0; r < query.rows; r++)
+				output[i][n++] = values[r];
+		}
+		heap_free(&heap);
+	}
+	is_close(norm_error(output[0], output[1], n), 0, tolerance,
+			 "alpaca, %s: with a constant feature it is the random intercept", loss_words[loss]);
+}
+
 int
 main(void)
 {
@@ -404,9 +512,13 @@ main(void)
 		for (int loss = 0; loss < 3; loss++)
 			if (learner_supports(learners[i], loss))
 				test_at_work(learners[i], loss);
+		if (learners[i]->flags & LEARNER_ADDITIVE)
+			test_further(learners[i]);
 		test_sizes(learners[i]);
 		test_full_arena(learners[i]);
 	}
 	test_mode_of_classes();
+	test_constant_feature(LOSS_SQUARED);
+	test_constant_feature(LOSS_LOGISTIC);
 	return tap_done();
 }

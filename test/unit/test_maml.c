@@ -265,45 +265,6 @@ test_random_intercept(const GoldenShift *golden, const char *name)
 	heap_free(&heap);
 }
 
-/* adapt(adapt(M, A), B) = adapt(M, A and B), for a numeric target */
-static void
-test_further(const GoldenShift *golden)
-{
-	static SmallTasks small;
-	static real once[SMALL_MAX_SIZE] __attribute__((aligned(64)));
-	static real twice[SMALL_MAX_SIZE] __attribute__((aligned(64)));
-	double		a[SMALL_MAX_SIZE];
-	double		b[SMALL_MAX_SIZE];
-	Heap		heap = {0};
-	Arena		arena;
-	Applier    *applier;
-	Rows		all;
-	Rows		first;
-	Rows		rest;
-
-	set_random_intercept(&small, golden);
-	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
-	applier = applier_create(&arena, small.learner, &small.spec, &small.list, small.theta, NULL);
-	all = first = rest = small_task(&small, 0, 0);
-	first.rows = 2;
-	rest.rows = all.rows - 2;
-	rest.x += 2 * rest.width.x;
-	rest.c += 2 * rest.width.c;
-	rest.y += 2 * rest.width.y;
-	rest.w += 2;
-	applier_adapt(applier, &all, NULL, once);
-	applier_adapt(applier, &first, NULL, twice);
-	applier_adapt(applier, &rest, twice, twice);
-	for (size_t i = 0; i < small.list.size; i++)
-	{
-		a[i] = once[i];
-		b[i] = twice[i];
-	}
-	is_close(norm_error(b, a, small.list.size), 0, sizeof(real) == 8 ? 1e-14 : 1e-6,
-			 "random_intercept: adapting twice is adapting once on all rows");
-	heap_free(&heap);
-}
-
 int
 main(void)
 {
@@ -328,8 +289,6 @@ main(void)
 		if (g->loss == LOSS_SQUARED)
 			test_linear_form(g);
 		test_random_intercept(g, describe(g->learner, g->loss, g->activation, g->skip, g->n_embeddings, 0));
-		if (g->loss == LOSS_SQUARED)
-			test_further(g);
 	}
 	return tap_done();
 }
