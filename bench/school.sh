@@ -11,8 +11,10 @@
 #
 # Each model is trained with its algorithm's defaults on training tasks and
 # evaluated by meta.evaluate on test tasks; the same query rows serve every K
-# and every method.  meta.evaluate compares with the random_intercept of the same
-# model; the tables say where that is not the same in all.  Where rows have an order, support comes first.  All figures are kept in the table bench.result.
+# and every method.  Where rows have an order, support comes first.
+# meta.evaluate compares with the random_intercept of the same model; the tables
+# say where that is not the same in all.  All figures are kept in the table
+# bench.result.
 
 set -eu
 cd "$(dirname "$0")/.."

@@ -125,7 +125,7 @@ small_task(const SmallTasks *small, int part, int task)
 	return rows;
 }
 
-/* Positions of random_intercept's own numbers in theta. */
+/* A tensor's numbers in theta. */
 static inline real *
 small_tensor(SmallTasks *small, real *theta, const char *name)
 {

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Writes maml.h: what an independent implementation says of the learners.
 
-The same small networks and tasks are built here and in test_maml.c, from one
+The same small networks and tasks are built here and in small_tasks.h, from one
 formula; here PyTorch (Debian's python3-torch) differentiates them in double
 precision, task by task, without padding.  Run it as
 
@@ -26,7 +26,7 @@ KINK = 0.01                     # relu's inputs keep off 0 by this much
 
 
 def wave(seed, stream, i):
-    """A number in [-1, 1]; test_maml.c has the same."""
+    """A number in [-1, 1]; small_tasks.h has the same."""
     return math.sin(0.618 * (i + 1) * (i + 1) + 1.3 * stream + 0.77 * seed)
 
 
