@@ -69,6 +69,19 @@ CALL meta.train('bad', 'SELECT student, x, NULL::float8 AS score FROM answers', 
 CALL meta.train('bad', 'SELECT student, x, score, 0 AS w FROM answers', task => 'student', target => 'score', options => '{"weight": "w"}');
 CALL meta.train('bad', 'SELECT student, x, score, -1 AS w FROM answers', task => 'student', target => 'score', options => '{"weight": "w"}');
 CALL meta.train('bad', 'SELECT student, x / 0 AS x, score FROM answers', task => 'student', target => 'score');
+-- functions of a source may only read, too
+CREATE FUNCTION wrote() RETURNS int LANGUAGE sql AS 'INSERT INTO answers VALUES (0) RETURNING 1';
+\set SHOW_CONTEXT never
+CALL meta.train('bad', 'SELECT *, wrote() AS w FROM answers', task => 'student', target => 'score');
+DO $$
+BEGIN
+	CALL meta.train('bad', 'SELECT *, nextval(''numbers'') AS n FROM answers', task => 'student', target => 'score');
+EXCEPTION WHEN read_only_sql_transaction THEN
+	RAISE WARNING '%', SQLERRM;
+	INSERT INTO answers VALUES (0);
+	DELETE FROM answers WHERE student = 0;
+END $$;
+\set SHOW_CONTEXT errors
 -- nothing of it was run
 SELECT count(*) AS answers, to_regclass('copied') AS copied FROM answers;
 

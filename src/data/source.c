@@ -8,10 +8,12 @@
  * straight into the loader.
  *
  * Permissions and row level security are the current user's.  Only a SELECT
- * that writes nothing and locks nothing passes.
+ * that writes nothing and locks nothing passes, and the functions that it calls
+ * find themselves in a read-only transaction.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
@@ -287,6 +289,7 @@ source_load(const char *source, LoadRequest *request)
 	PlannedStmt *plan;
 	QueryDesc  *desc;
 	TaskSet    *set;
+	bool		read_only = XactReadOnly;
 
 	text = source_qualify(source, &request->relation);
 	if (OidIsValid(request->relation))
@@ -309,6 +312,8 @@ source_load(const char *source, LoadRequest *request)
 	else
 		PushActiveSnapshot(GetTransactionSnapshot());
 
+	/* after an error, the transaction or subtransaction sets it back */
+	XactReadOnly = true;
 	push_source_error(&callback, text);
 	plan = pg_plan_query(analyze_source(parse_source(text), text), text, CURSOR_OPT_PARALLEL_OK, NULL);
 	desc = CreateQueryDesc(plan, text, GetActiveSnapshot(), InvalidSnapshot, &receiver.pub, NULL, NULL, 0);
@@ -318,6 +323,7 @@ source_load(const char *source, LoadRequest *request)
 	ExecutorEnd(desc);
 	FreeQueryDesc(desc);
 	error_context_stack = callback.previous;
+	XactReadOnly = read_only;
 	PopActiveSnapshot();
 
 	/* without a snapshot: sorting and packing need not hold back vacuum */
