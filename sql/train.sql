@@ -204,6 +204,8 @@ SELECT count(*) FROM meta.training;
 -- without an algorithm, the target chooses: numbers of many tasks and of few, two values, classes
 CALL meta.train('chosen 0', 'SELECT student + 1000 * n AS student, x, score FROM answers, generate_series(1, 4) n', 'student', 'score',
 				options => '{"iterations": 5, "hidden": [4]}');
+CALL meta.train('chosen 0b', 'SELECT student + 1000 * n AS student, x, passed FROM answers, generate_series(1, 4) n', 'student', 'passed',
+				options => '{"iterations": 5, "hidden": [4]}');
 CALL meta.train('chosen 1', 'answers', 'student', 'score', features => 'x', options => '{"iterations": 5, "hidden": [4]}');
 CALL meta.train('chosen 2', 'answers', 'student', 'passed', features => 'x', options => '{"iterations": 5, "hidden": [4]}');
 CALL meta.train('chosen 3', 'answers', 'student', 'skill', features => 'x', options => '{"iterations": 5, "hidden": [4]}');

@@ -15,7 +15,7 @@
  * Algorithms where none is asked for: what did best on held-out tasks of real
  * schools, see bench/RESULTS.md.
  */
-#define NUMBER_ALGORITHM "alpaca"
+#define NUMBER_ALGORITHM "alpaca"	/* and two values */
 #define CLASS_ALGORITHM "random_intercept"
 #define EPISODE_ALGORITHM "maml"
 
@@ -281,7 +281,7 @@ request_settle(TrainRequest *request, const TaskSet *set)
 		tasks += set->tasks[t].role == TASK_TRAIN;
 	if (request->options.way > 0)
 		algorithm = EPISODE_ALGORITHM;
-	else if (set->encoding->target_kind == TARGET_NUMBER && tasks >= NUMBER_TASKS)
+	else if (set->encoding->target_kind != TARGET_CLASS && tasks >= NUMBER_TASKS)
 		algorithm = NUMBER_ALGORITHM;
 	request_parse(request, algorithm, request->given, request->aggregate);
 }

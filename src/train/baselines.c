@@ -343,3 +343,38 @@ baseline_fit(const Training *training, const Learner *learner, Component *compon
 	if (learner->flags & LEARNER_TUNED)
 		tune_inner_loop(training, component);
 }
+
+/* Copies a tensor of one component to another's tensor of the same size. */
+static void
+copy_tensor(const TensorList *list, real *theta, const char *to, const Component *from, const char *name)
+{
+	const Tensor *tensor = &list->tensors[tensor_find(list, to)];
+
+	memcpy(theta + tensor->offset, tensor_values(from, "", name),
+		   (size_t) tensor->rows * tensor->cols * sizeof(real));
+}
+
+bool
+start_linear(const Training *training, const LearnerSpec *spec, const TensorList *list, real *theta,
+			 VarianceComponents *components)
+{
+	Component	intercept;
+	const Tensor *head;
+
+	if (training->loss != LOSS_LOGISTIC || !spec->net.skip || training->validation.panel == NULL)
+		return false;
+	baseline_fit(training, learner_find("random_intercept"), &intercept);
+	if (tensor_values(&intercept, "linear.", "from")[0] > 0 ||
+		tensor_values(&intercept, "linear.", "to")[0] < FLT_MAX)
+		return false;
+
+	copy_tensor(list, theta, "skip.weight", &intercept, "linear.weight");
+	copy_tensor(list, theta, "head.bias", &intercept, "linear.bias");
+	for (int j = 0; j < spec->net.n_embeddings; j++)
+		copy_tensor(list, theta, psprintf("wide.%d", j), &intercept, psprintf("linear.table.%d", j));
+	head = &list->tensors[tensor_find(list, "head.weight")];
+	memset(theta + head->offset, 0, (size_t) head->rows * head->cols * sizeof(real));
+	components->task = 1 / tensor_values(&intercept, "linear.", "precision")[0];
+	components->noise = 1;
+	return true;
+}

@@ -168,8 +168,10 @@ start_pooled(const Training *training, Phase *phase)
 	tensors_copy(&phase->list, phase->theta, &pooled->list, pooled->best);
 	if (phase->learner->begin)
 	{
-		VarianceComponents v = pooled_components(training);
+		VarianceComponents v;
 
+		if (!start_linear(training, &phase->spec, &phase->list, phase->theta, &v))
+			v = pooled_components(training);
 		phase->learner->begin(&phase->spec, &phase->list, v.task, v.noise, phase->theta);
 	}
 }

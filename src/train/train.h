@@ -73,6 +73,15 @@ typedef struct VarianceComponents
 extern VarianceComponents pooled_components(const Training *training);
 
 /*
+ * For a binary target: where random_intercept's linear form validates better
+ * than its network whatever the number of rows, as it does where items
+ * repeat, makes it the network's linear path and silences its layers.  False,
+ * and nothing done, otherwise.
+ */
+extern bool start_linear(const Training *training, const LearnerSpec *spec, const TensorList *list, real *theta,
+						 VarianceComponents *components);
+
+/*
  * Fits a learner that is not trained by an outer loop of its own, from the
  * pooled phase: *component is complete afterwards.
  */

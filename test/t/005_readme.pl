@@ -38,7 +38,7 @@ is_deeply([ grep { !-e $_ } grep { !/^(#|https?:)/ } $readme =~ /\]\(([^)]*)\)/g
 
 # the algorithms that are taken where none is named
 my %chosen = slurp('src/sql/request.c') =~ /#define (\w+)_ALGORITHM "(\w+)"/g;
-my %named = (NUMBER => 'for numbers', CLASS => 'for two values and for classes', EPISODE => 'for N-way episodes');
+my %named = (NUMBER => 'for numbers', CLASS => 'for classes', EPISODE => 'for N-way episodes');
 is_deeply([ sort keys %chosen ], [ sort keys %named ], 'a default for each kind of target');
 like($readme, qr/`\Q$chosen{$_}\E` \Q$named{$_}\E/, "the README names the default $named{$_}") for sort keys %named;
 
