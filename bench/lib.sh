@@ -50,7 +50,7 @@ machine()
 	model=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)
 	say "Machine: ${model:-unknown processor}, $(getconf _NPROCESSORS_ONLN) cores, $(awk '/MemTotal/ { printf "%.0f GB", $2 / 1048576 }' /proc/meminfo)"
 	say "Server:  PostgreSQL $(ask 'SHOW server_version'), maintenance_work_mem $(ask 'SHOW maintenance_work_mem'), shared_buffers $(ask 'SHOW shared_buffers')"
-	say "Date:    $(date -u +%Y-%m-%d)$(git rev-parse --short HEAD 2>/dev/null | sed 's/^/, commit /')"
+	say "Date:    $(date -u +%Y-%m-%d)$(git rev-parse --short HEAD 2>/dev/null | sed 's/^/, repository at /')"
 	say ""
 }
 
@@ -58,16 +58,36 @@ machine()
 # the time and the processor time of the backend, both in seconds: what a
 # machine does beside it then does not count.  Only for a server on this
 # machine.
+#
+# A line is stamped when it is read, which is some milliseconds late, and lines
+# that are read when the backend has ended are left out.  That is good enough
+# between two lines of a long training.  What takes less is to be measured by
+# the backend itself: "SELECT * FROM pg_temp.clock()" gives the same two numbers.
 run_stamped()
 {
-	{ printf 'SELECT pg_backend_pid() AS pid \\gset\n\\echo pid :pid\n'; cat; } |
-		"$psql" -X -q -A -t -v ON_ERROR_STOP=1 2>&1 |
+	{
+		cat <<-'END'
+			SET client_min_messages = warning;
+			CREATE FUNCTION pg_temp.clock(OUT wall float8, OUT cpu float8) LANGUAGE plpgsql VOLATILE AS $$
+			DECLARE
+				stat text[] := string_to_array(pg_read_file('/proc/' || pg_backend_pid() || '/stat'), ' ');
+			BEGIN
+				wall := extract(epoch FROM clock_timestamp());
+				cpu := (stat[14]::float8 + stat[15]::float8) / :tick;
+			END $$;
+			RESET client_min_messages;
+			SELECT pg_backend_pid() AS pid \gset
+			\echo pid :pid
+		END
+		cat
+	} | sed "s/:tick/$(getconf CLK_TCK)/" |
+		"$psql" -X -q -A -t -F ' ' -v ON_ERROR_STOP=1 2>&1 |
 	{
 		read -r _ pid
 		while IFS= read -r line
 		do
-			cpu=$(awk -v tick="$(getconf CLK_TCK)" '{ print ($14 + $15) / tick }' "/proc/$pid/stat" 2>/dev/null) || cpu=0
-			printf '%s %s %s\n' "$(date +%s.%N)" "${cpu:-0}" "$line"
+			cpu=$(awk -v tick="$(getconf CLK_TCK)" '{ print ($14 + $15) / tick }' "/proc/$pid/stat" 2>/dev/null) || cpu=
+			printf '%s %s %s\n' "$(date +%s.%N)" "${cpu:--}" "$line"
 		done
 	}
 }
@@ -78,6 +98,7 @@ run_stamped()
 rates()
 {
 	awk -v phase="$1:" '
-		$4 == phase && $5 == "iteration" { if (!n++) { wall = $1; cpu = $2; first = $6 } last_wall = $1; last_cpu = $2; last = $6 }
-		END { if (n < 2) print "0 0"; else printf "%.2f %.2f\n", (last - first) / (last_wall - wall), (last - first) / (last_cpu - cpu) }'
+		$2 != "-" && $4 == phase && $5 == "iteration" { if (!n++) { wall = $1; cpu = $2; first = $6 } last_wall = $1; last_cpu = $2; last = $6 }
+		END { if (n < 3 || last_cpu <= cpu) exit 1; printf "%.2f %.2f\n", (last - first) / (last_wall - wall), (last - first) / (last_cpu - cpu) }' ||
+		die "Too few progress lines of $1 to tell a rate: make it train for longer."
 }

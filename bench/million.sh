@@ -37,8 +37,8 @@ train()
 {
 	run_stamped <<-END
 		SELECT jsonb_build_object('hidden', '[64, 64]'::jsonb, 'inner_steps', 5, 'shots', 10, 'query', 10,
-			'meta_batch', 32, 'iterations', $1, 'patience', 0, 'report', 1) AS options \gset
-		\echo BEGIN
+			'meta_batch', 32, 'iterations', $1, 'patience', 0, 'report', 0.25) AS options \gset
+		SELECT 'BEGIN', wall, cpu FROM pg_temp.clock();
 		CALL meta.train('million', 'million.rows', task => 'task', target => 'y', algorithm => 'maml', options => :'options');
 		SELECT format('peak memory of the backend: %s, of which buffers shared with others: %s',
 					  substring(s from 'VmHWM:\s*(\d+ kB)'), substring(s from 'RssShmem:\s*(\d+ kB)'))
@@ -52,7 +52,7 @@ for round in 1 2 3
 do
 	train 1 >"$log"
 	awk -v rows="$count" '
-		/BEGIN$/ { wall = $1; cpu = $2 }
+		$3 == "BEGIN" { wall = $4; cpu = $5 }
 		/learning from/ { printf "loading: %.2f s, %.0f rows/s; by processor time %.0f rows/s\n", $1 - wall, rows / ($1 - wall), rows / ($2 - cpu) }
 		/ERROR/ { print }' "$log"
 	sed -n 's/^[^ ]* [^ ]* peak/one iteration: peak/p' "$log"
