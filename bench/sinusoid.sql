@@ -41,7 +41,7 @@ SET client_min_messages = notice;
 SELECT jsonb_build_object(
 	'encode', '{"x": "raw", "y": "raw"}'::jsonb,
 	'hidden', '[40, 40]'::jsonb, 'skip', false, 'start_pooled', false,
-	'shots', 10, 'query', 10, 'meta_batch', 25, 'inner_steps', 1, 'inner_lr', :inner_lr, 'outer_lr', 0.001,
+	'shots', 10, 'query', 10, 'meta_batch', 25, 'inner_steps', 1, 'inner_lr', :inner_lr, 'outer_lr', 0.001, 'schedule', 'constant',
 	'weight_decay', 0, 'clip', 0, 'patience', 0, 'validation', 0, 'test', 0,
 	'iterations', :iterations, 'seed', :seed, 'report', 60, 'checkpoint', 60) AS options \gset
 \echo Options: :options

@@ -54,6 +54,9 @@ const OptionInfo option_table[] = {
 	/* outer loop */
 	{"outer_lr", OPTION_NUMBER, "0.001", 1e-9, 1, NULL, FIELD(outer_lr),
 	"Learning rate of the outer loop."},
+	/* the words in the order of OuterSchedule */
+	{"schedule", OPTION_CHOICE, "\"linear\"", 0, 0, "linear|constant", FIELD(schedule),
+	"Whether the outer rate falls linearly until the last iteration, or stays."},
 	{"iterations", OPTION_INTEGER, "2000", 1, 10000000, NULL, FIELD(iterations),
 	"Meta-iterations: steps of the outer loop."},
 	{"meta_batch", OPTION_INTEGER, "32", 1, 4096, NULL, FIELD(meta_batch),

@@ -24,6 +24,13 @@ typedef enum OptionType
 	OPTION_LIST					/* JSON array of strings: exclude */
 } OptionType;
 
+/* How the outer rate goes on; in the order of the option's words. */
+typedef enum OuterSchedule
+{
+	SCHEDULE_LINEAR,			/* falls, near to 0 at the last iteration */
+	SCHEDULE_CONSTANT
+} OuterSchedule;
+
 /* The resolved values, by the names SQL uses. */
 typedef struct Options
 {
@@ -41,6 +48,7 @@ typedef struct Options
 	int			context;
 	/* outer loop */
 	double		outer_lr;
+	int			schedule;		/* OuterSchedule */
 	int			iterations;
 	int			meta_batch;
 	/* rows and tasks */

@@ -105,7 +105,8 @@ meta_iteration(Phase *phase, Bench *bench)
 	const Options *options = &phase->spec.options;
 	real	   *gradient = bench->gradient;
 	double		loss = 0;
-	double		decay = 1 - (double) phase->iteration / options->iterations;
+	double		decay = options->schedule == SCHEDULE_CONSTANT ? 1 :
+		1 - (double) phase->iteration / options->iterations;
 	real		share = 1.0 / options->meta_batch;
 	real		keep;
 	double		norm;

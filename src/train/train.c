@@ -121,8 +121,17 @@ training_create(const Learner *learner, const Options *options, TaskSet *set)
 	pooled = spec;
 	if (strcmp(learner->name, "pooled") != 0)
 	{
-		/* the learner's rates are not meant for it */
+		Options		usual;
+
+		/*
+		 * The learner's rates are not meant for it: the baseline is the same
+		 * beside every learner.
+		 */
+		options_default(&usual, NULL);
 		pooled.options.outer_lr = POOLED_RATE;
+		pooled.options.schedule = usual.schedule;
+		pooled.options.weight_decay = usual.weight_decay;
+		pooled.options.clip = usual.clip;
 		pooled.options.iterations = Min(options->iterations, POOLED_ITERATIONS);
 	}
 	/* classes that get another output in each episode can only be told apart by adapting */
