@@ -5,10 +5,6 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
-#include "miscadmin.h"
-
 #include "train/train.h"
 
 /* What validation looks at: enough to tell learners apart, and quick. */
