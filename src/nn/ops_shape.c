@@ -151,18 +151,9 @@ walk(Shape f)
 	return w;
 }
 
-Var
-tape_axpy(Tape *tape, Var a, real scale, Var b)
-{
-	Var			v = append_pair(tape, OP_AXPY, a, b);
-
-	if (v != TAPE_NONE)
-		tape_node(tape, v)->scale = scale;
-	return v;
-}
-
-void
-axpy_forward(const Tape *tape, const TapeNode *node)
+/* a + scale b, or a b: the flag is a constant wherever this is inlined */
+static inline __attribute__((always_inline)) void
+pair_forward(const Tape *tape, const TapeNode *node, bool product)
 {
 	const TapeNode *a = tape_node(tape, node->in[0]);
 	const TapeNode *b = tape_node(tape, node->in[1]);
@@ -179,7 +170,7 @@ axpy_forward(const Tape *tape, const TapeNode *node)
 		const real *pb = b->data;
 
 		for (size_t i = 0; i < n; i++)
-			to[i] = pa[i] + scale * pb[i];
+			to[i] = product ? pa[i] * pb[i] : pa[i] + scale * pb[i];
 		return;
 	}
 	wa = walk(a->shape);
@@ -191,8 +182,24 @@ axpy_forward(const Tape *tape, const TapeNode *node)
 			const real *pb = b->data + t * wb.task + r * wb.row;
 
 			for (int c = 0; c < s.cols; c++)
-				to[c] = pa[c * wa.col] + scale * pb[c * wb.col];
+				to[c] = product ? pa[c * wa.col] * pb[c * wb.col] : pa[c * wa.col] + scale * pb[c * wb.col];
 		}
+}
+
+Var
+tape_axpy(Tape *tape, Var a, real scale, Var b)
+{
+	Var			v = append_pair(tape, OP_AXPY, a, b);
+
+	if (v != TAPE_NONE)
+		tape_node(tape, v)->scale = scale;
+	return v;
+}
+
+void
+axpy_forward(const Tape *tape, const TapeNode *node)
+{
+	pair_forward(tape, node, false);
 }
 
 /* y = a + s b:  da = g,  db = s g, summed where they were repeated */
@@ -220,34 +227,7 @@ tape_multiply(Tape *tape, Var a, Var b)
 void
 multiply_forward(const Tape *tape, const TapeNode *node)
 {
-	const TapeNode *a = tape_node(tape, node->in[0]);
-	const TapeNode *b = tape_node(tape, node->in[1]);
-	Shape		s = node->shape;
-	real	   *to = node->data;
-	Walk		wa,
-				wb;
-
-	if (shape_equal(a->shape, b->shape))
-	{
-		size_t		n = shape_size(s);
-		const real *pa = a->data;
-		const real *pb = b->data;
-
-		for (size_t i = 0; i < n; i++)
-			to[i] = pa[i] * pb[i];
-		return;
-	}
-	wa = walk(a->shape);
-	wb = walk(b->shape);
-	for (int t = 0; t < s.tasks; t++)
-		for (int r = 0; r < s.rows; r++, to += s.cols)
-		{
-			const real *pa = a->data + t * wa.task + r * wa.row;
-			const real *pb = b->data + t * wb.task + r * wb.row;
-
-			for (int c = 0; c < s.cols; c++)
-				to[c] = pa[c * wa.col] * pb[c * wb.col];
-		}
+	pair_forward(tape, node, true);
 }
 
 /* y = a b:  da = g b,  db = g a, summed where they were repeated */
