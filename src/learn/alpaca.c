@@ -269,7 +269,7 @@ alpaca_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 		adapt_number(tape, &seen, support, own, out);
 }
 
-/* Mean of a row's output, and its variance without the noise. */
+/* Mean of a row's output, and its variance without the noise (NULL: not wanted). */
 static void
 predictive(Tape *tape, const LearnerSpec *spec, const Var *phi, Var x, Var c, Var *mean, Var *variance)
 {
@@ -293,6 +293,8 @@ predictive(Tape *tape, const LearnerSpec *spec, const Var *phi, Var x, Var c, Va
 	}
 	*mean = tape_affine(tape, seen.b, false, z, false, seen.mean);
 	*mean = tape_affine(tape, seen.psi, false, w, false, *mean);
+	if (variance == NULL)
+		return;
 	across = tape_transpose(tape, tape_solve(tape, precision, tape_transpose(tape, seen.psi)));
 	*variance = tape_sum(tape, tape_multiply(tape, seen.psi, across), shape(tasks, rows, 1));
 }
@@ -304,7 +306,7 @@ alpaca_predict(Tape *tape, const LearnerSpec *spec, const TensorList *list, cons
 				variance;
 
 	(void) list;
-	predictive(tape, spec, phi, x, c, &mean, &variance);
+	predictive(tape, spec, phi, x, c, &mean, spec->loss == LOSS_LOGISTIC ? &variance : NULL);
 	if (spec->loss != LOSS_LOGISTIC)
 		return mean;
 	return vars_average_logit(tape, mean, variance);
