@@ -227,7 +227,7 @@ choose_form(const Training *training, Component *component)
 }
 
 VarianceComponents
-pooled_components(const Training *training)
+pooled_components(Training *training)
 {
 	/* fold 0's residuals come from the network trained on fold 1 */
 	const Phase *without[2] = {pooled_phase(training, 1), pooled_phase(training, 0)};
@@ -239,11 +239,16 @@ pooled_components(const Training *training)
 	if (without[0] == NULL || without[0]->iteration == 0 ||
 		without[1] == NULL || without[1]->iteration == 0)
 		return usual;			/* too few tasks, or time ran out before them */
-	return cross_fitted_components(training, without);
+	if (training->cross_fitted == NULL)
+	{
+		training->cross_fitted = palloc(sizeof(VarianceComponents));
+		*training->cross_fitted = cross_fitted_components(training, without);
+	}
+	return *training->cross_fitted;
 }
 
 static void
-fit_numeric_intercept(const Training *training, Component *component)
+fit_numeric_intercept(Training *training, Component *component)
 {
 	VarianceComponents v = pooled_components(training);
 
@@ -324,21 +329,29 @@ tune_inner_loop(const Training *training, Component *component)
 }
 
 void
-baseline_fit(const Training *training, const Learner *learner, Component *component)
+baseline_fit(Training *training, const Learner *learner, Component *component)
 {
 	const Phase *pooled = pooled_phase(training, FOLD_ALL);
 	LearnerSpec spec = training->phases[0].spec;
+	bool		intercept = strcmp(learner->name, "random_intercept") == 0;
 
+	if (intercept && training->intercept)
+	{
+		*component = *training->intercept;
+		return;
+	}
 	spec.options = training->options;
 	component_init(component, learner, &spec);
 	if (!(learner->flags & LEARNER_NO_POOL))
 		tensors_copy(&component->list, component->theta, &pooled->list, pooled->best);
-	if (strcmp(learner->name, "random_intercept") == 0)
+	if (intercept)
 	{
 		if (training->loss == LOSS_SQUARED)
 			fit_numeric_intercept(training, component);
 		else
 			fit_class_intercept(training, component);
+		training->intercept = palloc(sizeof(Component));
+		*training->intercept = *component;
 	}
 	if (learner->flags & LEARNER_TUNED)
 		tune_inner_loop(training, component);
@@ -355,7 +368,7 @@ copy_tensor(const TensorList *list, real *theta, const char *to, const Component
 }
 
 bool
-start_linear(const Training *training, const LearnerSpec *spec, const TensorList *list, real *theta,
+start_linear(Training *training, const LearnerSpec *spec, const TensorList *list, real *theta,
 			 VarianceComponents *components)
 {
 	Component	intercept;

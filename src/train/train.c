@@ -166,7 +166,7 @@ phase_tick(void *context, const Phase *phase, bool validated)
 
 /* The learner begins where the pooled network ended. */
 static void
-start_pooled(const Training *training, Phase *phase)
+start_pooled(Training *training, Phase *phase)
 {
 	const Phase *pooled = &training->phases[0];
 
@@ -202,9 +202,20 @@ training_run(Training *training, TrainingTick tick, void *context)
 	return true;
 }
 
+/* What a phase ended with. */
+static void
+component_from_phase(Component *component, const Phase *phase)
+{
+	component->prefix = pstrdup(phase->learner->name);
+	component->learner = phase->learner;
+	component->spec = phase->spec;
+	component->list = phase->list;
+	component->theta = phase->best;
+}
+
 /* The component of the learner that was asked for. */
 static void
-main_component(const Training *training, Component *component)
+main_component(Training *training, Component *component)
 {
 	const Phase *phase = &training->phases[training->main_phase];
 
@@ -215,11 +226,7 @@ main_component(const Training *training, Component *component)
 	}
 	if (phase->iteration == 0 && training->main_phase > 0 && training->options.start_pooled)
 		tensors_copy(&phase->list, phase->best, &training->phases[0].list, training->phases[0].best);
-	component->prefix = pstrdup(training->learner->name);
-	component->learner = phase->learner;
-	component->spec = phase->spec;
-	component->list = phase->list;
-	component->theta = phase->best;
+	component_from_phase(component, phase);
 }
 
 /* So that evaluating on another source can leave them out. */
@@ -252,13 +259,7 @@ training_finish(Training *training)
 			(model->encoding->way > 0 && !(learner->flags & LEARNER_NO_POOL)))
 			continue;
 		if (learner == pooled->learner)
-		{
-			component->prefix = pstrdup(learner->name);
-			component->learner = learner;
-			component->spec = pooled->spec;
-			component->list = pooled->list;
-			component->theta = pooled->best;
-		}
+			component_from_phase(component, pooled);
 		else
 			baseline_fit(training, learner, component);
 		model->n_components++;

@@ -9,6 +9,12 @@
 
 #define MAX_PHASES 4
 
+typedef struct VarianceComponents
+{
+	double		task;			/* tau^2: between tasks */
+	double		noise;			/* sigma^2: within */
+} VarianceComponents;
+
 typedef struct Training
 {
 	/* given */
@@ -25,6 +31,10 @@ typedef struct Training
 	int			phase;			/* the one at work */
 	int			main_phase;		/* whose result is the learner's, or what it is
 								 * fitted on */
+
+	/* fitted once the pooled phases have ended, by whoever needs it first */
+	VarianceComponents *cross_fitted;
+	Component  *intercept;		/* random_intercept */
 } Training;
 
 /* As PhaseTick, for the training as a whole. */
@@ -57,12 +67,6 @@ extern void checkpoint_restore(Training *training, const bytea *state);
 /* The encoding a checkpoint holds, for reading the source again. */
 extern Encoding *checkpoint_encoding(const bytea *state);
 
-typedef struct VarianceComponents
-{
-	double		task;			/* tau^2: between tasks */
-	double		noise;			/* sigma^2: within */
-} VarianceComponents;
-
 /* ---- baselines.c ---- */
 
 /*
@@ -70,7 +74,7 @@ typedef struct VarianceComponents
  * by its cross-fitted copies; usual values where there are none, and for
  * classes.
  */
-extern VarianceComponents pooled_components(const Training *training);
+extern VarianceComponents pooled_components(Training *training);
 
 /*
  * For a binary target: where random_intercept's linear form validates better
@@ -78,14 +82,14 @@ extern VarianceComponents pooled_components(const Training *training);
  * repeat, makes it the network's linear path and silences its layers.  False,
  * and nothing done, otherwise.
  */
-extern bool start_linear(const Training *training, const LearnerSpec *spec, const TensorList *list, real *theta,
+extern bool start_linear(Training *training, const LearnerSpec *spec, const TensorList *list, real *theta,
 						 VarianceComponents *components);
 
 /*
  * Fits a learner that is not trained by an outer loop of its own, from the
  * pooled phase: *component is complete afterwards.
  */
-extern void baseline_fit(const Training *training, const Learner *learner, Component *component);
+extern void baseline_fit(Training *training, const Learner *learner, Component *component);
 
 /* ---- gls.c ---- */
 
