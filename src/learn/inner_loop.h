@@ -14,16 +14,55 @@ typedef enum InnerKind
 	INNER_ADAM					/* Adam with beta1 = 0, as Reptile uses it; first order */
 } InnerKind;
 
+/* The network's tensors, into vars, from a learner's own. */
+typedef void (*NetworkView) (Tape *tape, const LearnerSpec *spec, const TensorList *list,
+							 const Var *phi, Var *vars);
+
+/* What tells the learners apart that adapt by gradient steps. */
+typedef struct InnerLoop
+{
+	InnerKind	kind;
+	NetworkView view;			/* NULL: a learner's tensors are the network's */
+} InnerLoop;
+
 /*
  * spec->options.inner_steps steps at rate inner_lr on the mean loss of each
- * task's rows, from theta's adapted tensors; the others are passed on.
- * rows_even serves the steps 0, 2, ..., rows_odd the others; they may be the
- * same.  phi gets one Var per tensor of the list; an adapted one has a matrix
- * per task.
+ * task's rows, from theta's adapted and state tensors; the others are passed
+ * on.  rows_even serves the steps 0, 2, ..., rows_odd the others; they may be
+ * the same.  phi gets one Var per tensor of the list; one that is a task's own
+ * has a matrix per task.  What the steps do not change is computed once: with
+ * an adapted head alone, all the rest.
+ *
+ * Learned rates and the like are used where the list has their tensors, see
+ * inner_layout.
  */
-extern void inner_loop(Tape *tape, const LearnerSpec *spec, const TensorList *list, InnerKind kind,
+extern void inner_loop(Tape *tape, const LearnerSpec *spec, const TensorList *list, const InnerLoop *loop,
 					   const RowVars *rows_even, const RowVars *rows_odd,
 					   const Var *theta, Var *phi);
+
+/*
+ * Learner.episode for a learner whose adapt is inner_loop on the support: the
+ * query loss after it, and with the option multi_step those after each step.
+ */
+extern Var	inner_losses(Tape *tape, const LearnerSpec *spec, const TensorList *list, const InnerLoop *loop,
+						 const RowVars *support, const RowVars *query, const Var *theta, Var progress);
+
+/*
+ * Appends what the options ask to be learned about the steps, after the
+ * tensors that they move; false when the list is full.
+ *	  step_rates: "step_rate.<tensor>" (1, inner_steps), v: a rate is exp(4 v)
+ *	  times inner_lr
+ *	  shrink: "shrink" (1, 1), v: steps descend sum of losses / (rows + c)
+ *	  instead of their mean, c = 3 exp(4 v)
+ * All are 0 at first.
+ */
+extern bool inner_layout(const LearnerSpec *spec, TensorList *list);
+
+/* The same with a factor for every number that is moved: "rate.<tensor>", v: 1 + 10 v. */
+extern bool inner_layout_elementwise(const LearnerSpec *spec, TensorList *list);
+
+/* Learner.begin: c starts at the ratio of the variances, as for a shrunken mean. */
+extern void inner_begin(const LearnerSpec *spec, const TensorList *list, double between, double within, real *values);
 
 /* The network's layout and forward pass, as most learners use them. */
 extern bool network_learner_layout(const LearnerSpec *spec, TensorList *list);

@@ -8,6 +8,9 @@
 
 extern const Learner maml_learner;
 extern const Learner fomaml_learner;
+extern const Learner meta_sgd_learner;
+extern const Learner anil_learner;
+extern const Learner cavia_learner;
 extern const Learner reptile_learner;
 extern const Learner pooled_learner;
 extern const Learner random_intercept_learner;
@@ -18,6 +21,9 @@ extern const Learner alpaca_learner;
 const Learner *const learners[] = {
 	&maml_learner,
 	&fomaml_learner,
+	&meta_sgd_learner,
+	&anil_learner,
+	&cavia_learner,
 	&reptile_learner,
 	&alpaca_learner,
 	&pooled_learner,

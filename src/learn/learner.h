@@ -99,6 +99,16 @@ typedef struct Learner
 						   const Var *phi, const RowVars *query);
 
 	/*
+	 * Appends adaptation and loss in one, for a learner whose outer loop
+	 * descends more than the loss of what adapt ends with: (tasks, 1, 1).
+	 * progress is a leaf (1, 1, 1), the share of the iterations that are done.
+	 * NULL: adapt, then losses.
+	 */
+	Var			(*episode) (Tape *tape, const LearnerSpec *spec, const TensorList *list,
+							const RowVars *support, const RowVars *query, const Var *theta,
+							Var progress);
+
+	/*
 	 * Appends what one meta-iteration computes, for a learner that does not
 	 * descend the gradient of its query loss; NULL for one that does.
 	 * gradients[i] is for tensor i, summed over the tasks; losses is (tasks,

@@ -16,36 +16,63 @@
  */
 #include "learn/inner_loop.h"
 
+static const InnerLoop exact = {INNER_EXACT, NULL};
+static const InnerLoop first_order = {INNER_FIRST_ORDER, NULL};
+
+static bool
+maml_layout(const LearnerSpec *spec, TensorList *list)
+{
+	return network_learner_layout(spec, list) && inner_layout(spec, list);
+}
+
 static void
 maml_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 		   const RowVars *support, const Var *theta, Var *phi)
 {
-	inner_loop(tape, spec, list, INNER_EXACT, support, support, theta, phi);
+	inner_loop(tape, spec, list, &exact, support, support, theta, phi);
+}
+
+static Var
+maml_episode(Tape *tape, const LearnerSpec *spec, const TensorList *list,
+			 const RowVars *support, const RowVars *query, const Var *theta, Var progress)
+{
+	return inner_losses(tape, spec, list, &exact, support, query, theta, progress);
 }
 
 static void
 fomaml_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 			 const RowVars *support, const Var *theta, Var *phi)
 {
-	inner_loop(tape, spec, list, INNER_FIRST_ORDER, support, support, theta, phi);
+	inner_loop(tape, spec, list, &first_order, support, support, theta, phi);
+}
+
+static Var
+fomaml_episode(Tape *tape, const LearnerSpec *spec, const TensorList *list,
+			   const RowVars *support, const RowVars *query, const Var *theta, Var progress)
+{
+	return inner_losses(tape, spec, list, &first_order, support, query, theta, progress);
 }
 
 const Learner maml_learner = {
 	.name = "maml",
 	.summary = "gradient steps from a learned start, trained through the steps (second order)",
 	.reference = "Finn, Abbeel, Levine 2017",
-	.layout = network_learner_layout,
+	.layout = maml_layout,
 	.initialise = network_learner_initialise,
+	.begin = inner_begin,
 	.adapt = maml_adapt,
 	.predict = network_learner_predict,
+	.episode = maml_episode,
 };
 
 const Learner fomaml_learner = {
 	.name = "fomaml",
 	.summary = "MAML without second derivatives: cheaper, nearly as good",
 	.reference = "Finn, Abbeel, Levine 2017",
-	.layout = network_learner_layout,
+	.layout = maml_layout,
 	.initialise = network_learner_initialise,
+	.begin = inner_begin,
 	.adapt = fomaml_adapt,
 	.predict = network_learner_predict,
+	.episode = fomaml_episode,
 };

@@ -27,9 +27,15 @@ build(MetaStep *step, MetaTape *mt, Arena *arena, const real *theta, int query, 
 							(real *) theta + list->tensors[i].offset);
 	mt->support = rows_leaves(tape, step->spec, META_SLICE, mt->support_rows);
 	mt->query = rows_leaves(tape, step->spec, META_SLICE, query);
+	mt->progress = tape_leaf(tape, shape(1, 1, 1), NULL);
 
 	if (step->learner->outer)
 		step->learner->outer(tape, step->spec, list, &mt->support, &mt->query, vars, &mt->losses, mt->gradients);
+	else if (step->learner->episode)
+	{
+		mt->losses = step->learner->episode(tape, step->spec, list, &mt->support, &mt->query, vars, mt->progress);
+		tape_gradient(tape, mt->losses, vars, list->n, mt->gradients);
+	}
 	else
 	{
 		step->learner->adapt(tape, step->spec, list, &mt->support, vars, phi);
@@ -70,7 +76,7 @@ meta_step_init(MetaStep *step, Arena *arena, const Learner *learner, const Learn
 }
 
 double
-meta_step_run(MetaStep *step, const Rows *support, const Rows *query, real *gradient)
+meta_step_run(MetaStep *step, const Rows *support, const Rows *query, double progress, real *gradient)
 {
 	const TensorList *list = step->list;
 	MetaTape   *mt = &step->sizes[0];
@@ -81,6 +87,7 @@ meta_step_run(MetaStep *step, const Rows *support, const Rows *query, real *grad
 			mt = &step->sizes[i];
 	rows_copy(&mt->tape, &mt->support, support);
 	rows_copy(&mt->tape, &mt->query, query);
+	*tape_data(&mt->tape, mt->progress) = progress;
 	tape_run(&mt->tape);
 
 	for (int i = 0; i < list->n; i++)

@@ -21,6 +21,7 @@ typedef struct MetaTape
 	Tape		tape;
 	RowVars		support;
 	RowVars		query;
+	Var			progress;		/* (1, 1, 1) */
 	Var			losses;			/* (tasks, 1, 1) */
 	Var		   *gradients;		/* one per tensor */
 } MetaTape;
@@ -48,7 +49,9 @@ extern void meta_step_init(MetaStep *step, Arena *arena, const Learner *learner,
  * Adds the gradient, summed over the slice's tasks, to gradient (list->size
  * numbers) and returns the sum of their losses.  support and query hold at
  * most META_SLICE tasks; support->rows is what the task with most rows has.
+ * progress is the share of the iterations that are done, 0 to 1.
  */
-extern double meta_step_run(MetaStep *step, const Rows *support, const Rows *query, real *gradient);
+extern double meta_step_run(MetaStep *step, const Rows *support, const Rows *query, double progress,
+							real *gradient);
 
 #endif							/* LEARN_META_STEP_H */

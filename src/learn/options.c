@@ -44,12 +44,18 @@ const OptionInfo option_table[] = {
 	"Gradient steps when adapting to one task."},
 	{"inner_lr", OPTION_NUMBER, "0.01", 0, 100, NULL, FIELD(inner_lr),
 	"Learning rate of the inner steps, on the mean loss of the encoded target."},
+	{"step_rates", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(step_rates),
+	"Whether every tensor has a learned rate of its own at each inner step (MAML++)."},
+	{"multi_step", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(multi_step),
+	"Whether the outer loss counts the results of all inner steps in the first tenth of the iterations (MAML++)."},
+	{"shrink", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(shrink),
+	"Whether inner steps are shorter on few rows: by k / (k + c) on k rows, with a learned c."},
 
 	/* a Bayesian last layer */
 	{"features", OPTION_INTEGER, "12", 1, 256, NULL, FIELD(features),
 	"Features of the Bayesian last layer (alpaca), besides the intercept."},
 	{"context", OPTION_INTEGER, "16", 0, 256, NULL, FIELD(context),
-	"Width of the summary of the support rows that the prior reads (alpaca); 0 is none."},
+	"Width of the summary of the support rows that the prior reads (alpaca), or context inputs (cavia); 0 is none."},
 
 	/* outer loop */
 	{"outer_lr", OPTION_NUMBER, "0.001", 1e-9, 1, NULL, FIELD(outer_lr),

@@ -43,6 +43,9 @@ typedef struct Options
 	/* inner loop */
 	int			inner_steps;
 	double		inner_lr;
+	bool		step_rates;		/* learned, per tensor and step */
+	bool		multi_step;		/* the outer loss counts all steps at first */
+	bool		shrink;			/* sum of losses / (rows + c), c learned */
 	/* a Bayesian last layer */
 	int			features;
 	int			context;

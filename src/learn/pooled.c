@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+static const InnerLoop first_order = {INNER_FIRST_ORDER, NULL};
+
 static bool
 pooled_layout(const LearnerSpec *spec, TensorList *list)
 {
@@ -32,7 +34,7 @@ static void
 finetune_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 			   const RowVars *support, const Var *theta, Var *phi)
 {
-	inner_loop(tape, spec, list, INNER_FIRST_ORDER, support, support, theta, phi);
+	inner_loop(tape, spec, list, &first_order, support, support, theta, phi);
 }
 
 /* Nothing else is learned here, so the linear path adapts as well. */

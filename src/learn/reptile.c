@@ -11,11 +11,19 @@
  */
 #include "learn/inner_loop.h"
 
+static const InnerLoop adam = {INNER_ADAM, NULL};
+
+static bool
+reptile_layout(const LearnerSpec *spec, TensorList *list)
+{
+	return network_learner_layout(spec, list) && inner_layout(spec, list);
+}
+
 static void
 reptile_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 			  const RowVars *support, const Var *theta, Var *phi)
 {
-	inner_loop(tape, spec, list, INNER_ADAM, support, support, theta, phi);
+	inner_loop(tape, spec, list, &adam, support, support, theta, phi);
 }
 
 /*
@@ -38,7 +46,7 @@ reptile_outer(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 		tape->fault = "out of memory";
 		return;
 	}
-	inner_loop(tape, spec, list, INNER_ADAM, query, support, theta, phi);
+	inner_loop(tape, spec, list, &adam, query, support, theta, phi);
 	*losses = loss_mean(tape, spec->loss, network_forward(tape, &spec->net, phi, query->x, query->c),
 						query->y, query->w);
 
@@ -62,8 +70,9 @@ const Learner reptile_learner = {
 	.summary = "moves the start towards where each task's own training ends (first order)",
 	.reference = "Nichol, Achiam, Schulman 2018",
 	.defaults = "inner_lr 0.001; outer_lr 1; inner_steps 5",
-	.layout = network_learner_layout,
+	.layout = reptile_layout,
 	.initialise = network_learner_initialise,
+	.begin = inner_begin,
 	.adapt = reptile_adapt,
 	.predict = network_learner_predict,
 	.outer = reptile_outer,

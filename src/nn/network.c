@@ -148,24 +148,50 @@ network_input(Tape *tape, const Network *net, const Var *vars, Var x, Var c)
 	return input;
 }
 
+/* The tensors after the tables: the linear path's, then the layers', then the head's. */
+static const Var *
+first_layer(const Network *net, const Var *vars)
+{
+	return vars + net->n_embeddings * (net->skip ? 2 : 1) + (net->skip ? 1 : 0);
+}
+
+Var
+network_hidden(Tape *tape, const Network *net, const Var *vars, const NetworkInput *input)
+{
+	const Var  *layer = first_layer(net, vars);
+	Var			in = input->in;
+
+	for (int l = 0; l < net->n_hidden; l++, layer += 2)
+		in = tape_unary(tape, net->activation, 0,
+						tape_affine(tape, in, false, layer[0], false, layer[1]));
+	return in;
+}
+
+Var
+network_linear(Tape *tape, const Network *net, const Var *vars, const NetworkInput *input)
+{
+	if (!net->skip)
+		return TAPE_NONE;
+	return tape_affine(tape, input->x, false, first_layer(net, vars)[-1], false, input->wide);
+}
+
+Var
+network_head(Tape *tape, const Network *net, const Var *vars, Var hidden, Var linear)
+{
+	const Var  *head = first_layer(net, vars) + 2 * net->n_hidden;
+	Var			out = tape_affine(tape, hidden, false, head[0], false, head[1]);
+
+	return linear == TAPE_NONE ? out : tape_axpy(tape, out, 1, linear);
+}
+
 NetworkLayers
 network_layers(Tape *tape, const Network *net, const Var *vars, const NetworkInput *input)
 {
 	NetworkLayers layers;
-	const Var  *skip = vars + net->n_embeddings * (net->skip ? 2 : 1);
-	const Var  *layer = skip + (net->skip ? 1 : 0);
-	Var			in = input->in;
 
-	layers.in = in;
-	for (int l = 0; l < net->n_hidden; l++, layer += 2)
-		in = tape_unary(tape, net->activation, 0,
-						tape_affine(tape, in, false, layer[0], false, layer[1]));
-	layers.hidden = in;
-	layers.out = tape_affine(tape, in, false, layer[0], false, layer[1]);
-	if (net->skip)
-		layers.out = tape_affine(tape, input->x, false, skip[0], false, layers.out);
-	if (input->wide != TAPE_NONE)
-		layers.out = tape_axpy(tape, layers.out, 1, input->wide);
+	layers.in = input->in;
+	layers.hidden = network_hidden(tape, net, vars, input);
+	layers.out = network_head(tape, net, vars, layers.hidden, network_linear(tape, net, vars, input));
 	return layers;
 }
 

@@ -127,6 +127,15 @@ typedef struct NetworkLayers
 extern NetworkInput network_input(Tape *tape, const Network *net, const Var *vars, Var x, Var c);
 extern NetworkLayers network_layers(Tape *tape, const Network *net, const Var *vars, const NetworkInput *input);
 
+/*
+ * And the layers in three parts, for what a learner's steps do not change:
+ * the last hidden layer, the linear path (x skip + wide; TAPE_NONE where
+ * there is none), and the outputs from both.
+ */
+extern Var	network_hidden(Tape *tape, const Network *net, const Var *vars, const NetworkInput *input);
+extern Var	network_linear(Tape *tape, const Network *net, const Var *vars, const NetworkInput *input);
+extern Var	network_head(Tape *tape, const Network *net, const Var *vars, Var hidden, Var linear);
+
 /* Columns of NetworkLayers.in and .hidden. */
 extern int	network_in_width(const Network *net);
 extern int	network_hidden_width(const Network *net);

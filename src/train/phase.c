@@ -116,7 +116,8 @@ meta_iteration(Phase *phase, Bench *bench)
 	{
 		sampler_fill(bench->sampler, phase->iteration, place, Min(META_SLICE, options->meta_batch - place),
 					 &bench->support, &bench->query);
-		loss += meta_step_run(&bench->step, &bench->support, &bench->query, gradient);
+		loss += meta_step_run(&bench->step, &bench->support, &bench->query,
+							  (double) phase->iteration / options->iterations, gradient);
 	}
 	for (size_t i = 0; i < phase->list.size; i++)
 		gradient[i] *= share;

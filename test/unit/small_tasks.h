@@ -21,6 +21,7 @@
 typedef struct SmallTasks
 {
 	const Learner *learner;
+	int			seed;
 	LearnerSpec spec;
 	Tensor		tensors[SMALL_MAX_TENSORS];
 	TensorList	list;
@@ -75,6 +76,21 @@ small_rows(SmallTasks *small, int part, int seed)
 	}
 }
 
+/* The learner's tensors, and their numbers; again after options were changed. */
+static inline void
+small_layout(SmallTasks *small)
+{
+	small->list.tensors = small->tensors;
+	small->list.max = SMALL_MAX_TENSORS;
+	small->list.n = 0;
+	small->list.size = 0;
+	if (!small->learner->layout(&small->spec, &small->list) || small->list.size > SMALL_MAX_SIZE)
+		abort();
+	for (int i = 0; i < small->list.n; i++)
+		for (int k = 0; k < small->tensors[i].rows * small->tensors[i].cols; k++)
+			small->theta[small->tensors[i].offset + k] = 0.6 * wave(small->seed, 100 + i, k);
+}
+
 static inline void
 small_tasks(SmallTasks *small, const char *learner, LossKind loss, UnaryKind activation, bool skip,
 			int n_embeddings, int inner_steps, double inner_lr, int seed)
@@ -83,6 +99,7 @@ small_tasks(SmallTasks *small, const char *learner, LossKind loss, UnaryKind act
 
 	memset(small, 0, sizeof(*small));
 	small->learner = learner_find(learner);
+	small->seed = seed;
 	options_default(&small->spec.options, small->learner->defaults);
 	small->spec.options.inner_steps = inner_steps;
 	small->spec.options.inner_lr = inner_lr;
@@ -98,13 +115,7 @@ small_tasks(SmallTasks *small, const char *learner, LossKind loss, UnaryKind act
 	net->outputs = loss == LOSS_SOFTMAX ? GOLDEN_CLASSES : 1;
 	net->skip = skip;
 
-	small->list.tensors = small->tensors;
-	small->list.max = SMALL_MAX_TENSORS;
-	if (!small->learner->layout(&small->spec, &small->list) || small->list.size > SMALL_MAX_SIZE)
-		abort();
-	for (int i = 0; i < small->list.n; i++)
-		for (int k = 0; k < small->tensors[i].rows * small->tensors[i].cols; k++)
-			small->theta[small->tensors[i].offset + k] = 0.6 * wave(seed, 100 + i, k);
+	small_layout(small);
 	small_rows(small, 0, seed);
 	small_rows(small, 1, seed);
 }

@@ -279,7 +279,7 @@ test_full_arena(const Learner *learner)
 		else
 		{
 			memset(gradient, 0, sizeof(gradient));
-			meta_step_run(&step, &small.part[0], &small.part[1], gradient);
+			meta_step_run(&step, &small.part[0], &small.part[1], 0, gradient);
 			built++;
 		}
 		heap_free(&heap);
@@ -310,7 +310,7 @@ test_sizes(const Learner *learner)
 
 		arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
 		meta_step_init(&step, &arena, learner, &small.spec, &small.list, small.theta, i == 0 ? 40 : 0, 40, GOLDEN_ROWS, NULL);
-		meta_step_run(&step, &small.part[0], &small.part[1], sums);
+		meta_step_run(&step, &small.part[0], &small.part[1], 0, sums);
 		for (size_t j = 0; j < small.list.size; j++)
 			gradient[i][j] = sums[j];
 		heap_free(&heap);

@@ -57,7 +57,7 @@ test_training(const GoldenGradient *golden, const char *name)
 	}
 	for (size_t i = 0; i < SMALL_MAX_SIZE; i++)
 		gradient[i] = 1;		/* is added to */
-	returned = meta_step_run(&step, &small.part[0], &small.part[1], gradient);
+	returned = meta_step_run(&step, &small.part[0], &small.part[1], 0, gradient);
 	for (size_t i = 0; i < golden->size; i++)
 		got[i] = gradient[i] - 1.0;
 	for (int t = 0; t < GOLDEN_TASKS; t++)
@@ -70,7 +70,7 @@ test_training(const GoldenGradient *golden, const char *name)
 	is_close(norm_error(got, golden->gradient, golden->size), 0, GOLDEN_TOLERANCE, "%s: outer gradient", name);
 
 	memset(gradient, 0, sizeof(gradient));
-	meta_step_run(&step, &small.part[0], &small.part[1], gradient);
+	meta_step_run(&step, &small.part[0], &small.part[1], 0, gradient);
 	for (size_t i = 0; i < golden->size; i++)
 		got[i] = gradient[i];
 	is_close(norm_error(got, golden->gradient, golden->size), 0, GOLDEN_TOLERANCE, "%s: and again", name);
