@@ -17,6 +17,7 @@ extern const Learner random_intercept_learner;
 extern const Learner finetune_learner;
 extern const Learner single_task_learner;
 extern const Learner alpaca_learner;
+extern const Learner cnp_learner;
 
 const Learner *const learners[] = {
 	&maml_learner,
@@ -26,6 +27,7 @@ const Learner *const learners[] = {
 	&cavia_learner,
 	&reptile_learner,
 	&alpaca_learner,
+	&cnp_learner,
 	&pooled_learner,
 	&random_intercept_learner,
 	&finetune_learner,
@@ -82,6 +84,19 @@ weighted_mean(Tape *tape, Var rows, Var w)
 														  tape_scale(tape, total, 1, 1e-30)));
 
 	return tape_sum(tape, tape_multiply(tape, rows, share), shape(tasks, 1, 1));
+}
+
+Var
+mean_by_rows(Tape *tape, Var rows, Var w)
+{
+	int			tasks = tape_shape(tape, rows).tasks;
+	Var			in_task = tape_sum(tape, w, shape(tape_shape(tape, w).tasks, 1, 1));
+	Var			total = tape_sum(tape, in_task, shape(1, 1, 1));
+	Var			with_rows = tape_sum(tape, tape_unary(tape, UNARY_RELU, 1, in_task), shape(1, 1, 1));
+	Var			share = tape_multiply(tape, with_rows,
+									  tape_unary(tape, UNARY_RECIPROCAL, 0, tape_scale(tape, total, 1, 1e-30)));
+
+	return tape_multiply(tape, share, tape_sum(tape, tape_multiply(tape, rows, w), shape(tasks, 1, 1)));
 }
 
 Var

@@ -156,4 +156,12 @@ extern Var	loss_mean(Tape *tape, LossKind kind, Var outputs, Var y, Var w);
 /* The same of losses that are already there, (tasks, rows, 1). */
 extern Var	weighted_mean(Tape *tape, Var rows, Var w);
 
+/*
+ * Sums of the rows' losses per task, (tasks, 1, 1), scaled so that they add up
+ * to as many mean losses over all rows as there are tasks with rows: a task
+ * counts by its rows.  Where tasks are short, most of what they give is noise
+ * if one with a single query row counts as much as one with twenty.
+ */
+extern Var	mean_by_rows(Tape *tape, Var rows, Var w);
+
 #endif							/* LEARN_LEARNER_H */

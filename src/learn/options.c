@@ -55,7 +55,7 @@ const OptionInfo option_table[] = {
 	{"features", OPTION_INTEGER, "12", 1, 256, NULL, FIELD(features),
 	"Features of the Bayesian last layer (alpaca), besides the intercept."},
 	{"context", OPTION_INTEGER, "16", 0, 256, NULL, FIELD(context),
-	"Width of the summary of the support rows that the prior reads (alpaca), or context inputs (cavia); 0 is none."},
+	"Width of the summary of the support rows (alpaca, cnp), or context inputs (cavia); 0 is none."},
 
 	/* outer loop */
 	{"outer_lr", OPTION_NUMBER, "0.001", 1e-9, 1, NULL, FIELD(outer_lr),

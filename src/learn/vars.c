@@ -11,6 +11,16 @@ vars_divide(Tape *tape, Var a, Var b)
 }
 
 Var
+vars_concatenate(Tape *tape, Var a, Var b)
+{
+	int			width_a = tape_shape(tape, a).cols;
+	int			width_b = tape_shape(tape, b).cols;
+
+	return tape_axpy(tape, tape_columns(tape, a, 0, width_a, 0, width_a + width_b), 1,
+					 tape_columns(tape, b, 0, width_b, width_a, width_a + width_b));
+}
+
+Var
 vars_sum_rows(Tape *tape, Var a)
 {
 	Shape		s = tape_shape(tape, a);

@@ -10,6 +10,9 @@
 /* a / b elementwise, each repeated to the common shape. */
 extern Var	vars_divide(Tape *tape, Var a, Var b);
 
+/* The columns of a, then those of b: rows and tasks repeated where they are 1. */
+extern Var	vars_concatenate(Tape *tape, Var a, Var b);
+
 /* Sum over the rows: (tasks, rows, cols) -> (tasks, 1, cols) */
 extern Var	vars_sum_rows(Tape *tape, Var a);
 

@@ -45,7 +45,7 @@ check_interval(const Binding *binding)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("algorithm \"%s\" has no predictive distribution", component->learner->name),
-				 errhint("Train with alpaca or random_intercept.")));
+				 errhint("Train with alpaca, cnp or random_intercept.")));
 }
 
 /*

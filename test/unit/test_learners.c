@@ -222,11 +222,14 @@ test_at_work(const Learner *learner, LossKind loss)
 		real		after[GOLDEN_ROWS];
 		bool		less = true;
 
+		/* by a formula, that is; a network may learn that it is not */
+		bool		learned = strcmp(learner->name, "cnp") == 0;
+
 		applier_variance(applier, small.theta, &query, before);
 		applier_variance(applier, phi, &query, after);
 		for (int r = 0; r < query.rows; r++)
-			less = less && after[r] > 0 && after[r] < before[r];
-		ok(less, "%s: what was seen makes it surer", learner->name);
+			less = less && before[r] > 0 && after[r] > 0 && (learned || after[r] < before[r]);
+		ok(less, "%s: %s", learner->name, learned ? "its variances are positive" : "what was seen makes it surer");
 	}
 	for (int r = query.rows - 1; r >= 0; r--)
 	{
