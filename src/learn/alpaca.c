@@ -3,15 +3,16 @@
  *	  A Bayesian last layer on learned features, with a prior that reads the
  *	  support set.
  *
- *	  y = m(x) + B(x) z + psi(x) w + e,   w ~ N(0, I),   e ~ N(0, sigma^2)
- *	  z = sum_support v e(x, y, y - m(x)) / (k + c)
+ *	  y = m(x) + B(x) z + psi(x) w + e,   w ~ N(0, I),   e ~ N(0, sigma^2(x))
+ *	  z = g(sum_support v e(x, y, y - m(x)) / (k + c), log(1 + k)) k / (k + c)
  *
  * J. Harrison, A. Sharma, M. Pavone, "Meta-learning priors for efficient
  * online Bayesian regression" (ALPaCA), WAFR 2018, is the case without z: a
  * task's own w has a closed form, so adapting needs no gradient, 0 rows give
  * the prior, and predictions have a variance.  z is a deep-set summary (Zaheer
  * et al. 2017) that shifts the prior mean: it can tell from who is in a task
- * what its level will be, which w alone cannot.  0 rows give z = 0.
+ * what its level will be, which w alone cannot.  0 rows give z = 0.  B, g and e
+ * are networks of one hidden layer.
  *
  * The mean is linear in z, so that everything a task needs are sums over its
  * rows, and adapting further is adding to them:
@@ -21,6 +22,10 @@
  *	  w = (I + P)^-1 (q - R z)
  *	  y ~ N(m + B z + psi w,  sigma^2 + psi (I + P)^-1 psi')
  *
+ * Numbers are learned by likelihood and by squared error together: the
+ * likelihood teaches the variance, but alone it lets the mean neglect rows
+ * that it calls noisy.
+ *
  * A binary target has no such sums.  There w's posterior is approximated at
  * its mode (a few damped Newton steps), its mean and precision are the prior
  * of the next rows, and a logit is averaged over it as in random_intercept.c.
@@ -28,11 +33,12 @@
 #include "learn/learner.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "learn/vars.h"
 
-#define SUMMARY_HIDDEN 4		/* hidden units of e, times its width */
+#define HIDDEN_FACTOR 4			/* hidden units of B, g and e, times the context's width */
 #define NEWTON_STEPS 5
 
 /*
@@ -50,9 +56,17 @@ enum
 	FEATURE_WEIGHT,				/* (hidden + in, features) */
 	FEATURE_BIAS,				/* (1, features) */
 	LOG_INTERCEPT,				/* (1, 1) log of psi's constant */
-	LOG_NOISE,					/* (1, 1) log sigma^2 */
-	CONTEXT_WEIGHT,				/* B: (hidden + in, context) */
-	CONTEXT_BIAS,				/* (1, context) */
+	LOG_NOISE,					/* (1, 1) log sigma^2 where nothing is told */
+	NOISE_WEIGHT,				/* (hidden + in, 1): sigma^2's part that a row
+								 * tells */
+	CONTEXT_WEIGHT_1,			/* B: (hidden + in, 4 context) */
+	CONTEXT_BIAS_1,
+	CONTEXT_WEIGHT_2,			/* (4 context, context) */
+	CONTEXT_BIAS_2,				/* (1, context) */
+	READ_WEIGHT_1,				/* g: (context + 1, 4 context) */
+	READ_BIAS_1,
+	READ_WEIGHT_2,				/* (4 context, context) */
+	READ_BIAS_2,
 	SUMMARY_WEIGHT_1,			/* e: (in + 2, 4 context) */
 	SUMMARY_BIAS_1,
 	SUMMARY_WEIGHT_2,			/* (4 context, context) */
@@ -64,6 +78,26 @@ enum
 	STATE_PULL,					/* q, or w's mean: (features + 1, 1) */
 	STATE_CROSS					/* R: (features + 1, context); numbers only */
 };
+
+/* Two layers, in -> 4 context -> context. */
+static bool
+add_pair(TensorList *list, const char *name, int in, int context)
+{
+	for (int layer = 0; layer < 2; layer++)
+	{
+		char		full[TENSOR_NAME_LENGTH];
+		int			out = layer == 0 ? HIDDEN_FACTOR * context : context;
+
+		snprintf(full, sizeof(full), "%s.%d.weight", name, layer);
+		if (tensor_add(list, full, in, out, TENSOR_SHARED) < 0)
+			return false;
+		snprintf(full, sizeof(full), "%s.%d.bias", name, layer);
+		if (tensor_add(list, full, 1, out, TENSOR_SHARED) < 0)
+			return false;
+		in = out;
+	}
+	return true;
+}
 
 static bool
 alpaca_layout(const LearnerSpec *spec, TensorList *list)
@@ -79,12 +113,10 @@ alpaca_layout(const LearnerSpec *spec, TensorList *list)
 		tensor_add(list, "feature.bias", 1, features, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "intercept.bias", 1, 1, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "noise.bias", 1, 1, TENSOR_SHARED) >= 0 &&
-		tensor_add(list, "context.weight", all, context, TENSOR_SHARED) >= 0 &&
-		tensor_add(list, "context.bias", 1, context, TENSOR_SHARED) >= 0 &&
-		tensor_add(list, "summary.0.weight", in + 2, SUMMARY_HIDDEN * context, TENSOR_SHARED) >= 0 &&
-		tensor_add(list, "summary.0.bias", 1, SUMMARY_HIDDEN * context, TENSOR_SHARED) >= 0 &&
-		tensor_add(list, "summary.1.weight", SUMMARY_HIDDEN * context, context, TENSOR_SHARED) >= 0 &&
-		tensor_add(list, "summary.1.bias", 1, context, TENSOR_SHARED) >= 0 &&
+		tensor_add(list, "noise.weight", all, 1, TENSOR_SHARED) >= 0 &&
+		add_pair(list, "context", all, context) &&
+		add_pair(list, "read", context + 1, context) &&
+		add_pair(list, "summary", in + 2, context) &&
 		tensor_add(list, "count.bias", 1, 1, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "state.rows", 1, 1, TENSOR_STATE) >= 0 &&
 		tensor_add(list, "state.summary", 1, context, TENSOR_STATE) >= 0 &&
@@ -108,7 +140,10 @@ alpaca_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, rea
 
 	network_initialise(&spec->net, list, rng, values);
 	fill_normal(rng, values, &own[FEATURE_WEIGHT], 0.02);
-	fill_normal(rng, values, &own[CONTEXT_WEIGHT], 0.02);
+	fill_normal(rng, values, &own[CONTEXT_WEIGHT_1], sqrt(2.0 / own[CONTEXT_WEIGHT_1].rows));
+	fill_normal(rng, values, &own[CONTEXT_WEIGHT_2], 0.02);
+	fill_normal(rng, values, &own[READ_WEIGHT_1], sqrt(2.0 / own[READ_WEIGHT_1].rows));
+	fill_normal(rng, values, &own[READ_WEIGHT_2], sqrt(1.0 / own[READ_WEIGHT_2].rows));
 	fill_normal(rng, values, &own[SUMMARY_WEIGHT_1], sqrt(2.0 / own[SUMMARY_WEIGHT_1].rows));
 	fill_normal(rng, values, &own[SUMMARY_WEIGHT_2], sqrt(1.0 / (own[SUMMARY_WEIGHT_2].rows + 1)));
 	values[own[LOG_INTERCEPT].offset] = log(0.3) / LOG_SCALE;
@@ -143,10 +178,12 @@ scale_of(Tape *tape, Var stored)
 	return tape_unary(tape, UNARY_EXP, 0, tape_scale(tape, stored, LOG_SCALE, 0));
 }
 
+/* Two layers whose tensors follow each other. */
 static Var
-noise_of(Tape *tape, const Var *own)
+pair(Tape *tape, const LearnerSpec *spec, const Var *own, Var in)
 {
-	return tape_scale(tape, scale_of(tape, own[LOG_NOISE]), 1, LEAST_NOISE);
+	in = tape_unary(tape, spec->net.activation, 0, tape_affine(tape, in, false, own[0], false, own[1]));
+	return tape_affine(tape, in, false, own[2], false, own[3]);
 }
 
 /* What the model sees in rows, whatever the task. */
@@ -156,6 +193,7 @@ typedef struct Seen
 	Var			mean;			/* m(x), (tasks, rows, 1) */
 	Var			psi;			/* (tasks, rows, features + 1) */
 	Var			b;				/* B(x), (tasks, rows, context) */
+	Var			noise;			/* sigma^2(x), (tasks, rows, 1); numbers only */
 } Seen;
 
 static Seen
@@ -172,16 +210,27 @@ see(Tape *tape, const LearnerSpec *spec, const Var *theta, Var x, Var c)
 	seen.in = layers.in;
 	seen.mean = layers.out;
 	seen.psi = concatenate(tape, one, tape_affine(tape, all, false, own[FEATURE_WEIGHT], false, own[FEATURE_BIAS]));
-	seen.b = tape_affine(tape, all, false, own[CONTEXT_WEIGHT], false, own[CONTEXT_BIAS]);
+	seen.b = pair(tape, spec, own + CONTEXT_WEIGHT_1, all);
+	seen.noise = TAPE_NONE;
+	if (spec->loss != LOSS_LOGISTIC)
+	{
+		seen.noise = tape_affine(tape, all, false, own[NOISE_WEIGHT], false, own[LOG_NOISE]);
+		seen.noise = tape_scale(tape, scale_of(tape, seen.noise), 1, LEAST_NOISE);
+	}
 	return seen;
 }
 
-/* z = E / (k + c), (tasks, context, 1) */
+/* g(E / (k + c), log(1 + k)) k / (k + c), (tasks, context, 1) */
 static Var
-context_of(Tape *tape, const Var *own)
+context_of(Tape *tape, const LearnerSpec *spec, const Var *own)
 {
-	return tape_transpose(tape, vars_divide(tape, own[STATE_SUMMARY],
-									   tape_axpy(tape, own[STATE_ROWS], 1, scale_of(tape, own[LOG_COUNT]))));
+	Var			k = own[STATE_ROWS];
+	Var			share = tape_unary(tape, UNARY_RECIPROCAL, 0, tape_axpy(tape, k, 1, scale_of(tape, own[LOG_COUNT])));
+	Var			z = tape_multiply(tape, own[STATE_SUMMARY], share);
+
+	z = concatenate(tape, z, tape_unary(tape, UNARY_LOG, 0, tape_scale(tape, k, 1, 1)));
+	z = pair(tape, spec, own + READ_WEIGHT_1, z);
+	return tape_transpose(tape, tape_multiply(tape, z, tape_multiply(tape, k, share)));
 }
 
 /* I + a, where a is symmetric but for rounding */
@@ -201,7 +250,7 @@ plus_identity(Tape *tape, Var a)
 static void
 adapt_number(Tape *tape, const Seen *seen, const RowVars *support, const Var *own, Var *out)
 {
-	Var			weight = vars_divide(tape, support->w, noise_of(tape, own));
+	Var			weight = vars_divide(tape, support->w, seen->noise);
 	Var			weighted = tape_multiply(tape, seen->psi, weight);
 	Var			residual = tape_axpy(tape, support->y, -1, seen->mean);
 
@@ -216,10 +265,10 @@ adapt_number(Tape *tape, const Seen *seen, const RowVars *support, const Var *ow
  *	  H = I + P + psi' v p (1 - p) psi
  */
 static void
-adapt_logit(Tape *tape, const Seen *seen, const RowVars *support, const Var *own, Var *out)
+adapt_logit(Tape *tape, const LearnerSpec *spec, const Seen *seen, const RowVars *support, const Var *own, Var *out)
 {
 	Var			prior = plus_identity(tape, own[STATE_PRECISION]);
-	Var			offset = tape_affine(tape, seen->b, false, context_of(tape, out), false, seen->mean);
+	Var			offset = tape_affine(tape, seen->b, false, context_of(tape, spec, out), false, seen->mean);
 	Var			w = own[STATE_PULL];
 
 	for (int step = 0;; step++)
@@ -258,18 +307,16 @@ alpaca_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 
 	memcpy(phi, theta, list->n * sizeof(Var));
 	e = concatenate(tape, seen.in, concatenate(tape, support->y, tape_axpy(tape, support->y, -1, expected)));
-	e = tape_unary(tape, spec->net.activation, 0,
-				   tape_affine(tape, e, false, own[SUMMARY_WEIGHT_1], false, own[SUMMARY_BIAS_1]));
-	e = tape_affine(tape, e, false, own[SUMMARY_WEIGHT_2], false, own[SUMMARY_BIAS_2]);
+	e = pair(tape, spec, own + SUMMARY_WEIGHT_1, e);
 	out[STATE_ROWS] = tape_axpy(tape, own[STATE_ROWS], 1, vars_sum_rows(tape, support->w));
 	out[STATE_SUMMARY] = tape_axpy(tape, own[STATE_SUMMARY], 1, vars_sum_rows(tape, tape_multiply(tape, e, support->w)));
 	if (logit)
-		adapt_logit(tape, &seen, support, own, out);
+		adapt_logit(tape, spec, &seen, support, own, out);
 	else
 		adapt_number(tape, &seen, support, own, out);
 }
 
-/* Mean of a row's output, and its variance without the noise (NULL: not wanted). */
+/* Mean of a row's output, and its variance (NULL: not wanted), of a number with the noise. */
 static void
 predictive(Tape *tape, const LearnerSpec *spec, const Var *phi, Var x, Var c, Var *mean, Var *variance)
 {
@@ -278,7 +325,7 @@ predictive(Tape *tape, const LearnerSpec *spec, const Var *phi, Var x, Var c, Va
 	int			tasks = tape_shape(tape, own[STATE_PULL]).tasks;
 	int			rows = tape_shape(tape, x).rows;
 	int			r = tape_shape(tape, own[STATE_PULL]).rows;
-	Var			z = context_of(tape, own);
+	Var			z = context_of(tape, spec, own);
 	Var			precision = plus_identity(tape, own[STATE_PRECISION]);
 	Var			w = own[STATE_PULL];
 	Var			across;
@@ -297,6 +344,8 @@ predictive(Tape *tape, const LearnerSpec *spec, const Var *phi, Var x, Var c, Va
 		return;
 	across = tape_transpose(tape, tape_solve(tape, precision, tape_transpose(tape, seen.psi)));
 	*variance = tape_sum(tape, tape_multiply(tape, seen.psi, across), shape(tasks, rows, 1));
+	if (spec->loss != LOSS_LOGISTIC)
+		*variance = tape_axpy(tape, *variance, 1, seen.noise);
 }
 
 static Var
@@ -320,32 +369,31 @@ alpaca_variance(Tape *tape, const LearnerSpec *spec, const TensorList *list, con
 
 	(void) list;
 	predictive(tape, spec, phi, x, c, &mean, &variance);
-	return tape_axpy(tape, variance, 1, noise_of(tape, phi + network_count(&spec->net)));
+	return variance;
 }
 
-/* (log v + (y - mean)^2 / v) / 2 for numbers: it teaches the variance as well */
+/* ((y - mean)^2 + log v + (y - mean)^2 / v) / 2 for numbers */
 static Var
 alpaca_losses(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Var *phi, const RowVars *query)
 {
-	const Var  *own = phi + network_count(&spec->net);
 	Var			mean,
 				variance,
-				square;
+				square,
+				surprise;
 
 	if (spec->loss == LOSS_LOGISTIC)
 		return loss_mean(tape, spec->loss, alpaca_predict(tape, spec, list, phi, query->x, query->c), query->y, query->w);
 	predictive(tape, spec, phi, query->x, query->c, &mean, &variance);
-	variance = tape_axpy(tape, variance, 1, noise_of(tape, own));
 	square = tape_unary(tape, UNARY_SQUARE, 0, tape_axpy(tape, query->y, -1, mean));
-	square = tape_axpy(tape, vars_divide(tape, square, variance), 1, tape_unary(tape, UNARY_LOG, 0, variance));
-	return weighted_mean(tape, tape_scale(tape, square, 0.5, 0), query->w);
+	surprise = tape_axpy(tape, vars_divide(tape, square, variance), 1, tape_unary(tape, UNARY_LOG, 0, variance));
+	return weighted_mean(tape, tape_scale(tape, tape_axpy(tape, square, 1, surprise), 0.5, 0), query->w);
 }
 
 const Learner alpaca_learner = {
 	.name = "alpaca",
 	.summary = "a Bayesian last layer whose prior reads the support rows: closed form, no gradients to adapt",
 	.reference = "Harrison, Sharma, Pavone 2018",
-	.defaults = "outer_lr 0.0015; weight_decay 0.001",
+	.defaults = "outer_lr 0.0015; weight_decay 0.001; patience 20",
 	.layout = alpaca_layout,
 	.initialise = alpaca_initialise,
 	.begin = alpaca_begin,

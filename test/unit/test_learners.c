@@ -434,7 +434,7 @@ test_further(const Learner *learner)
 static void
 test_constant_feature(LossKind loss)
 {
-	static const char *const zero[] = {"feature.weight", "feature.bias", "context.weight", "context.bias"};
+	static const char *const zero[] = {"feature.weight", "feature.bias", "noise.weight", "context.1.weight", "context.1.bias"};
 	static const char *const one[] = {"scale", "linear.precision", "linear.noise", "linear.scale"};
 	static const char *const none[] = {"shift", "linear.shift", "linear.from", "linear.to", "rows"};
 	static SmallTasks small[2];
