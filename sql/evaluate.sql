@@ -54,7 +54,7 @@ SELECT bool_and(adapted = prior) FROM rmse WHERE shots = 0;
 -- the table: every K has the same query rows, intervals hold their value, differences are to random_intercept
 SELECT shots, metric, method, tasks, "rows" FROM results WHERE algorithm = 'maml' AND shots IN (0, 10) ORDER BY 1, 2, 3;
 SELECT algorithm, count(DISTINCT (tasks, "rows")) AS sets, count(DISTINCT value) FILTER (WHERE method = 'prior' AND metric = 'rmse') AS priors,
-	   bool_and(lower < value AND value < upper) AS intervals,
+	   bool_and(lower < value AND value < upper OR metric = 'coverage_90' AND value = 1) AS intervals,
 	   bool_and(by_value IS NULL) AS ungrouped
 FROM results GROUP BY 1 ORDER BY 1;
 SELECT count(*) FILTER (WHERE r.difference = r.value - i.value) = count(*) AS differences,
@@ -65,6 +65,12 @@ SELECT count(*) AS of_itself FROM results WHERE method = 'random_intercept' AND 
 -- the difference at 10 shots is beyond doubt
 SELECT difference_upper < 0 AS better FROM results WHERE algorithm = 'maml' AND method = 'adapted' AND metric = 'rmse' AND shots = 10;
 SELECT difference_lower > 0 AS better FROM results WHERE algorithm = 'maml' AND method = 'adapted' AND metric = 'r2' AND shots = 10;
+
+-- a predictive distribution says how far off it is; those who have none are not asked
+SELECT metric, method, bool_and(value BETWEEN 0.8 AND 1) AS covers, count(*) FROM results WHERE algorithm = 'alpaca' AND metric = 'coverage_90' GROUP BY 1, 2 ORDER BY 2;
+SELECT bool_and(a.value > r.value + 0.3) AS likelier FROM results a JOIN results r USING (algorithm, shots, metric)
+WHERE algorithm = 'alpaca' AND shots = 10 AND metric = 'log_likelihood' AND a.method = 'adapted' AND r.method = 'random_intercept';
+SELECT DISTINCT method FROM results WHERE algorithm = 'maml' AND metric IN ('coverage_90', 'log_likelihood');
 
 -- it is the same every time, writes nothing, and says what it left out
 SET client_min_messages = notice;
@@ -80,18 +86,27 @@ SELECT array_agg(shots) AS shots FROM meta.evaluate('maml', shots => '{5,0,5}') 
 
 -- another source: which tasks are left out is told by their keys, whether they were in the model's source or not
 CREATE TABLE newer AS
-	SELECT task + CASE WHEN task <= 100 THEN 1000 ELSE 0 END AS task, nr, x, y FROM lines WHERE task <= 130;
+	SELECT task + CASE WHEN task <= 100 THEN 1000 ELSE 0 END AS task, nr, x, y, passed FROM lines WHERE task <= 130;
 SELECT count(DISTINCT task) AS tasks, count(DISTINCT task) FILTER (WHERE task > 1000) AS new FROM newer;
 SELECT tasks, "rows" FROM meta.evaluate('maml', 'newer', shots => '{10}') WHERE method = 'adapted' AND metric = 'rmse';
 -- column types may differ, as long as values do not
 SELECT e.value = r.value AS same FROM meta.evaluate('maml', 'SELECT task::text, nr::numeric, x::numeric::float8 AS x, y FROM evaluate.lines', shots => '{10}') e
 	JOIN results r USING (shots, metric, method) WHERE r.algorithm = 'maml' AND metric = 'rmse' AND method = 'adapted';
 SET client_min_messages = warning;
+-- what is measured is what meta.predict and meta.predict_interval return, calibration included
+SELECT metric, abs(value - CASE metric WHEN 'rmse' THEN rmse WHEN 'coverage_90' THEN coverage ELSE likelihood END) < 1e-4 AS same
+FROM meta.evaluate('alpaca', 'SELECT * FROM evaluate.newer WHERE task > 1000', shots => '{5}') e,
+	 (SELECT sqrt(avg((y - p) ^ 2)) AS rmse, avg((y BETWEEN lower AND upper)::int) AS coverage,
+			 avg(-ln(sqrt(2 * pi()) * s) - (y - p) ^ 2 / (2 * s ^ 2)) AS likelihood
+	  FROM newer n JOIN (SELECT task, meta.adapt('alpaca', n) AS params FROM newer n WHERE nr <= 5 GROUP BY 1) a USING (task),
+		   LATERAL meta.predict(params, n) p, LATERAL meta.predict_interval(params, n), LATERAL (SELECT (upper - lower) / 2 / 1.6448536 AS s) d
+	  WHERE task > 1000 AND nr > 5) q
+WHERE method = 'adapted' AND metric IN ('rmse', 'coverage_90', 'log_likelihood') ORDER BY 1;
 
 -- groups of tasks: NULL stands for all of them, and tasks without a group are in none
 SELECT by_value, tasks, "rows", lower <= value AND value <= upper AS interval, method
 FROM meta.evaluate('maml', shots => '{5}', by => 'klass') WHERE metric = 'rmse' AND method = 'adapted' ORDER BY 1;
-SELECT count(*), bool_and(e.value = r.value) AS same_as_without FROM meta.evaluate('maml', shots => '{5}', by => 'klass') e
+SELECT count(*), bool_and(e.value = r.value AND e.lower = r.lower) AS same_as_without FROM meta.evaluate('maml', shots => '{5}', by => 'klass') e
 	JOIN meta.evaluate('maml', shots => '{5}') r USING (shots, metric, method) WHERE e.by_value IS NULL;
 
 -- a probability: better at 10 shots, and a probability indeed
@@ -100,8 +115,26 @@ CALL meta.train('passed', 'lines', 'task', 'passed', features => 'x', order_by =
 CREATE TABLE passed AS SELECT * FROM meta.evaluate('passed', shots => '{0,10}');
 SELECT metric, min(a.value) >= 0 AND max(a.value) <= CASE metric WHEN 'log_loss' THEN 2 ELSE 1 END AS range
 FROM passed a GROUP BY 1 ORDER BY 1;
-SELECT metric, CASE WHEN metric IN ('auc', 'accuracy') THEN a.value > p.value + 0.1 ELSE a.value < 0.9 * p.value END AS better
+SELECT metric, CASE WHEN metric IN ('auc', 'auc_by_task', 'accuracy') THEN a.value > p.value + 0.1 ELSE a.value < 0.9 * p.value END AS better
 FROM passed a JOIN passed p USING (shots, metric) WHERE a.method = 'adapted' AND p.method = 'prior' AND shots = 10 AND metric <> 'ece' ORDER BY 1;
+-- by task, a shift changes nothing
+SELECT count(DISTINCT value) AS values FROM passed WHERE metric = 'auc_by_task' AND method = 'random_intercept';
+-- its logits are corrected by the number of rows, and what is measured is what meta.predict returns
+SELECT c -> 'rows' AS "rows", jsonb_array_length(c -> 'slope') AS slopes, jsonb_array_length(c -> 'offset') AS offsets,
+	   (SELECT bool_and(s::float8 BETWEEN 0.2 AND 5) FROM jsonb_array_elements_text(c -> 'slope') s) AS moderate
+FROM (SELECT meta.describe('passed') -> 'calibration' AS c) d;
+SELECT metric, abs(value - CASE metric WHEN 'log_loss' THEN log_loss WHEN 'brier' THEN brier ELSE accuracy END) < 1e-6 AS same
+FROM meta.evaluate('passed', 'SELECT * FROM evaluate.newer WHERE task > 1000', shots => '{4}') e,
+	 (SELECT avg(-ln(CASE WHEN passed THEN p ELSE 1 - p END)) AS log_loss, avg((p - passed::int) ^ 2) AS brier,
+			 avg((meta.classify(params, n)::bool = passed)::int) AS accuracy
+	  FROM newer n JOIN (SELECT task, meta.adapt('passed', n) AS params FROM newer n WHERE nr <= 4 GROUP BY 1) a USING (task),
+		   LATERAL meta.predict(params, n) p WHERE task > 1000 AND nr > 4) q
+WHERE method = 'adapted' AND metric IN ('log_loss', 'brier', 'accuracy') ORDER BY 1;
+-- groups: each is what a source of the group alone gives
+CREATE TABLE by_klass AS SELECT * FROM meta.evaluate('passed', 'SELECT n.*, task % 3 AS klass FROM evaluate.newer n', shots => '{4}', by => 'klass');
+SELECT bool_and(g.value = e.value OR abs(g.value - e.value) < 1e-9) AS same, count(*) FROM by_klass g
+	JOIN meta.evaluate('passed', 'SELECT n.*, task % 3 AS klass FROM evaluate.newer n WHERE task % 3 = 1', shots => '{4}') e USING (metric, method) WHERE g.by_value = '1';
+SELECT by_value, metric, tasks, count(*) FROM by_klass WHERE method = 'adapted' AND metric LIKE 'auc%' AND lower <= value AND value <= upper GROUP BY 1, 2, 3 ORDER BY 1, 2;
 -- numbers that are only 0 and 1 are the same thing
 CALL meta.train('passed', 'SELECT *, passed::int AS p FROM evaluate.lines', 'task', 'p', features => 'x', order_by => 'nr', algorithm => 'maml',
 				options => '{"iterations": 300, "hidden": [16], "inner_lr": 0.05, "inner_steps": 10, "outer_lr": 0.003, "meta_batch": 16}');
@@ -113,7 +146,7 @@ CALL meta.train('mark', 'lines', 'task', 'mark', features => 'x', algorithm => '
 CREATE TABLE mark AS SELECT * FROM meta.evaluate('mark', shots => '{0,10}');
 SELECT metric, string_agg(DISTINCT method, ', ' ORDER BY method) AS methods FROM mark GROUP BY 1 ORDER BY 1;
 SELECT metric, CASE WHEN metric = 'accuracy' THEN a.value > p.value + 0.15 ELSE a.value < 0.85 * p.value END AS better
-FROM mark a JOIN mark p USING (shots, metric) WHERE a.method = 'adapted' AND p.method = 'prior' AND shots = 10 ORDER BY 1;
+FROM mark a JOIN mark p USING (shots, metric) WHERE a.method = 'adapted' AND p.method = 'prior' AND shots = 10 AND metric <> 'ece' ORDER BY 1;
 SELECT meta.classify(params, r) IN ('low', 'middle', 'high') AS class, (SELECT sum(value::float8) FROM jsonb_each_text(meta.probabilities(params, r))) BETWEEN 0.9999 AND 1.0001 AS sum
 FROM (SELECT meta.adapt('mark', l) AS params FROM lines l WHERE task = 7) a, (SELECT 0.0::float8 AS x) r;
 

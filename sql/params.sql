@@ -111,8 +111,8 @@ SELECT meta.describe(params) - 'base' - 'bytes' - 'tensors' AS task, meta.descri
 FROM public.tasks;
 
 -- a copy that needs no base: the task's numbers are in place, the others as they were
-SELECT d ->> 'kind' AS kind, d ->> 'digest' <> public.digest(public.model_but()) AS another, d ->> 'bytes' = meta.describe(own) ->> 'bytes' AS same_size,
-	   d - 'digest' - 'bytes' = meta.describe('hand made') - 'digest' - 'bytes' AS like_its_base,
+SELECT d ->> 'kind' AS kind, d ->> 'digest' <> public.digest(public.model_but()) AS another,
+	   d - 'digest' - 'bytes' - 'rows' = meta.describe('hand made') - 'digest' - 'bytes' AS like_its_base, d -> 'rows' AS "rows",
 	   pg_catalog.right(pg_catalog.encode(own, 'hex'), 88) = pg_catalog.encode(public.floats(pg_catalog.array_fill(1::float4, ARRAY[11])), 'hex') AS numbers
 FROM public.tasks, meta.params(params) own, meta.describe(own) d;
 
@@ -151,6 +151,50 @@ SELECT meta.params(public.episode(public.digest(public.two_way('[]')), 'a\000', 
 SELECT meta.params(public.episode(public.digest(public.model_but()), 'a\000', numbers => pg_catalog.array_fill(1::float4, ARRAY[11])));
 SELECT meta.describe(public.two_way('["b", "b"]'));
 SELECT meta.describe(public.two_way('["b", "a", "c"]'));
+
+-- a calibration: logits become slope z + offset, by the rows that the params were adapted on
+INSERT INTO meta.model (name, task, target, algorithm) VALUES ('calibrated', 'student', 'passed', 'maml');
+CREATE FUNCTION public.calibrated(tensors text, VARIADIC numbers float4[]) RETURNS bytea STABLE LANGUAGE sql AS $$
+	SELECT public.model(
+		'{"features": [{"column": "x", "kind": "raw"}], "target": {"column": "passed", "kind": "binary"}, "task": ["student"], "order_by": []}',
+		'[{"prefix": "main", "learner": "maml", "loss": "logistic", "network": {"inputs": 1, "embeddings": [], "hidden": [], "activation": "tanh", "outputs": 1, "skip": false}, "options": {"inner_steps": 0}}]',
+		'{}', '"main/head.weight":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]},"main/head.bias":{"dtype":"F32","shape":[1,1],"data_offsets":[4,8]}'
+		|| tensors, ARRAY[1, 0]::float4[] || numbers)
+$$;
+CREATE FUNCTION public.calibration(first text, n int) RETURNS text IMMUTABLE LANGUAGE sql AS $$
+	SELECT pg_catalog.string_agg(',"' || first || name || '":{"dtype":"F32","shape":[' || n || '],"data_offsets":['
+								 || 8 + 4 * n * (i - 1) || ',' || 8 + 4 * n * i || ']}', '' ORDER BY i)
+	FROM pg_catalog.unnest(ARRAY['rows', 'slope', 'offset']) WITH ORDINALITY u(name, i)
+$$;
+CREATE FUNCTION public.logit(p float8) RETURNS numeric IMMUTABLE LANGUAGE sql AS $$ SELECT pg_catalog.round((pg_catalog.ln(p / (1 - p)))::numeric, 4) $$;
+INSERT INTO meta.version (model, version, digest, params)
+	SELECT m.id, 1, public.digest(p), p
+	FROM meta.model m, public.calibrated(public.calibration('main/calibration.', 3), 1, 3, 15, 1, 2, 3, 0.5, 1, 2) p WHERE m.name = 'calibrated';
+SELECT meta.describe('calibrated') -> 'calibration' AS calibration;
+CREATE TABLE public.counted AS
+	SELECT n, public.task(public.digest(meta.params('calibrated')), n, '{1,0}') AS params
+	FROM pg_catalog.unnest(ARRAY[0, 1, 3, 7, 15, 1000]) n;
+SELECT n, public.logit(meta.predict(params, r)) AS logit, public.logit((meta.probabilities(params, r) ->> 'true')::float8) AS probabilities,
+	   public.logit(meta.predict(own, r)) AS own, meta.describe(own) -> 'rows' AS "rows"
+FROM public.counted, meta.params(params) own, (SELECT 2 AS x) r ORDER BY 1;
+SELECT public.logit(meta.predict('calibrated', r)) AS logit FROM (SELECT 2 AS x) r;
+-- further rows count with those before, in params that stand on a model and in those that do not
+SELECT n, public.logit(meta.predict(further, r)) AS logit, public.logit(meta.predict(own, r)) AS own, meta.describe(own) -> 'rows' AS "rows"
+FROM (SELECT n, meta.adapt(params, r) AS further, meta.adapt(meta.params(params), r) AS own
+	  FROM public.counted, (SELECT 0 AS x, true AS passed FROM pg_catalog.generate_series(1, 4)) r WHERE n IN (0, 3) GROUP BY 1) a, (SELECT 2 AS x) r ORDER BY 1;
+-- a class by its probability; without a calibration, as it comes
+SELECT x, meta.classify('calibrated', r), public.logit(meta.predict(public.calibrated('', VARIADIC '{}'), r)) AS none
+FROM (SELECT x FROM pg_catalog.unnest(ARRAY[-0.75, -0.25, 0.25]) x) r ORDER BY 1;
+-- what cannot be one
+SELECT meta.describe(public.calibrated(public.calibration('main/calibration.', 2), 1, 1, 1, 1, 0, 0));
+SELECT meta.describe(public.calibrated(public.calibration('main/calibration.', 1), -1, 1, 0));
+SELECT meta.describe(public.calibrated(public.calibration('main/calibration.', 1), 0, 0, 0));
+SELECT meta.describe(public.calibrated(public.calibration('main/calibration.', 1), 0, 1, 'NaN'));
+SELECT meta.describe(public.calibrated(public.calibration('main/calibration.', 1), 0, 'Infinity', 0));
+SELECT meta.describe(public.calibrated(public.calibration('main/calibration.', 9), VARIADIC pg_catalog.array_fill(1::float4, ARRAY[27])));
+SELECT meta.describe(public.calibrated(public.calibration('pain/calibration.', 1), 0, 1, 0));
+SELECT meta.describe(public.calibrated(pg_catalog.replace(public.calibration('main/calibration.', 1), 'slope', 'slopes'), 0, 1, 0));
+SELECT meta.describe(public.calibrated(pg_catalog.replace(public.calibration('main/calibration.', 1), '"F32"', '"I32"'), 0, 1, 0));
 
 -- what is not there
 SELECT meta.params('hand made', 7);
@@ -210,7 +254,7 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE;
 END $$;
-INSERT INTO public.tasks VALUES ('model', public.model_but()), ('model of an episode', public.two_way('["a", "b"]'));
+INSERT INTO public.tasks VALUES ('model', public.model_but()), ('model with a calibration', meta.params('calibrated')), ('model of an episode', public.two_way('["a", "b"]'));
 SELECT name, public.attempt(pg_catalog.substr(params, 1, n)) AS truncated, pg_catalog.count(*) > 1 AS often
 FROM public.tasks, pg_catalog.generate_series(0, pg_catalog.octet_length(params) - 1) n GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT name, pg_catalog.count(*) AS unnoticed
@@ -228,7 +272,7 @@ FROM public.tasks, pg_catalog.generate_series(8, pg_catalog.octet_length(params)
 WHERE position('"crc32c":"'::bytea IN pg_catalog.set_byte(params, n, pg_catalog.get_byte(params, n) # bits)) > 0
 GROUP BY 1, 2 ORDER BY 1, 2;
 
-DELETE FROM meta.model WHERE name IN ('hand made', 'two-way');
-DROP TABLE public.part, public.tasks;
-DROP FUNCTION public.attempt, public.episode, public.two_way, public.component_but, public.model_but, public.digest, public.task, public.model, public.safetensors,
+DELETE FROM meta.model WHERE name IN ('hand made', 'two-way', 'calibrated');
+DROP TABLE public.part, public.tasks, public.counted;
+DROP FUNCTION public.attempt, public.calibrated, public.calibration, public.logit, public.episode, public.two_way, public.component_but, public.model_but, public.digest, public.task, public.model, public.safetensors,
 	public.sealed, public.crc32c, public.crc_table, public.floats, public.reversed;

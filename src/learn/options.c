@@ -82,7 +82,7 @@ const OptionInfo option_table[] = {
 	{"patience", OPTION_INTEGER, "10", 0, 1000000, NULL, FIELD(patience),
 	"Validations without improvement before training stops; 0 never stops early."},
 	/* the words in the order of Metric */
-	{"metric", OPTION_CHOICE, "null", 0, 0, "rmse|mae|r2|log_loss|brier|accuracy|auc|ece", FIELD(metric),
+	{"metric", OPTION_CHOICE, "null", 0, 0, "rmse|mae|r2|log_loss|brier|accuracy|auc|ece|auc_by_task", FIELD(metric),
 	"Metric that is compared on validation tasks; null takes the loss."},
 	/* the words in the order of LossKind */
 	{"loss", OPTION_CHOICE, "null", 0, 0, "squared|logistic|softmax", FIELD(loss),

@@ -6,14 +6,19 @@
  * not count, not even for being NaN.  Area under the ROC curve: the
  * probability that a random positive row is ranked above a random negative
  * one, ties counting half; with more classes, the mean over the classes
- * against all others (macro, one against the rest).  Expected calibration
- * error: Naeini, Cooper and Hauskrecht, AAAI 2015; with more classes, of the
- * most probable class.  Brier score: of the probability of 1, so from 0 to 1;
- * with more classes the sum over the classes (Brier, 1950), from 0 to 2.
+ * against all others (macro, one against the rest).  By task: within each
+ * task that has both classes, then the mean over these tasks; it asks whether
+ * a student's own answers are told apart, which the pooled area mixes with
+ * telling students apart.  Expected calibration error: Naeini, Cooper and
+ * Hauskrecht, AAAI 2015; with more classes, of the most probable class.  Brier
+ * score: of the probability of 1, so from 0 to 1; with more classes the sum
+ * over the classes (Brier, 1950), from 0 to 2.  Predictive distributions are
+ * normal.
  */
 #include "nn/metrics.h"
 
 #include <math.h>
+#include <string.h>
 
 const char *const metric_names[METRIC_COUNT] = {
 	[METRIC_RMSE] = "rmse",
@@ -24,272 +29,301 @@ const char *const metric_names[METRIC_COUNT] = {
 	[METRIC_ACCURACY] = "accuracy",
 	[METRIC_AUC] = "auc",
 	[METRIC_ECE] = "ece",
+	[METRIC_AUC_BY_TASK] = "auc_by_task",
+	[METRIC_LOG_LIKELIHOOD] = "log_likelihood",
+	[METRIC_COVERAGE_90] = "coverage_90",
 };
 
-/* The rows of one call. */
-typedef struct Judged
-{
-	const double *prediction;	/* (n, width) */
-	const double *truth;		/* (n) */
-	const double *weight;		/* (n), or NULL */
-	size_t		n;
-	int			width;			/* 1, or the number of classes */
-	bool		binary;
-} Judged;
+/* A normal variable stays within so many standard deviations nine times of ten. */
+#define REACH_90 1.6448536269514722
+
+#define LOG_TWO_PI 1.8378770664093453
 
 bool
 metric_larger_is_better(Metric metric)
 {
-	return metric == METRIC_R2 || metric == METRIC_ACCURACY || metric == METRIC_AUC;
+	return metric == METRIC_R2 || metric == METRIC_ACCURACY || metric == METRIC_AUC ||
+		metric == METRIC_AUC_BY_TASK || metric == METRIC_LOG_LIKELIHOOD;
 }
 
 /* A probability is a number; a number is no probability. */
 bool
 metric_fits(Metric metric, int n_classes)
 {
-	if (metric == METRIC_RMSE || metric == METRIC_MAE || metric == METRIC_R2)
-		return n_classes <= 2;
-	return n_classes >= 2;
+	switch (metric)
+	{
+		case METRIC_RMSE:
+		case METRIC_MAE:
+		case METRIC_R2:
+			return n_classes <= 2;
+		case METRIC_LOG_LIKELIHOOD:
+		case METRIC_COVERAGE_90:
+			return n_classes == 0;
+		default:
+			return n_classes >= 2;
+	}
 }
 
-static inline double
+static int
+width_of(const Judged *rows)
+{
+	return rows->n_classes > 2 ? rows->n_classes : 1;
+}
+
+static double
 weight_of(const Judged *rows, size_t i)
 {
 	return rows->weight == NULL ? 1.0 : rows->weight[i];
 }
 
-/* Sum of the weights; NaN where a row that counts was not predicted. */
-static double
-total_weight(const Judged *rows)
+/* ---- sums ---- */
+
+static void
+add_number(MetricSums *sums, double p, double y, double origin, double w)
 {
-	double		total = 0;
+	sums->y += w * (y - origin);
+	sums->y_squared += w * (y - origin) * (y - origin);
+	sums->squared += w * (p - y) * (p - y);
+	sums->absolute += w * fabs(p - y);
+}
+
+static void
+add_distribution(MetricSums *sums, double p, double variance, double y, double w)
+{
+	double		z_squared = (y - p) * (y - p) / variance;
+
+	sums->described += w;
+	sums->log_likelihood -= w * 0.5 * (LOG_TWO_PI + log(variance) + z_squared);
+	sums->covered += z_squared <= REACH_90 * REACH_90 ? w : 0;
+}
+
+/* The most probable class had probability p, and is the truth or not. */
+static void
+add_confidence(MetricSums *sums, double p, bool truth, double w)
+{
+	int			bin = (int) (fmin(fmax(p, 0.0), 1.0) * METRIC_ECE_BINS);
+
+	sums->gap[bin < METRIC_ECE_BINS ? bin : METRIC_ECE_BINS - 1] += w * (p - truth);
+}
+
+static void
+add_probability(MetricSums *sums, double p, bool truth, double w)
+{
+	sums->log_loss -= w * log(fmax(truth ? p : 1 - p, METRIC_LOG_LOSS_CLIP));
+	sums->brier += w * (p - truth) * (p - truth);
+	sums->correct += w * ((p >= 0.5) == truth);
+	add_confidence(sums, p, truth, w);
+}
+
+static void
+add_classes(MetricSums *sums, const double *p, int n_classes, int truth, double w)
+{
+	int			best = 0;		/* the first of equals */
+
+	for (int k = 0; k < n_classes; k++)
+	{
+		double		error = p[k] - (k == truth);
+
+		sums->brier += w * error * error;
+		if (p[k] > p[best])
+			best = k;
+	}
+	sums->log_loss -= w * log(fmax(p[truth], METRIC_LOG_LOSS_CLIP));
+	sums->correct += w * (best == truth);
+	add_confidence(sums, p[best], best == truth, w);
+}
+
+static double area_of_rows(const Judged *rows, RankedRow *scratch);
+
+void
+metric_add_task(MetricSums *sums, const Judged *rows, double origin, RankedRow *scratch)
+{
+	int			width = width_of(rows);
 
 	for (size_t i = 0; i < rows->n; i++)
 	{
+		const double *p = rows->prediction + i * width;
+		double		y = rows->truth[i];
 		double		w = weight_of(rows, i);
 
 		if (w == 0)
 			continue;
-		for (int k = 0; k < rows->width; k++)
-			if (!isfinite(rows->prediction[i * rows->width + k]))
-				return NAN;
-		total += w;
+		for (int k = 0; k < width; k++)
+			if (!isfinite(p[k]))
+				w = NAN;
+		sums->weight += w;
+		if (isnan(w))
+			continue;
+		if (rows->n_classes <= 2)
+			add_number(sums, p[0], y, origin, w);
+		if (rows->n_classes == 2)
+			add_probability(sums, p[0], y > 0.5, w);
+		else if (rows->n_classes > 2)
+			add_classes(sums, p, width, (int) y, w);
+		else if (rows->variance)
+			add_distribution(sums, p[0], rows->variance[i], y, w);
 	}
-	return total;
+	if (scratch && rows->n_classes >= 2 && !isnan(sums->weight))
+	{
+		double		area = area_of_rows(rows, scratch);
+
+		if (!isnan(area))
+		{
+			sums->areas += area;
+			sums->tasks++;
+		}
+	}
 }
 
-/* The most probable class, the first of equals. */
-static int
-predicted_class(const Judged *rows, size_t i)
+void
+metric_add_sums(MetricSums *sums, const MetricSums *more, double times)
 {
-	const double *p = rows->prediction + i * rows->width;
-	int			best = 0;
+	double	   *to = (double *) sums;
+	const double *from = (const double *) more;
 
-	if (rows->binary)
-		return p[0] >= 0.5;
-	for (int k = 1; k < rows->width; k++)
-		if (p[k] > p[best])
-			best = k;
-	return best;
+	for (size_t i = 0; i < sizeof(MetricSums) / sizeof(double); i++)
+		to[i] += times * from[i];
 }
 
-/* Contribution of one row to the metrics that are means over rows. */
+/* Share of the truth's variance that is explained: 1 - sum e^2 / sum (y - mean)^2 */
 static double
-row_score(const Judged *rows, Metric metric, size_t i)
+r_squared(const MetricSums *s)
 {
-	const double *p = rows->prediction + i * rows->width;
-	double		y = rows->truth[i];
-	double		sum = 0;
+	double		spread = s->y_squared - s->y * s->y / s->weight;
 
+	/* equal numbers leave a spread of rounding errors */
+	return spread > 1e-12 * s->y_squared ? 1 - s->squared / spread : NAN;
+}
+
+double
+metric_of_sums(Metric metric, const MetricSums *s)
+{
+	double		gaps = 0;
+
+	if (!(s->weight > 0))
+		return NAN;
 	switch (metric)
 	{
 		case METRIC_RMSE:
-			return (p[0] - y) * (p[0] - y);
+			return sqrt(s->squared / s->weight);
 		case METRIC_MAE:
-			return fabs(p[0] - y);
+			return s->absolute / s->weight;
+		case METRIC_R2:
+			return r_squared(s);
 		case METRIC_LOG_LOSS:
-			{
-				double		q = rows->binary ? (y > 0.5 ? p[0] : 1.0 - p[0]) : p[(int) y];
-
-				return -log(fmin(fmax(q, METRIC_LOG_LOSS_CLIP), 1.0 - METRIC_LOG_LOSS_CLIP));
-			}
+			return s->log_loss / s->weight;
 		case METRIC_BRIER:
-			if (rows->binary)
-				return (p[0] - y) * (p[0] - y);
-			for (int k = 0; k < rows->width; k++)
-			{
-				double		error = p[k] - (k == (int) y);
-
-				sum += error * error;
-			}
-			return sum;
+			return s->brier / s->weight;
 		case METRIC_ACCURACY:
-			return predicted_class(rows, i) == (int) y;
+			return s->correct / s->weight;
+		case METRIC_ECE:
+			for (int b = 0; b < METRIC_ECE_BINS; b++)
+				gaps += fabs(s->gap[b]);
+			return gaps / s->weight;
+		case METRIC_AUC_BY_TASK:
+			return s->tasks > 0 ? s->areas / s->tasks : NAN;
+		case METRIC_LOG_LIKELIHOOD:
+			return s->described > 0 ? s->log_likelihood / s->described : NAN;
+		case METRIC_COVERAGE_90:
+			return s->described > 0 ? s->covered / s->described : NAN;
 		default:
 			return NAN;
 	}
 }
 
-static double
-mean_score(const Judged *rows, Metric metric, double total)
+/* ---- the area under the curve ---- */
+
+/* Heapsort: no memory, no bad case. */
+void
+metric_sort(RankedRow *ranked, size_t n)
 {
-	double		sum = 0;
-
-	for (size_t i = 0; i < rows->n; i++)
-		if (weight_of(rows, i) != 0)
-			sum += weight_of(rows, i) * row_score(rows, metric, i);
-	return sum / total;
-}
-
-/* Share of the truth's variance that is explained: 1 - sum e^2 / sum (y - mean)^2 */
-static double
-r_squared(const Judged *rows, double total)
-{
-	double		mean = 0;
-	double		spread = 0;
-
-	for (size_t i = 0; i < rows->n; i++)
-		if (weight_of(rows, i) != 0)
-			mean += weight_of(rows, i) * rows->truth[i];
-	mean /= total;
-	for (size_t i = 0; i < rows->n; i++)
-	{
-		double		d = rows->truth[i] - mean;
-
-		if (weight_of(rows, i) != 0)
-			spread += weight_of(rows, i) * d * d;
-	}
-
-	/* Equal numbers leave a spread of rounding errors. */
-	if (spread <= 1e-20 * total * mean * mean)
-		return NAN;
-	return 1.0 - mean_score(rows, METRIC_RMSE, total) * total / spread;
-}
-
-/* Sum over bins of |mean prediction - mean truth|, by the bins' weights. */
-static double
-calibration_error(const Judged *rows, double total)
-{
-	double		gap[METRIC_ECE_BINS] = {0};
-	double		sum = 0;
-
-	for (size_t i = 0; i < rows->n; i++)
-	{
-		double		p = rows->prediction[i * rows->width];
-		double		y = rows->truth[i];
-		int			bin;
-
-		if (weight_of(rows, i) == 0)
-			continue;
-		if (!rows->binary)
-		{
-			int			k = predicted_class(rows, i);
-
-			p = rows->prediction[i * rows->width + k];
-			y = k == (int) y;
-		}
-		bin = (int) (fmin(fmax(p, 0.0), 1.0) * METRIC_ECE_BINS);
-		if (bin == METRIC_ECE_BINS)
-			bin--;
-		gap[bin] += weight_of(rows, i) * (p - y);
-	}
-	for (int b = 0; b < METRIC_ECE_BINS; b++)
-		sum += fabs(gap[b]);
-	return sum / total;
-}
-
-/*
- * Sorts row numbers by the probability of one class (heapsort: no memory, no
- * bad case).
- */
-static void
-sort_rows(const Judged *rows, int class, size_t *order, size_t n)
-{
-	const double *p = rows->prediction + class;
-	size_t		width = rows->width;
 	size_t		start = n / 2;
 	size_t		end = n;
 
 	while (end > 1)
 	{
-		size_t		moving;
+		RankedRow	moving;
 		size_t		at;
 		size_t		child;
 
 		if (start > 0)
 		{
 			at = --start;
-			moving = order[at];
+			moving = ranked[at];
 		}
 		else
 		{
-			moving = order[--end];
-			order[end] = order[0];
+			moving = ranked[--end];
+			ranked[end] = ranked[0];
 			at = 0;
 		}
 		while ((child = 2 * at + 1) < end)
 		{
-			if (child + 1 < end && p[order[child] * width] < p[order[child + 1] * width])
+			if (child + 1 < end && ranked[child].probability < ranked[child + 1].probability)
 				child++;
-			if (p[moving * width] >= p[order[child] * width])
+			if (moving.probability >= ranked[child].probability)
 				break;
-			order[at] = order[child];
+			ranked[at] = ranked[child];
 			at = child;
 		}
-		order[at] = moving;
+		ranked[at] = moving;
 	}
 }
 
-/* The area of one class against the others; NaN where either is missing. */
-static double
-area_of_class(const Judged *rows, int class, int label, size_t *order)
+size_t
+metric_rank(const Judged *rows, int class, RankedRow *ranked)
 {
-	size_t		width = rows->width;
+	int			width = width_of(rows);
+	int			label = rows->n_classes == 2 ? 1 : class;
 	size_t		n = 0;
-	double		positives = 0;
-	double		negatives = 0;
-	double		area = 0;
 
 	for (size_t i = 0; i < rows->n; i++)
 		if (weight_of(rows, i) != 0)
-			order[n++] = i;
-	sort_rows(rows, class, order, n);
-
-	/* Upwards through groups of equal predictions. */
-	for (size_t i = 0; i < n;)
-	{
-		double		p = rows->prediction[order[i] * width + class];
-		double		tied_positives = 0;
-		double		tied_negatives = 0;
-
-		for (; i < n && rows->prediction[order[i] * width + class] == p; i++)
+			ranked[n++] = (RankedRow)
 		{
-			if ((int) rows->truth[order[i]] == label)
-				tied_positives += weight_of(rows, order[i]);
-			else
-				tied_negatives += weight_of(rows, order[i]);
-		}
-		area += tied_positives * (negatives + 0.5 * tied_negatives);
-		positives += tied_positives;
-		negatives += tied_negatives;
-	}
-	return positives > 0 && negatives > 0 ? area / (positives * negatives) : NAN;
+			.probability = rows->prediction[i * width + class],
+				.weight = (float) weight_of(rows, i),
+				.truth = (int) rows->truth[i] == label
+		};
+	metric_sort(ranked, n);
+	return n;
 }
 
+double
+metric_area(const RankedRow *ranked, size_t n, const int *times)
+{
+	double		sums[2] = {0, 0};	/* weight of negative and positive rows so far */
+	double		area = 0;
+
+	/* upwards through groups of equal predictions */
+	for (size_t i = 0; i < n;)
+	{
+		double		p = ranked[i].probability;
+		double		tied[2] = {0, 0};
+
+		do
+			tied[ranked[i].truth] += (double) ranked[i].weight * (times ? times[ranked[i].task] : 1);
+		while (++i < n && ranked[i].probability == p);
+		area += tied[1] * (sums[0] + 0.5 * tied[0]);
+		sums[0] += tied[0];
+		sums[1] += tied[1];
+	}
+	return sums[0] > 0 && sums[1] > 0 ? area / (sums[0] * sums[1]) : NAN;
+}
+
+/* Of more classes than two, the mean over those that occur. */
 static double
-area_under_curve(const Judged *rows, size_t *order)
+area_of_rows(const Judged *rows, RankedRow *scratch)
 {
 	double		sum = 0;
 	int			classes = 0;
 
-	if (rows->binary)
-		return area_of_class(rows, 0, 1, order);
-	for (int k = 0; k < rows->width; k++)
+	for (int k = 0; k < width_of(rows); k++)
 	{
-		double		area = area_of_class(rows, k, k, order);
+		double		area = metric_area(scratch, metric_rank(rows, k, scratch), NULL);
 
 		if (isnan(area))
-			continue;			/* a class that does not occur */
+			continue;
 		sum += area;
 		classes++;
 	}
@@ -297,33 +331,13 @@ area_under_curve(const Judged *rows, size_t *order)
 }
 
 double
-metric_value(Metric metric, const double *prediction, const double *truth,
-			 const double *weight, size_t n, int n_classes, size_t *scratch)
+metric_value(Metric metric, const Judged *rows, RankedRow *scratch)
 {
-	Judged		rows = {
-		.prediction = prediction,
-		.truth = truth,
-		.weight = weight,
-		.n = n,
-		.width = n_classes > 2 ? n_classes : 1,
-		.binary = n_classes == 2,
-	};
-	double		total = total_weight(&rows);
+	MetricSums	sums;
 
-	if (!(total > 0) || !metric_fits(metric, n_classes))
+	if (rows->n == 0 || !metric_fits(metric, rows->n_classes))
 		return NAN;
-
-	switch (metric)
-	{
-		case METRIC_RMSE:
-			return sqrt(mean_score(&rows, metric, total));
-		case METRIC_R2:
-			return r_squared(&rows, total);
-		case METRIC_AUC:
-			return area_under_curve(&rows, scratch);
-		case METRIC_ECE:
-			return calibration_error(&rows, total);
-		default:
-			return mean_score(&rows, metric, total);
-	}
+	memset(&sums, 0, sizeof(sums));
+	metric_add_task(&sums, rows, rows->truth[0], metric == METRIC_AUC || metric == METRIC_AUC_BY_TASK ? scratch : NULL);
+	return metric_of_sums(metric == METRIC_AUC ? METRIC_AUC_BY_TASK : metric, &sums);
 }

@@ -176,13 +176,17 @@ run_rows(Binding *binding, RowsFunction function, const Rows *rows, real *output
 void
 binding_predict(Binding *binding, const Rows *rows, real *outputs)
 {
+	const LearnerSpec *spec = &binding->component->spec;
+
 	run_rows(binding, applier_predict, rows, outputs);
+	correct_outputs(&binding->correction, spec->loss, outputs, (Size) rows->rows * spec->net.outputs);
 }
 
 void
 binding_variance(Binding *binding, const Rows *rows, real *variances)
 {
 	run_rows(binding, applier_variance, rows, variances);
+	correct_variances(&binding->correction, variances, rows->rows);
 }
 
 /*
@@ -247,6 +251,7 @@ binding_set_phi(Binding *binding, const bytea *task)
 		binding_set_labels(binding, params);
 		n = params->rows;
 	}
+	binding->correction = calibration_at(&component->calibration, (double) (binding->model->rows + n));
 	binding->phi_filled = true;
 	return n;
 }

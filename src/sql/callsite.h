@@ -62,6 +62,7 @@ typedef struct Binding
 								 * hand, or NULL */
 	bool		phi_filled;		/* the shared tensors are in place */
 	uint64		phi_serial;		/* of the subject they are; 0: of none */
+	Correction	correction;		/* of what they predict */
 	int			n_labels;		/* classes that the parameters tell apart, by */
 	char	  **labels;			/* output: a task's own in N-way episodes */
 	MemoryContext label_context;	/* of those; or NULL */
@@ -113,13 +114,15 @@ extern RowType *binding_deform(Binding *binding, Datum row, bool with_target);
 
 /*
  * Makes binding->phi the parameters of a task, or with task NULL those
- * adapted on no rows at all.  Returns how many rows they were adapted on.
+ * adapted on no rows at all.  Returns how many rows they were adapted on,
+ * not counting those that the model already holds.
  */
 extern int64 binding_set_phi(Binding *binding, const bytea *task);
 
 /*
  * Adapts and predicts: see applier_adapt and applier_predict.  Faults are
- * raised as errors.  binding_predict uses binding->phi.
+ * raised as errors.  binding_predict and binding_variance use binding->phi, and
+ * what they return is calibrated.
  */
 extern void binding_adapt(Binding *binding, const Rows *support, const real *from, real *to);
 extern void binding_predict(Binding *binding, const Rows *rows, real *outputs);

@@ -111,6 +111,38 @@ describe_encoding(StringInfo out, const Encoding *encoding)
 	}
 }
 
+/* One number per knot. */
+static void
+append_corrections(StringInfo out, const char *key, const real *first, size_t stride, int n)
+{
+	appendStringInfo(out, ", \"%s\": [", key);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(out, "%s%.6g", i > 0 ? ", " : "", (double) *(const real *) ((const char *) first + i * stride));
+	appendStringInfoChar(out, ']');
+}
+
+static void
+describe_calibration(StringInfo out, const Component *c)
+{
+	const Calibration *calibration = &c->calibration;
+	int			n = calibration->n;
+
+	if (n == 0)
+		return;
+	appendStringInfoString(out, ", \"calibration\": {\"rows\": ");
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < n; i++)
+		appendStringInfo(out, "%s%.0f", i > 0 ? ", " : "", (double) calibration->rows[i]);
+	appendStringInfoChar(out, ']');
+	if (c->spec.loss == LOSS_SQUARED)
+		append_corrections(out, "variance", &calibration->at[0].variance, sizeof(Correction), n);
+	else
+		append_corrections(out, "slope", &calibration->at[0].slope, sizeof(Correction), n);
+	if (c->spec.loss == LOSS_LOGISTIC)
+		append_corrections(out, "offset", &calibration->at[0].offset, sizeof(Correction), n);
+	appendStringInfoChar(out, '}');
+}
+
 /*
  * The learner itself, at the top level.
  */
@@ -164,7 +196,10 @@ describe_model(StringInfo out, const bytea *bytes)
 
 	appendStringInfo(out, "{\"kind\": \"model\", \"format\": \"%s\", \"digest\": \"%s\", \"bytes\": %zu",
 					 PARAMS_FORMAT, model->digest, (size_t) VARSIZE_ANY_EXHDR(bytes));
+	if (model->rows > 0)
+		appendStringInfo(out, ", \"rows\": " INT64_FORMAT, model->rows);
 	describe_learner(out, &model->components[0]);
+	describe_calibration(out, &model->components[0]);
 	describe_encoding(out, model->encoding);
 	appendStringInfoString(out, ", \"components\": [");
 	for (int i = 0; i < model->n_components; i++)

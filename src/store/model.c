@@ -141,6 +141,131 @@ read_seen(Model *model, const SafeTensor *tensor)
 			params_damaged("The tensor \"%s\" is not in order.", SEEN_TENSOR);
 }
 
+/* ---- calibration ---- */
+
+/* The vectors of a calibration, as they follow each other in the file. */
+static const struct
+{
+	const char *name;
+	size_t		offset;
+	size_t		stride;
+	bool		of_numbers;		/* with the squared loss */
+	bool		of_classes;		/* with the others */
+}			calibration_vectors[] = {
+	{"calibration.rows", offsetof(Calibration, rows), sizeof(real), true, true},
+	{"calibration.slope", offsetof(Calibration, at) + offsetof(Correction, slope), sizeof(Correction), false, true},
+	{"calibration.offset", offsetof(Calibration, at) + offsetof(Correction, offset), sizeof(Correction), false, true},
+	{"calibration.variance", offsetof(Calibration, at) + offsetof(Correction, variance), sizeof(Correction), true, false},
+};
+
+static bool
+has_vector(LossKind loss, int i)
+{
+	return loss == LOSS_SQUARED ? calibration_vectors[i].of_numbers : calibration_vectors[i].of_classes;
+}
+
+static real *
+vector_element(const Calibration *calibration, int i, int knot)
+{
+	return (real *) ((char *) calibration + calibration_vectors[i].offset + knot * calibration_vectors[i].stride);
+}
+
+/* Returns the tensors' size. */
+static size_t
+add_calibration(SafeTensors *st, const Component *component)
+{
+	const Calibration *calibration = &component->calibration;
+	size_t		size = 0;
+
+	for (int i = 0; i < (int) lengthof(calibration_vectors) && calibration->n > 0; i++)
+	{
+		SafeTensor *tensor = &st->tensors[st->n_tensors];
+		real		values[CALIBRATION_KNOTS];
+		char	   *data;
+
+		if (!has_vector(component->spec.loss, i))
+			continue;
+		for (int knot = 0; knot < calibration->n; knot++)
+			values[knot] = *vector_element(calibration, i, knot);
+		data = (char *) palloc(sizeof(values));
+		floats_to_file(data, values, calibration->n);
+		tensor->name = psprintf("%s/%s", component->prefix, calibration_vectors[i].name);
+		tensor->type = SAFE_F32;
+		tensor->n_dims = 1;
+		tensor->dims[0] = calibration->n;
+		tensor->size = calibration->n * sizeof(real);
+		tensor->data = data;
+		size += tensor->size;
+		st->n_tensors++;
+	}
+	return size;
+}
+
+/* Knots ascend from 0 or more, factors are positive, and all is finite. */
+static void
+check_calibration(const Component *component)
+{
+	const Calibration *c = &component->calibration;
+
+	for (int i = 0; i < c->n; i++)
+		if (!(c->rows[i] >= 0) || !isfinite(c->rows[i]) || (i > 0 && !(c->rows[i] > c->rows[i - 1])) ||
+			!(c->at[i].slope > 0) || !isfinite(c->at[i].slope) || !isfinite(c->at[i].offset) ||
+			!(c->at[i].variance > 0) || !isfinite(c->at[i].variance))
+			params_damaged("The calibration of the component \"%s\" is out of range.", component->prefix);
+}
+
+/* Is it the component's tensor of that name? */
+static bool
+has_name(const SafeTensor *found, const char *prefix, const char *name)
+{
+	size_t		length = strlen(prefix);
+
+	return strncmp(found->name, prefix, length) == 0 && found->name[length] == '/' &&
+		strcmp(found->name + length + 1, name) == 0;
+}
+
+/*
+ * Reads the calibration that begins with the first tensor, if it does: models
+ * from before there were any have none.  Returns how many tensors it is.
+ */
+static int
+read_calibration(Component *component, const SafeTensors *st, int first)
+{
+	Calibration *calibration = &component->calibration;
+	int			at = first;
+
+	memset(calibration, 0, sizeof(*calibration));
+	for (int i = 0; i < CALIBRATION_KNOTS; i++)
+		calibration->at[i] = (Correction) {1, 0, 1};
+	for (int i = 0; i < (int) lengthof(calibration_vectors); i++)
+	{
+		const char *name = calibration_vectors[i].name;
+		const SafeTensor *tensor = at < st->n_tensors ? &st->tensors[at] : NULL;
+		real		values[CALIBRATION_KNOTS];
+
+		if (!has_vector(component->spec.loss, i))
+			continue;
+		if (tensor == NULL || !has_name(tensor, component->prefix, name))
+		{
+			if (i == 0)
+				return 0;
+			params_damaged("The component \"%s\" lacks the tensor \"%s\".", component->prefix, name);
+		}
+		if (i == 0)
+			calibration->n = (int) Min(tensor->dims[0], CALIBRATION_KNOTS + 1);
+		if (tensor->type != SAFE_F32 || tensor->n_dims != 1 || tensor->dims[0] != calibration->n ||
+			calibration->n < 1 || calibration->n > CALIBRATION_KNOTS)
+			params_damaged("The tensor \"%s\" of the component \"%s\" is not a list of as many numbers as it has knots.",
+						   name, component->prefix);
+		floats_from_file(values, tensor->data, calibration->n);
+		for (int knot = 0; knot < calibration->n; knot++)
+			*vector_element(calibration, i, knot) = values[knot];
+		at++;
+	}
+	check_calibration(component);
+	return at - first;
+}
+
 bytea *
 model_encode(const Model *model)
 {
@@ -152,7 +277,7 @@ model_encode(const Model *model)
 	bytea	   *result;
 
 	for (int i = 0; i < model->n_components; i++)
-		st.n_tensors += model->components[i].list.n;
+		st.n_tensors += model->components[i].list.n + (int) lengthof(calibration_vectors);
 	st.tensors = (SafeTensor *) palloc0((st.n_tensors + 2) * sizeof(SafeTensor));
 	st.n_tensors = 0;
 	for (int i = 0; i < model->n_components; i++)
@@ -182,6 +307,7 @@ model_encode(const Model *model)
 			}
 #endif
 		}
+		tensors += add_calibration(&st, c);
 	}
 
 	if (model->n_seen > 0)
@@ -194,7 +320,7 @@ model_encode(const Model *model)
 	encoding_to_json(model->encoding, &encoders);
 	initStringInfo(&components);
 	components_to_json(model, &components);
-	st.metadata = (SafePair *) palloc(7 * sizeof(SafePair));
+	st.metadata = (SafePair *) palloc(8 * sizeof(SafePair));
 	params_add_metadata(&st, "format", PARAMS_FORMAT);
 	params_add_metadata(&st, "kind", "model");
 	params_add_metadata(&st, "crc32c", CRC_BLANK);
@@ -202,6 +328,8 @@ model_encode(const Model *model)
 	params_add_metadata(&st, "encoders", encoders.data);
 	params_add_metadata(&st, "components", components.data);
 	params_add_metadata(&st, "training", model->training != NULL ? model->training : "{}");
+	if (model->rows > 0)
+		params_add_metadata(&st, "rows", psprintf(INT64_FORMAT, model->rows));
 
 	size = safetensors_size(&st);
 	if (size - tensors > SAFETENSORS_MAX_HEADER)
@@ -370,11 +498,7 @@ lay_out(Component *component)
 static bool
 is_tensor(const SafeTensor *found, const char *prefix, const Tensor *expected)
 {
-	size_t		length = strlen(prefix);
-
-	return strncmp(found->name, prefix, length) == 0 && found->name[length] == '/' &&
-		strcmp(found->name + length + 1, expected->name) == 0 &&
-		found->type == SAFE_F32 && found->n_dims == 2 &&
+	return has_name(found, prefix, expected->name) && found->type == SAFE_F32 && found->n_dims == 2 &&
 		found->dims[0] == expected->rows && found->dims[1] == expected->cols;
 }
 
@@ -416,7 +540,21 @@ read_component(Component *component, JsonbContainer *object, const Encoding *enc
 	for (int i = 0; i < list->n; i++)
 		floats_from_file(component->theta + list->tensors[i].offset, st->tensors[first + i].data,
 						 st->tensors[first + i].size / sizeof(real));
-	return list->n;
+	return list->n + read_calibration(component, st, first + list->n);
+}
+
+/* Rows that a self-contained copy was adapted on, which other models do not say. */
+static int64
+read_rows(const SafeTensors *st)
+{
+	const char *text = safetensors_metadata(st, "rows");
+	size_t		length = text ? strlen(text) : 0;
+
+	if (text == NULL)
+		return 0;
+	if (length == 0 || length > 10 || strspn(text, "0123456789") != length)
+		params_damaged("Their count of rows is not a number.");
+	return strtoll(text, NULL, 10);
 }
 
 /*
@@ -463,6 +601,7 @@ model_decode(const bytea *bytes)
 
 	model->encoding = encoding_from_json(encoders);
 	model->training = pstrdup(params_metadata(&st, "training"));
+	model->rows = read_rows(&st);
 	model->n_components = (int) JsonContainerSize(components);
 	model->components = (Component *) palloc0(model->n_components * sizeof(Component));
 	for (int i = 0; i < model->n_components; i++)

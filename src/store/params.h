@@ -11,8 +11,12 @@
  * Metadata of a model: "format" = "meta/1", "kind" = "model", "crc32c",
  * "learner" (main component), "encoders" (JSON, data/encoding.h), "components"
  * (JSON: an array of {"prefix", "learner", "loss", "network", "options"}),
- * "training" (JSON: scalars about how it was trained).  Tensors are named
- * "<prefix>/<tensor>", F32, in the order of the components' layouts.
+ * "training" (JSON: scalars about how it was trained); of a self-contained
+ * copy of task params also "rows".  Tensors are named "<prefix>/<tensor>", F32,
+ * in the order of the components' layouts.  A calibrated component's are
+ * followed by one of "<prefix>/calibration.rows", as long as it has knots, and
+ * as many corrections at these as its loss has: ".slope" and ".offset", or
+ * ".variance".
  * Metadata of task params: "format", "kind" = "task", "crc32c", "base" =
  * digest, "rows" = rows adapted on, 10 digits.  One tensor, "phi": the task's
  * own numbers, whose names and shapes are those of the base; in N-way episodes
@@ -29,7 +33,7 @@
 #include "postgres.h"
 
 #include "data/encoding.h"
-#include "learn/learner.h"
+#include "learn/calibration.h"
 
 #define PARAMS_FORMAT "meta/1"
 #define PARAMS_MAX_SIZE ((Size) 256 * 1024 * 1024)
@@ -42,6 +46,7 @@ typedef struct Component
 	LearnerSpec spec;
 	TensorList	list;
 	real	   *theta;			/* list.size numbers, aligned to 64 */
+	Calibration calibration;	/* of its outputs */
 } Component;
 
 typedef struct Model
@@ -51,6 +56,8 @@ typedef struct Model
 	int			n_components;
 	Component  *components;		/* [0] is the learner itself */
 	char	   *training;		/* JSON */
+	int64		rows;			/* of a task, that the first component has been
+								 * adapted on: 0 but for a self-contained copy */
 	int			n_seen;			/* tasks it was trained or validated on, by */
 	uint32	   *seen;			/* task_fingerprint, ascending; tensor "tasks" */
 } Model;

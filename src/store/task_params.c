@@ -331,6 +331,7 @@ task_params_embed(const bytea *task, const bytea *base)
 	/* The baselines are not this task's: they would only take room. */
 	model->n_components = 1;
 	model->n_seen = 0;			/* nobody evaluates a task's params */
+	model->rows = Min(model->rows + params->rows, ROWS_MAX);
 	if (model->encoding->way > 0)
 	{
 		model->encoding->classes = params->labels;

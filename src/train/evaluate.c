@@ -6,7 +6,9 @@
  * are alike, and a new task is what a model will meet.  Every method is
  * resampled with the same tasks, so differences are paired.  Nearly all
  * metrics are functions of sums over rows; those are kept per task, and a
- * resample adds them up.  AUC is not: its rows are sorted once and weighted.
+ * resample adds them up, once for all metrics.  AUC is not: its rows are
+ * sorted once and weighted.  For groups, tasks and rows are put in the order
+ * of the groups, so that each group costs its own share only.
  */
 #include "postgres.h"
 
@@ -15,211 +17,99 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "learn/apply.h"
 #include "train/evaluate.h"
 
 #define RESAMPLES 500
 
-static const Metric number_metrics[] = {METRIC_RMSE, METRIC_MAE, METRIC_R2};
-static const Metric binary_metrics[] = {METRIC_AUC, METRIC_LOG_LOSS, METRIC_BRIER, METRIC_ACCURACY, METRIC_ECE};
-static const Metric class_metrics[] = {METRIC_ACCURACY, METRIC_LOG_LOSS, METRIC_BRIER};
+static const Metric number_metrics[] = {
+	METRIC_RMSE, METRIC_MAE, METRIC_R2, METRIC_LOG_LIKELIHOOD, METRIC_COVERAGE_90
+};
+static const Metric binary_metrics[] = {
+	METRIC_AUC, METRIC_AUC_BY_TASK, METRIC_LOG_LOSS, METRIC_BRIER, METRIC_ACCURACY, METRIC_ECE
+};
+static const Metric class_metrics[] = {METRIC_ACCURACY, METRIC_LOG_LOSS, METRIC_BRIER, METRIC_ECE};
 
-/* Weighted sums over a task's query rows. */
-typedef struct Sums
-{
-	double		weight;
-	double		y;				/* number targets, for the spread: from the
-								 * encoder's mean, or squares would swallow it */
-	double		y_squared;
-	double		squared;
-	double		absolute;
-	double		log_loss;
-	double		brier;
-	double		correct;
-	double		bin_probability[METRIC_ECE_BINS];
-	double		bin_truth[METRIC_ECE_BINS];
-} Sums;
-
-/* A binary prediction, for AUC. */
-typedef struct Ranked
-{
-	float		probability;
-	float		weight;
-	int			task;
-	bool		truth;
-} Ranked;
+#define MAX_METRICS 8
 
 typedef struct Method
 {
 	const char *name;
-	Component  *component;
+	const Component *component;
 	bool		prior;			/* always without support */
 	Scorer	   *scorer;
-	Sums	   *sums;			/* per task, of the shots at work */
-	Ranked	   *ranked;
-	double	   *replicates;		/* of the metric at work */
+	MetricSums *sums;			/* per task, of the shots at work */
+	RankedRow  *ranked;			/* of binary targets, for AUC */
+	size_t		n_ranked;
+	double	   *replicates[MAX_METRICS];
 } Method;
 
-static void
-add_number(Sums *sums, double error, double y, double w)
+/* Some tasks that are judged together. */
+typedef struct Members
 {
-	sums->weight += w;
-	sums->y += w * y;
-	sums->y_squared += w * y * y;
-	sums->squared += w * error * error;
-	sums->absolute += w * fabs(error);
-}
+	int			group;			/* -1: all tasks */
+	int			n;
+	const int  *tasks;
+	size_t	   *from;			/* per method, of its ranked rows: the first, */
+	size_t	   *to;				/* and the one after the last */
+} Members;
 
-static void
-add_binary(Sums *sums, double p, bool truth, double w)
+typedef struct Evaluation
 {
-	int			bin = Min((int) (p * METRIC_ECE_BINS), METRIC_ECE_BINS - 1);
+	const Model *model;
+	const Panel *panel;
+	uint64		seed;
+	int			n_metrics;
+	const Metric *metrics;
+	int			n_methods;
+	Method	   *methods;
+	int		   *times;			/* per task: how often a resample has it */
+	Members		all;
+	int			n_groups;
+	Members    *groups;
+	RankedRow  *scratch;
+	FigureEmit	emit;
+	void	   *context;
+} Evaluation;
 
-	sums->weight += w;
-	sums->log_loss -= w * log(Max(truth ? p : 1 - p, METRIC_LOG_LOSS_CLIP));
-	sums->brier += w * (p - truth) * (p - truth);
-	sums->correct += w * ((p >= 0.5) == truth);
-	sums->bin_probability[bin] += w * p;
-	sums->bin_truth[bin] += w * truth;
-}
-
-static void
-add_class(Sums *sums, const double *p, const real *y, int width, double w)
+static void *
+huge(int64 n, Size size)
 {
-	int			best = 0;
-
-	sums->weight += w;
-	for (int c = 0; c < width; c++)
-	{
-		if (p[c] > p[best])
-			best = c;
-		sums->brier += w * (p[c] - y[c]) * (p[c] - y[c]);
-		if (y[c] > 0.5)
-			sums->log_loss -= w * log(Max(p[c], METRIC_LOG_LOSS_CLIP));
-	}
-	sums->correct += w * (y[best] > 0.5);
-}
-
-static double
-metric_of_sums(Metric metric, const Sums *s)
-{
-	double		ece = 0;
-
-	if (s->weight <= 0)
-		return NAN;
-	switch (metric)
-	{
-		case METRIC_RMSE:
-			return sqrt(s->squared / s->weight);
-		case METRIC_MAE:
-			return s->absolute / s->weight;
-		case METRIC_R2:
-			{
-				double		spread = s->y_squared - s->y * s->y / s->weight;
-
-				/* equal numbers leave a spread of rounding errors */
-				return spread > 1e-12 * s->y_squared ? 1 - s->squared / spread : NAN;
-			}
-		case METRIC_LOG_LOSS:
-			return s->log_loss / s->weight;
-		case METRIC_BRIER:
-			return s->brier / s->weight;
-		case METRIC_ACCURACY:
-			return s->correct / s->weight;
-		case METRIC_ECE:
-			for (int b = 0; b < METRIC_ECE_BINS; b++)
-				ece += fabs(s->bin_probability[b] - s->bin_truth[b]);
-			return ece / s->weight;
-		default:
-			return NAN;
-	}
-}
-
-static int
-compare_ranked(const void *a, const void *b)
-{
-	const Ranked *x = a;
-	const Ranked *y = b;
-
-	return x->probability < y->probability ? -1 : x->probability > y->probability;
-}
-
-/* Weighted share of (false, true) pairs in the right order; ties count half. */
-static double
-auc_of_ranked(const Ranked *ranked, int64 n, const int *times)
-{
-	double		below = 0;		/* weight of false rows so far */
-	double		positives = 0;
-	double		sum = 0;
-
-	for (int64 i = 0; i < n;)
-	{
-		double		tied[2] = {0, 0};
-		int64		j = i;
-
-		for (; j < n && ranked[j].probability == ranked[i].probability; j++)
-			tied[ranked[j].truth] += (double) ranked[j].weight * times[ranked[j].task];
-		sum += tied[1] * (below + tied[0] / 2);
-		below += tied[0];
-		positives += tied[1];
-		i = j;
-	}
-	return below > 0 && positives > 0 ? sum / (below * positives) : NAN;
+	return MemoryContextAllocHuge(CurrentMemoryContext, mul_size(n + 1, size));
 }
 
 /* Predictions of one method at one number of shots, into its sums. */
 static void
-run_method(Method *method, const Model *model, const Panel *panel, int shots)
+run_method(const Evaluation *e, Method *method, int shots)
 {
-	const Encoding *encoding = model->encoding;
-	LossKind	loss = method->component->spec.loss;
-	int			width = method->component->spec.net.outputs;
-	double	   *values = palloc(sizeof(double) * mul_size(panel->max_query, width));
-	int64		row = 0;
+	const Panel *panel = e->panel;
 
-	memset(method->sums, 0, sizeof(Sums) * panel->n_tasks);
+	memset(method->sums, 0, sizeof(MetricSums) * panel->n_tasks);
+	method->n_ranked = 0;
 	for (int t = 0; t < panel->n_tasks; t++)
 	{
-		Scorer	   *scorer = method->scorer;
-		Sums	   *sums = &method->sums[t];
+		Judged		rows;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!scorer_task(scorer, &panel->tasks[t], method->prior ? 0 : shots))
+		if (!scorer_task(method->scorer, &panel->tasks[t], method->prior ? 0 : shots))
 			ereport(ERROR,
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 					 errmsg("%s gives numbers that are not finite on a test task at %d shots",
 							method->component->learner->name, shots),
 					 errhint("Train again with a lower inner_lr.")));
-		outputs_to_values(loss, encoding->target_mean, encoding->target_deviation,
-						  scorer->outputs, panel->tasks[t].n_query, width, values);
-		for (int r = 0; r < panel->tasks[t].n_query; r++, row++)
+		rows = scorer_judged(method->scorer, &panel->tasks[t]);
+		metric_add_task(&method->sums[t], &rows, e->model->encoding->target_mean, e->scratch);
+		if (method->ranked)
 		{
-			const real *y = scorer->query.y + (size_t) r * width;
-			double		w = scorer->query.w[r];
+			RankedRow  *ranked = method->ranked + method->n_ranked;
+			size_t		n = metric_rank(&rows, 0, ranked);
 
-			if (loss == LOSS_SOFTMAX)
-				add_class(sums, values + (size_t) r * width, y, width, w);
-			else if (loss == LOSS_LOGISTIC)
-			{
-				Ranked	   *ranked = &method->ranked[row];
-
-				add_binary(sums, values[r], y[0] > 0.5, w);
-				ranked->probability = values[r];
-				ranked->weight = w;
-				ranked->task = t;
-				ranked->truth = y[0] > 0.5;
-			}
-			else
-			{
-				double		truth = encoding->target_deviation * y[0];
-
-				add_number(sums, values[r] - (encoding->target_mean + truth), truth, w);
-			}
+			for (size_t i = 0; i < n; i++)
+				ranked[i].task = t;
+			method->n_ranked += n;
 		}
 	}
-	if (loss == LOSS_LOGISTIC)
-		qsort(method->ranked, row, sizeof(Ranked), compare_ranked);
-	pfree(values);
+	if (method->ranked)
+		metric_sort(method->ranked, method->n_ranked);
 }
 
 static int
@@ -248,125 +138,190 @@ interval(double *numbers, int n, double *lower, double *upper)
 	*upper = numbers[(int) (0.975 * (kept - 1) + 0.5)];
 }
 
-typedef struct Evaluation
+/* All metrics of one method, with every member counted times[member] times. */
+static void
+method_metrics(const Evaluation *e, int m, const Members *members, double *values)
 {
-	const Model *model;
-	const Panel *panel;
-	uint64		seed;
-	int			n_methods;
-	Method	   *methods;
-	int		   *members;		/* tasks of the group at work */
-	int		   *times;
-	FigureEmit	emit;
-	void	   *context;
-} Evaluation;
+	const Method *method = &e->methods[m];
+	MetricSums	total;
 
-/* The metric with every member counted times[member] times, others not at all. */
-static double
-method_metric(const Evaluation *e, const Method *method, Metric metric, int n_members)
-{
-	Sums		total;
-
-	if (metric == METRIC_AUC)
-		return auc_of_ranked(method->ranked, e->panel->n_query, e->times);
 	memset(&total, 0, sizeof(total));
-	for (int i = 0; i < n_members; i++)
+	for (int i = 0; i < members->n; i++)
 	{
-		int			t = e->members[i];
-		const double *from = (const double *) &method->sums[t];
-		double	   *to = (double *) &total;
+		int			t = members->tasks[i];
 
 		if (e->times[t] > 0)
-			for (int j = 0; j < (int) (sizeof(Sums) / sizeof(double)); j++)
-				to[j] += e->times[t] * from[j];
+			metric_add_sums(&total, &method->sums[t], e->times[t]);
 	}
-	return metric_of_sums(metric, &total);
+	for (int i = 0; i < e->n_metrics; i++)
+		values[i] = e->metrics[i] == METRIC_AUC ?
+			metric_area(method->ranked + members->from[m], members->to[m] - members->from[m], e->times) :
+			metric_of_sums(e->metrics[i], &total);
 }
 
 static void
-resample_metric(Evaluation *e, Metric metric, int n_members)
+resample(Evaluation *e, const Members *members)
 {
 	Rng			rng = rng_stream(e->seed, RNG_BOOTSTRAP, 0, 0);
 
 	for (int b = 0; b < RESAMPLES; b++)
 	{
-		memset(e->times, 0, sizeof(int) * e->panel->n_tasks);
-		for (int i = 0; i < n_members; i++)
-			e->times[e->members[rng_below(&rng, n_members)]]++;
+		for (int i = 0; i < members->n; i++)
+			e->times[members->tasks[i]] = 0;
+		for (int i = 0; i < members->n; i++)
+			e->times[members->tasks[rng_below(&rng, members->n)]]++;
 		for (int m = 0; m < e->n_methods; m++)
 		{
+			double		values[MAX_METRICS];
+
 			CHECK_FOR_INTERRUPTS();
-			e->methods[m].replicates[b] = method_metric(e, &e->methods[m], metric, n_members);
+			method_metrics(e, m, members, values);
+			for (int i = 0; i < e->n_metrics; i++)
+				e->methods[m].replicates[i][b] = values[i];
 		}
 	}
 }
 
-/* Results of one metric on the tasks of one group. */
-static void
-emit_metric(Evaluation *e, int shots, Metric metric, int group)
+static int
+find_reference(const Evaluation *e)
 {
-	Figure	   *results;
-	double	   *differences;
-	const Method *reference = NULL;
-	double		reference_value = NAN;
-	int64		rows = 0;
-	int			n_members = 0;
-
-	for (int t = 0; t < e->panel->n_tasks; t++)
-		if (group < 0 || e->panel->tasks[t].task->group == group)
-		{
-			e->members[n_members++] = t;
-			rows += e->panel->tasks[t].n_query;
-		}
-	if (n_members == 0)
-		return;
-
-	results = palloc0(sizeof(Figure) * e->n_methods);
-	differences = palloc(sizeof(double) * RESAMPLES);
-	resample_metric(e, metric, n_members);
-	memset(e->times, 0, sizeof(int) * e->panel->n_tasks);
-	for (int i = 0; i < n_members; i++)
-		e->times[e->members[i]] = 1;
 	for (int m = 0; m < e->n_methods; m++)
 		if (strcmp(e->methods[m].name, "random_intercept") == 0)
-		{
-			reference = &e->methods[m];
-			reference_value = method_metric(e, reference, metric, n_members);
-		}
+			return m;
+	return -1;
+}
 
+/* The figures of one metric, (methods), whose replicates are sorted by it. */
+static void
+fill_figures(Evaluation *e, int shots, const Members *members, int metric, double values[][MAX_METRICS], Figure *figures)
+{
+	int			reference = find_reference(e);
+	double		differences[RESAMPLES];
+	int64		rows = 0;
+
+	for (int i = 0; i < members->n; i++)
+		rows += e->panel->tasks[members->tasks[i]].n_query;
 	for (int m = 0; m < e->n_methods; m++)
 	{
-		Method	   *method = &e->methods[m];
-		Figure	   *result = &results[m];
+		Figure	   *figure = &figures[m];
 
-		result->shots = shots;
-		result->metric = metric;
-		result->method = method->name;
-		result->group = group;
-		result->tasks = n_members;
-		result->rows = rows;
-		result->value = method_metric(e, method, metric, n_members);
-		result->difference = result->difference_lower = result->difference_upper = NAN;
-		if (reference && method != reference)
+		figure->shots = shots;
+		figure->metric = e->metrics[metric];
+		figure->method = e->methods[m].name;
+		figure->group = members->group;
+		figure->tasks = members->n;
+		figure->rows = rows;
+		figure->value = values[m][metric];
+		figure->difference = figure->difference_lower = figure->difference_upper = NAN;
+		if (reference >= 0 && m != reference)
 		{
-			result->difference = result->value - reference_value;
+			figure->difference = figure->value - values[reference][metric];
 			for (int b = 0; b < RESAMPLES; b++)
-				differences[b] = method->replicates[b] - reference->replicates[b];
-			interval(differences, RESAMPLES, &result->difference_lower, &result->difference_upper);
+				differences[b] = e->methods[m].replicates[metric][b] - e->methods[reference].replicates[metric][b];
+			interval(differences, RESAMPLES, &figure->difference_lower, &figure->difference_upper);
 		}
 	}
 	/* sorting comes last: differences need the replicates in order */
 	for (int m = 0; m < e->n_methods; m++)
-	{
-		interval(e->methods[m].replicates, RESAMPLES, &results[m].lower, &results[m].upper);
-		e->emit(e->context, &results[m]);
-	}
-	pfree(results);
-	pfree(differences);
+		interval(e->methods[m].replicates[metric], RESAMPLES, &figures[m].lower, &figures[m].upper);
 }
 
+/*
+ * Judges members at the shots at work.  figures: (metrics, methods), a metric
+ * stride figures after the one before.
+ */
 static void
-add_method(Evaluation *e, const char *name, Component *component, bool prior)
+judge(Evaluation *e, int shots, const Members *members, Figure *figures, Size stride)
+{
+	double		(*values)[MAX_METRICS] = palloc(sizeof(*values) * e->n_methods);
+
+	resample(e, members);
+	for (int i = 0; i < members->n; i++)
+		e->times[members->tasks[i]] = 1;
+	for (int m = 0; m < e->n_methods; m++)
+		method_metrics(e, m, members, values[m]);
+	for (int i = 0; i < e->n_metrics; i++)
+		fill_figures(e, shots, members, i, values, figures + i * stride);
+	pfree(values);
+}
+
+/* ---- groups ---- */
+
+/* The tasks of each group, ascending, in one array. */
+static void
+collect_groups(Evaluation *e)
+{
+	const Panel *panel = e->panel;
+	int		   *tasks = huge(panel->n_tasks, sizeof(int));
+	int			at = 0;
+
+	e->n_groups = panel->set->n_groups;
+	e->groups = palloc0(sizeof(Members) * Max(e->n_groups, 1));
+	for (int t = 0; t < panel->n_tasks; t++)
+		if (panel->tasks[t].task->group >= 0)
+			e->groups[panel->tasks[t].task->group].n++;
+	for (int g = 0; g < e->n_groups; g++)
+	{
+		Members    *members = &e->groups[g];
+
+		members->group = g;
+		members->tasks = tasks + at;
+		members->from = palloc0(sizeof(size_t) * e->n_methods);
+		members->to = palloc0(sizeof(size_t) * e->n_methods);
+		at += members->n;
+		members->n = 0;
+	}
+	for (int t = 0; t < panel->n_tasks; t++)
+		if (panel->tasks[t].task->group >= 0)
+		{
+			Members    *members = &e->groups[panel->tasks[t].task->group];
+
+			((int *) members->tasks)[members->n++] = t;
+		}
+}
+
+/* Puts a method's ranked rows in the order of the groups, those of none last. */
+static void
+part_ranked(Evaluation *e, int m)
+{
+	Method	   *method = &e->methods[m];
+	RankedRow  *sorted = huge(method->n_ranked, sizeof(RankedRow));
+	size_t		at = 0;
+
+	memcpy(sorted, method->ranked, method->n_ranked * sizeof(RankedRow));
+	for (int g = 0; g < e->n_groups; g++)
+		e->groups[g].to[m] = 0;
+	for (size_t i = 0; i < method->n_ranked; i++)
+	{
+		int			g = e->panel->tasks[sorted[i].task].task->group;
+
+		if (g >= 0)
+			e->groups[g].to[m]++;
+	}
+	for (int g = 0; g < e->n_groups; g++)
+	{
+		Members    *members = &e->groups[g];
+
+		members->from[m] = at;
+		at += members->to[m];
+		members->to[m] = members->from[m];
+	}
+	for (size_t i = 0; i < method->n_ranked; i++)
+	{
+		int			g = e->panel->tasks[sorted[i].task].task->group;
+
+		if (g >= 0)
+			method->ranked[e->groups[g].to[m]++] = sorted[i];
+		else
+			method->ranked[at++] = sorted[i];
+	}
+	pfree(sorted);
+}
+
+/* ---- the whole ---- */
+
+static void
+add_method(Evaluation *e, const char *name, const Component *component, bool prior)
 {
 	Method	   *method = &e->methods[e->n_methods++];
 	const Panel *panel = e->panel;
@@ -376,10 +331,38 @@ add_method(Evaluation *e, const char *name, Component *component, bool prior)
 	method->prior = prior;
 	method->scorer = scorer_create(memory_arena("evaluate"), panel, component->learner, &component->spec,
 								   &component->list, component->theta);
-	method->sums = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(panel->n_tasks + 1, sizeof(Sums)));
-	method->replicates = palloc(sizeof(double) * RESAMPLES);
-	if (component->spec.loss == LOSS_LOGISTIC)
-		method->ranked = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(panel->n_query + 1, sizeof(Ranked)));
+	method->scorer->calibration = &component->calibration;
+	scorer_want_variances(method->scorer);
+	method->sums = huge(panel->n_tasks, sizeof(MetricSums));
+	for (int i = 0; i < e->n_metrics; i++)
+	{
+		method->replicates[i] = palloc(sizeof(double) * RESAMPLES);
+		if (e->metrics[i] == METRIC_AUC)
+			method->ranked = huge(panel->n_query, sizeof(RankedRow));
+	}
+}
+
+static void
+choose_metrics(Evaluation *e)
+{
+	const LearnerSpec *spec = &e->model->components[0].spec;
+	int			n_classes = metric_classes(spec->loss, spec->net.outputs);
+
+	/* in an N-way episode, no class is the positive one */
+	bool		binary = n_classes == 2 && e->model->encoding->way == 0;
+
+	e->metrics = n_classes == 0 ? number_metrics : binary ? binary_metrics : class_metrics;
+	e->n_metrics = n_classes == 0 ? lengthof(number_metrics) :
+		binary ? lengthof(binary_metrics) : lengthof(class_metrics);
+	if (binary)
+		e->scratch = huge(e->panel->max_query, sizeof(RankedRow));
+}
+
+/* Is it one that the method has? */
+static bool
+has_metric(const Method *method, Metric metric)
+{
+	return method->scorer->variances || (metric != METRIC_LOG_LIKELIHOOD && metric != METRIC_COVERAGE_90);
 }
 
 void
@@ -387,31 +370,50 @@ evaluate_model(const Model *model, const Panel *panel, const int *shots, int n_s
 			   uint64 seed, bool by_group, FigureEmit emit, void *context)
 {
 	Evaluation	e = {model, panel, seed};
-	LossKind	loss = model->components[0].spec.loss;
-	const Metric *metrics = loss == LOSS_SQUARED ? number_metrics : loss == LOSS_LOGISTIC ? binary_metrics : class_metrics;
-	int			n_metrics = loss == LOSS_SQUARED ? lengthof(number_metrics) :
-		loss == LOSS_LOGISTIC ? lengthof(binary_metrics) : lengthof(class_metrics);
+	Figure	   *figures;		/* (metrics, all and groups, methods) */
+	Size		stride;
+	int		   *tasks = huge(panel->n_tasks, sizeof(int));
 
 	e.emit = emit;
 	e.context = context;
+	choose_metrics(&e);
 	e.methods = palloc0(sizeof(Method) * (model->n_components + 2));
-	e.members = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(panel->n_tasks + 1, sizeof(int)));
-	e.times = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(panel->n_tasks + 1, sizeof(int)));
+	e.times = huge(panel->n_tasks, sizeof(int));
 	add_method(&e, "adapted", &model->components[0], false);
 	add_method(&e, "prior", &model->components[0], true);
 	for (int i = 0; i < model->n_components; i++)
 		if (i > 0 || model->components[i].learner->flags & (LEARNER_FIXED | LEARNER_NO_SUPPORT))
 			add_method(&e, model->components[i].learner->name, &model->components[i], false);
 
+	for (int t = 0; t < panel->n_tasks; t++)
+		tasks[t] = t;
+	e.all = (Members) {-1, panel->n_tasks, tasks};
+	e.all.from = palloc0(sizeof(size_t) * e.n_methods);
+	e.all.to = palloc0(sizeof(size_t) * e.n_methods);
+	if (by_group)
+		collect_groups(&e);
+	stride = (Size) (1 + e.n_groups) * e.n_methods;
+	figures = huge(stride * e.n_metrics, sizeof(Figure));
+
 	for (int k = 0; k < n_shots; k++)
 	{
 		for (int m = 0; m < e.n_methods; m++)
-			run_method(&e.methods[m], model, panel, shots[k]);
-		for (int i = 0; i < n_metrics; i++)
 		{
-			emit_metric(&e, shots[k], metrics[i], -1);
-			for (int g = 0; by_group && g < panel->set->n_groups; g++)
-				emit_metric(&e, shots[k], metrics[i], g);
+			run_method(&e, &e.methods[m], shots[k]);
+			e.all.to[m] = e.methods[m].n_ranked;
 		}
+		judge(&e, shots[k], &e.all, figures, stride);
+		for (int m = 0; m < e.n_methods && e.n_groups > 0; m++)
+			if (e.methods[m].ranked)
+				part_ranked(&e, m);
+		for (int g = 0; g < e.n_groups; g++)
+			if (e.groups[g].n > 0)
+				judge(&e, shots[k], &e.groups[g], figures + (Size) (1 + g) * e.n_methods, stride);
+
+		for (int i = 0; i < e.n_metrics; i++)
+			for (int g = -1; g < e.n_groups; g++)
+				for (int m = 0; m < e.n_methods; m++)
+					if ((g < 0 || e.groups[g].n > 0) && has_metric(&e.methods[m], e.metrics[i]))
+						emit(context, &figures[i * stride + (Size) (1 + g) * e.n_methods + m]);
 	}
 }

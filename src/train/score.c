@@ -53,6 +53,13 @@ diverged(const char *fault)
 	return fault != NULL;
 }
 
+/* (rows, width), and never none. */
+static void *
+numbers(int64 rows, int width, Size size)
+{
+	return MemoryContextAllocHuge(CurrentMemoryContext, mul_size(mul_size(rows, width) + 1, size));
+}
+
 Scorer *
 scorer_create(Arena *arena, const Panel *panel, const Learner *learner, const LearnerSpec *spec,
 			  const TensorList *list, const real *theta)
@@ -61,6 +68,7 @@ scorer_create(Arena *arena, const Panel *panel, const Learner *learner, const Le
 	Width		width = panel->set->encoding->width;
 
 	scorer->panel = panel;
+	scorer->learner = learner;
 	scorer->spec = spec;
 	scorer->applier = applier_create(arena, learner, spec, list, theta, check_interrupts);
 	if (scorer->applier == NULL)
@@ -68,23 +76,86 @@ scorer_create(Arena *arena, const Panel *panel, const Learner *learner, const Le
 	rows_allocate(&scorer->support, width, 1, panel->max_support);
 	rows_allocate(&scorer->query, width, 1, panel->max_query);
 	scorer->phi = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(list->size + 1, sizeof(real)));
-	scorer->outputs = MemoryContextAllocHuge(CurrentMemoryContext,
-											 mul_size(mul_size(panel->max_query, spec->net.outputs) + 1, sizeof(real)));
+	scorer->outputs = numbers(panel->max_query, spec->net.outputs, sizeof(real));
+	scorer->values = numbers(panel->max_query, spec->net.outputs, sizeof(double));
+	scorer->truth = numbers(panel->max_query, 1, sizeof(double));
+	scorer->weight = numbers(panel->max_query, 1, sizeof(double));
+	scorer->spread = numbers(panel->max_query, 1, sizeof(double));
 	return scorer;
+}
+
+void
+scorer_want_variances(Scorer *scorer)
+{
+	if (scorer->spec->loss == LOSS_SQUARED && scorer->learner->variance)
+		scorer->variances = numbers(scorer->panel->max_query, 1, sizeof(real));
+}
+
+static bool
+all_finite(const real *numbers, Size n)
+{
+	for (Size i = 0; i < n; i++)
+		if (!isfinite(numbers[i]))
+			return false;
+	return true;
 }
 
 bool
 scorer_task(Scorer *scorer, const PanelTask *task, int shots)
 {
+	Size		n = (Size) task->n_query * scorer->spec->net.outputs;
+
 	panel_support(scorer->panel, task, shots, &scorer->support);
 	panel_query(scorer->panel, task, &scorer->query);
 	if (diverged(applier_adapt(scorer->applier, &scorer->support, NULL, scorer->phi)) ||
-		diverged(applier_predict(scorer->applier, scorer->phi, &scorer->query, scorer->outputs)))
+		diverged(applier_predict(scorer->applier, scorer->phi, &scorer->query, scorer->outputs)) ||
+		!all_finite(scorer->outputs, n))
 		return false;
-	for (Size i = 0; i < (Size) task->n_query * scorer->spec->net.outputs; i++)
-		if (!isfinite(scorer->outputs[i]))
-			return false;
+	if (scorer->variances &&
+		(diverged(applier_variance(scorer->applier, scorer->phi, &scorer->query, scorer->variances)) ||
+		 !all_finite(scorer->variances, task->n_query)))
+		return false;
+	if (scorer->calibration)
+	{
+		Correction	correction = calibration_at(scorer->calibration, scorer->support.rows);
+
+		correct_outputs(&correction, scorer->spec->loss, scorer->outputs, n);
+		if (scorer->variances)
+			correct_variances(&correction, scorer->variances, task->n_query);
+	}
 	return true;
+}
+
+Judged
+scorer_judged(Scorer *scorer, const PanelTask *task)
+{
+	const Encoding *encoding = scorer->panel->set->encoding;
+	LossKind	loss = scorer->spec->loss;
+	int			width = scorer->spec->net.outputs;
+	Judged		rows = {task->n_query, metric_classes(loss, width), scorer->values, scorer->truth, scorer->weight};
+
+	outputs_to_values(loss, encoding->target_mean, encoding->target_deviation, scorer->outputs,
+					  task->n_query, width, scorer->values);
+	for (int r = 0; r < task->n_query; r++)
+	{
+		const real *y = scorer->query.y + (size_t) r * width;
+
+		scorer->weight[r] = scorer->query.w[r];
+		scorer->truth[r] = loss == LOSS_SQUARED ? encoding->target_mean + encoding->target_deviation * y[0] : y[0];
+		if (loss == LOSS_SOFTMAX)
+			for (int c = 0; c < width; c++)
+				if (y[c] > 0.5)
+					scorer->truth[r] = c;
+		if (scorer->variances)
+			scorer->spread[r] = scorer->variances[r] * encoding->target_deviation * encoding->target_deviation;
+
+		/* of two classes, a metric wants the probability of the second */
+		if (loss == LOSS_SOFTMAX && width == 2)
+			scorer->values[r] = scorer->values[2 * r + 1];
+	}
+	if (scorer->variances)
+		rows.variance = scorer->spread;
+	return rows;
 }
 
 /* Loss of one row on the encoded target: outputs and y have width numbers. */
@@ -149,57 +220,71 @@ metric_classes(LossKind loss, int width)
 	return loss == LOSS_SQUARED ? 0 : loss == LOSS_LOGISTIC ? 2 : width;
 }
 
+/* Rows of many tasks, for what is not a function of sums over tasks. */
+typedef struct Pool
+{
+	Judged		rows;
+	double	   *prediction;
+	double	   *truth;
+	double	   *weight;
+} Pool;
+
+static void
+pool_add(Pool *pool, const Judged *task)
+{
+	Size		width = task->n_classes > 2 ? task->n_classes : 1;
+
+	memcpy(pool->prediction + pool->rows.n * width, task->prediction, task->n * width * sizeof(double));
+	memcpy(pool->truth + pool->rows.n, task->truth, task->n * sizeof(double));
+	memcpy(pool->weight + pool->rows.n, task->weight, task->n * sizeof(double));
+	pool->rows.n += task->n;
+}
+
 double
 scorer_metric(Scorer *scorer, Metric metric, const int *shots, int n_shots)
 {
+	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta metric", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(own);
 	const Panel *panel = scorer->panel;
-	const Encoding *encoding = panel->set->encoding;
-	LossKind	loss = scorer->spec->loss;
 	int			width = scorer->spec->net.outputs;
-	Size		rows = panel->n_query + 1;
-	double	   *values = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(mul_size(rows, width), sizeof(double)));
-	double	   *truth = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(rows, sizeof(double)));
-	double	   *weight = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(rows, sizeof(double)));
-	size_t	   *scratch = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(rows, sizeof(size_t)));
-	double	   *task_values = MemoryContextAllocHuge(CurrentMemoryContext,
-													 mul_size(mul_size(panel->max_query + 1, width), sizeof(double)));
-
-	/* of two classes, a metric wants the probability of the second */
-	int			kept = width == 2 ? 1 : width;
+	bool		pooled = metric == METRIC_AUC;
+	RankedRow  *scratch = numbers(pooled ? panel->n_query : panel->max_query, 1, sizeof(RankedRow));
+	Pool		pool = {{0}};
 	double		sum = 0;
 
-	for (int k = 0; k < n_shots; k++)
+	if (pooled)
 	{
-		size_t		at = 0;
+		pool.rows.n_classes = metric_classes(scorer->spec->loss, width);
+		pool.rows.prediction = pool.prediction = numbers(panel->n_query, width, sizeof(double));
+		pool.rows.truth = pool.truth = numbers(panel->n_query, 1, sizeof(double));
+		pool.rows.weight = pool.weight = numbers(panel->n_query, 1, sizeof(double));
+	}
+	for (int k = 0; k < n_shots && !isnan(sum); k++)
+	{
+		MetricSums	sums = {0};
 
+		pool.rows.n = 0;
 		for (int t = 0; t < panel->n_tasks; t++)
 		{
+			Judged		rows;
+
 			CHECK_FOR_INTERRUPTS();
 			if (!scorer_task(scorer, &panel->tasks[t], shots[k]))
-				return NAN;
-			outputs_to_values(loss, encoding->target_mean, encoding->target_deviation, scorer->outputs,
-							  panel->tasks[t].n_query, width, task_values);
-			for (int r = 0; r < panel->tasks[t].n_query; r++, at++)
 			{
-				const real *y = scorer->query.y + (size_t) r * width;
-
-				memcpy(values + at * kept, task_values + (size_t) r * width + (width - kept), kept * sizeof(double));
-				weight[at] = scorer->query.w[r];
-				truth[at] = y[0];
-				if (loss == LOSS_SQUARED)
-					truth[at] = encoding->target_mean + encoding->target_deviation * y[0];
-				else if (loss == LOSS_SOFTMAX)
-					for (int c = 0; c < width; c++)
-						if (y[c] > 0.5)
-							truth[at] = c;
+				sums.weight = NAN;
+				break;
 			}
+			rows = scorer_judged(scorer, &panel->tasks[t]);
+			if (pooled)
+				pool_add(&pool, &rows);
+			else
+				metric_add_task(&sums, &rows, panel->set->encoding->target_mean,
+								metric == METRIC_AUC_BY_TASK ? scratch : NULL);
 		}
-		sum += metric_value(metric, values, truth, weight, at, metric_classes(loss, width), scratch);
+		sum += isnan(sums.weight) ? NAN :
+			pooled ? metric_value(metric, &pool.rows, scratch) : metric_of_sums(metric, &sums);
 	}
-	pfree(task_values);
-	pfree(values);
-	pfree(truth);
-	pfree(weight);
-	pfree(scratch);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(own);
 	return sum / n_shots;
 }

@@ -7,6 +7,7 @@
 
 #include "data/panel.h"
 #include "learn/apply.h"
+#include "learn/calibration.h"
 #include "nn/metrics.h"
 #include "store/params.h"
 
@@ -14,12 +15,22 @@
 typedef struct Scorer
 {
 	const Panel *panel;
+	const Learner *learner;
 	const LearnerSpec *spec;
 	Applier    *applier;
 	Rows		support;
 	Rows		query;
 	real	   *phi;
+	const Calibration *calibration; /* NULL: outputs are as they come */
 	real	   *outputs;		/* of one task's query */
+	real	   *variances;		/* the same; NULL: not wanted, or no predictive
+								 * distribution */
+
+	/* for judging a task's query */
+	double	   *values;
+	double	   *truth;
+	double	   *weight;
+	double	   *spread;			/* variances on the target's scale */
 } Scorer;
 
 /* An arena over a child of the current memory context, up to maintenance_work_mem. */
@@ -35,12 +46,21 @@ extern void check_interrupts(void);
 extern Scorer *scorer_create(Arena *arena, const Panel *panel, const Learner *learner, const LearnerSpec *spec,
 							 const TensorList *list, const real *theta);
 
+/* From now on variances, too, where the learner has them. */
+extern void scorer_want_variances(Scorer *scorer);
+
 /*
  * Adapts on the first shots rows of a task and predicts its query rows:
- * scorer->outputs (query rows, outputs), beside scorer->query.  False where
- * the numbers are not finite.
+ * scorer->outputs (query rows, outputs), beside scorer->query, and
+ * scorer->variances where they are wanted.  False where the numbers are not finite.
  */
 extern bool scorer_task(Scorer *scorer, const PanelTask *task, int shots);
+
+/*
+ * The rows that scorer_task has just predicted, on the target's scale; valid
+ * until the next call.
+ */
+extern Judged scorer_judged(Scorer *scorer, const PanelTask *task);
 
 /*
  * Weighted mean loss over the query rows, averaged over the shots; NaN without

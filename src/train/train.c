@@ -55,7 +55,7 @@ check_metric(const Training *training)
 	if (metric == OPTION_UNSET || metric_fits(metric, n_classes))
 		return;
 	initStringInfo(&fitting);
-	for (int m = 0; m < METRIC_COUNT; m++)
+	for (int m = 0; m < METRIC_CHOICES; m++)
 		if (metric_fits(m, n_classes))
 			appendStringInfo(&fitting, "%s%s", fitting.len > 0 ? ", " : "", metric_names[m]);
 	ereport(ERROR,
@@ -264,5 +264,6 @@ training_finish(Training *training)
 			baseline_fit(training, learner, component);
 		model->n_components++;
 	}
+	calibrate(training, model);
 	return model;
 }

@@ -91,6 +91,14 @@ extern bool start_linear(Training *training, const LearnerSpec *spec, const Tens
  */
 extern void baseline_fit(Training *training, const Learner *learner, Component *component);
 
+/* ---- calibrate.c ---- */
+
+/*
+ * Fits the calibration of every component on the validation tasks; where there
+ * are none, they stay as they are.
+ */
+extern void calibrate(const Training *training, Model *model);
+
 /* ---- gls.c ---- */
 
 /*

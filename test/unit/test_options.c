@@ -49,7 +49,7 @@ test_table(void)
 	ok(option_find("hiddenx") == NULL && option_find("") == NULL && option_find("Hidden") == NULL,
 	   "and nothing else");
 
-	for (int m = 0; m < METRIC_COUNT; m++)
+	for (int m = 0; m < METRIC_CHOICES; m++)
 		sprintf(choices + strlen(choices), "%s%s", m > 0 ? "|" : "", metric_names[m]);
 	is_string(option_find("metric")->choices, choices, "the metrics of metrics.h may be chosen, in its order");
 }
@@ -175,7 +175,7 @@ test_words(void)
 	ok(option_set_word(&o, option_find("loss"), "squared") == NULL && o.loss == LOSS_SQUARED, "squared");
 	ok(option_set_word(&o, option_find("metric"), "ece") == NULL && o.metric == METRIC_ECE, "ece");
 	ok(set(&o, "metric", 1, METRIC_AUC, 0) == NULL && o.metric == METRIC_AUC, "a word by its position");
-	ok(set(&o, "metric", 1, METRIC_COUNT, 0) != NULL && set(&o, "metric", 1, -1, 0) != NULL &&
+	ok(set(&o, "metric", 1, METRIC_CHOICES, 0) != NULL && set(&o, "metric", 1, -1, 0) != NULL &&
 	   set(&o, "metric", 1, NAN, 0) != NULL, "positions have an end");
 	ok(option_set_word(&o, option_find("inner_steps"), "five") != NULL, "a number is no word");
 	ok(set(&o, "weight", 1, 1, 0) != NULL && set(&o, "encode", 1, 1, 0) != NULL &&
