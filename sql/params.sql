@@ -53,10 +53,10 @@ CREATE FUNCTION public.safetensors(header text, data bytea) RETURNS bytea IMMUTA
 	FROM (SELECT pg_catalog.convert_to(header || pg_catalog.repeat(' ', (8 - pg_catalog.octet_length(header) % 8) % 8), 'UTF8')) h(padded)
 $$;
 
-CREATE FUNCTION public.model(encoders text, components text, training text, tensors text, numbers float4[]) RETURNS bytea
-IMMUTABLE LANGUAGE sql AS $$
+CREATE FUNCTION public.model(encoders text, components text, training text, tensors text, numbers float4[], learner text DEFAULT 'maml')
+RETURNS bytea IMMUTABLE LANGUAGE sql AS $$
 	SELECT public.sealed(public.safetensors(
-		'{"__metadata__":{"format":"meta/1","kind":"model","crc32c":"00000000","learner":"maml","encoders":'
+		'{"__metadata__":{"format":"meta/1","kind":"model","crc32c":"00000000","learner":"' || learner || '","encoders":'
 		|| pg_catalog.to_json(encoders) || ',"components":' || pg_catalog.to_json(components) || ',"training":'
 		|| pg_catalog.to_json(training) || '},' || tensors || '}', public.floats(numbers)))
 $$;
@@ -196,6 +196,42 @@ SELECT meta.describe(public.calibrated(public.calibration('pain/calibration.', 1
 SELECT meta.describe(public.calibrated(pg_catalog.replace(public.calibration('main/calibration.', 1), 'slope', 'slopes'), 0, 1, 0));
 SELECT meta.describe(public.calibrated(pg_catalog.replace(public.calibration('main/calibration.', 1), '"F32"', '"I32"'), 0, 1, 0));
 
+-- a memory has as many rows as are in use, up to the option: y = x + the mean of what was left over, while all rows are alike
+CREATE FUNCTION public.remembering(n int) RETURNS bytea STABLE LANGUAGE sql AS $$
+	SELECT public.model(
+		'{"features": [{"column": "x", "kind": "number", "mean": 0, "deviation": 1}], "target": {"column": "y", "kind": "number", "mean": 0, "deviation": 1}, "task": ["t"], "order_by": []}',
+		'[{"prefix": "main", "learner": "matching", "loss": "squared", "network": {"inputs": 1, "embeddings": [], "hidden": [], "activation": "tanh", "outputs": 1, "skip": false}, "options": {"features": 1, "memory": 3, "shots": [0, 2]}}]',
+		'{}', '"main/head.weight":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]},"main/head.bias":{"dtype":"F32","shape":[1,1],"data_offsets":[4,8]},'
+		|| '"main/space.weight":{"dtype":"F32","shape":[1,1],"data_offsets":[8,12]},"main/space.bias":{"dtype":"F32","shape":[1,1],"data_offsets":[12,16]},'
+		|| '"main/sharpness.bias":{"dtype":"F32","shape":[1,1],"data_offsets":[16,20]},"main/slot.bias":{"dtype":"F32","shape":[1,1],"data_offsets":[20,24]},'
+		|| '"main/memory":{"dtype":"F32","shape":[' || n || ',3],"data_offsets":[24,' || 24 + 12 * n || ']}',
+		'{1,0,1,0,-10,-20}'::float4[] || pg_catalog.array_fill(1::float4, ARRAY[3 * n]), 'matching')
+$$;
+INSERT INTO meta.model (name, task, target, algorithm) VALUES ('remembering', 't', 'y', 'matching');
+INSERT INTO meta.version (model, version, digest, params)
+	SELECT m.id, 1, public.digest(p), p FROM meta.model m, public.remembering(0) p WHERE m.name = 'remembering';
+CREATE FUNCTION public.memory(numbers float4[]) RETURNS bytea STABLE LANGUAGE sql AS $$
+	SELECT public.task(public.digest(public.remembering(0)), 3, numbers)
+$$;
+INSERT INTO public.tasks VALUES ('memory', public.memory('{1,2,1,1,5,-1}'));
+SELECT meta.describe(params) -> 'memory' AS memory, meta.describe(params) #> '{tensors,0,shape}' AS shape, pg_catalog.round(meta.predict(params, r)::numeric, 4) AS predicted,
+	   meta.describe(own) -> 'memory' AS own, own = public.sealed(own) AS sealed, meta.describe(own) #> '{tensors,6,shape}' AS shape,
+	   pg_catalog.right(pg_catalog.encode(own, 'hex'), 48) = pg_catalog.encode(public.floats('{1,2,1,1,5,-1}'), 'hex') AS numbers,
+	   pg_catalog.round(meta.predict(own, r)::numeric, 4) AS predicted
+FROM public.tasks, meta.params(params) own, (SELECT 0.5 AS x) r WHERE name = 'memory';
+-- further rows are added, and the oldest goes
+SELECT meta.adapt('remembering', r) = public.task(public.digest(public.remembering(0)), 2, '{1,3,2,1,1,1}') AS same FROM (VALUES (1, 2), (2, 5)) r (x, y);
+SELECT meta.describe(p) - 'base' AS described, pg_catalog.round(meta.predict(p, r)::numeric, 4) AS predicted
+FROM (SELECT meta.adapt(params, r) AS p FROM public.tasks, (VALUES (1, 9), (1, 11)) r (x, y) WHERE name = 'memory') a, (SELECT 1 AS x) r;
+SELECT pg_catalog.round(meta.predict('remembering', r)::numeric, 4) AS prior, pg_catalog.round(meta.predict(public.memory('{}'), r)::numeric, 4) AS no_rows FROM (SELECT 7 AS x) r;
+SELECT meta.describe(public.remembering(2)) -> 'memory' AS memory;
+SELECT meta.describe(public.remembering(4));
+SELECT meta.params(public.memory('{1,2}'));
+SELECT meta.params(public.memory(pg_catalog.array_fill(1::float4, ARRAY[12])));
+SELECT meta.params(public.memory('{0,2,1,1,5,-1}'));
+SELECT meta.params(public.memory('{1,2,1,-1,5,-1}'));
+SELECT meta.params(public.memory('{1,2,1,nan,5,-1}'));
+
 -- what is not there
 SELECT meta.params('hand made', 7);
 SELECT meta.params('hand made', 0);
@@ -254,7 +290,8 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE;
 END $$;
-INSERT INTO public.tasks VALUES ('model', public.model_but()), ('model with a calibration', meta.params('calibrated')), ('model of an episode', public.two_way('["a", "b"]'));
+INSERT INTO public.tasks VALUES ('model', public.model_but()), ('model with a calibration', meta.params('calibrated')),
+	('model of an episode', public.two_way('["a", "b"]')), ('model of a memory', public.remembering(2));
 SELECT name, public.attempt(pg_catalog.substr(params, 1, n)) AS truncated, pg_catalog.count(*) > 1 AS often
 FROM public.tasks, pg_catalog.generate_series(0, pg_catalog.octet_length(params) - 1) n GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT name, pg_catalog.count(*) AS unnoticed
@@ -272,7 +309,7 @@ FROM public.tasks, pg_catalog.generate_series(8, pg_catalog.octet_length(params)
 WHERE position('"crc32c":"'::bytea IN pg_catalog.set_byte(params, n, pg_catalog.get_byte(params, n) # bits)) > 0
 GROUP BY 1, 2 ORDER BY 1, 2;
 
-DELETE FROM meta.model WHERE name IN ('hand made', 'two-way', 'calibrated');
+DELETE FROM meta.model WHERE name IN ('hand made', 'two-way', 'calibrated', 'remembering');
 DROP TABLE public.part, public.tasks, public.counted;
-DROP FUNCTION public.attempt, public.calibrated, public.calibration, public.logit, public.episode, public.two_way, public.component_but, public.model_but, public.digest, public.task, public.model, public.safetensors,
+DROP FUNCTION public.attempt, public.memory, public.remembering, public.calibrated, public.calibration, public.logit, public.episode, public.two_way, public.component_but, public.model_but, public.digest, public.task, public.model, public.safetensors,
 	public.sealed, public.crc32c, public.crc_table, public.floats, public.reversed;

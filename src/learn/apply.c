@@ -7,12 +7,17 @@
 #include <math.h>
 #include <string.h>
 
+#include "learn/memory.h"
+
 /*
  * Rows per tape are rounded up to 0 or a power of two, so that few are built:
  * no more than up to ADAPT_MAX_ROWS, 2^10.
  */
 #define MAX_BUCKETS 12
 #define PREDICT_MAX_ROWS 256
+
+/* The same for rows of a task's memory, as many as there are. */
+#define MEMORY_BUCKETS 32
 
 typedef struct AdaptTape
 {
@@ -42,8 +47,8 @@ struct Applier
 	void		(*interrupt) (void);
 	Rows		thin;			/* memory for a task with very many rows */
 	AdaptTape	adapt[MAX_BUCKETS];
-	PredictTape predict[MAX_BUCKETS];
-	PredictTape variance[MAX_BUCKETS];
+	PredictTape *predict[MEMORY_BUCKETS];	/* MAX_BUCKETS each, or NULL */
+	PredictTape *variance[MEMORY_BUCKETS];
 };
 
 /* Learner.predict or Learner.variance */
@@ -67,26 +72,29 @@ applier_create(Arena *arena, const Learner *learner, const LearnerSpec *spec,
 	return applier;
 }
 
-/* The bucket of a number of rows: 0, 1, 2, 4, 8, ... */
-static int
-bucket_of(int rows)
-{
-	int			bucket = 0;
-
-	while (bucket < MAX_BUCKETS - 1 && (bucket == 0 ? 0 : 1 << (bucket - 1)) < rows)
-		bucket++;
-	return bucket;
-}
-
 static int
 bucket_rows(int bucket)
 {
 	return bucket == 0 ? 0 : 1 << (bucket - 1);
 }
 
-/* One leaf per tensor, to be bound before each run. */
+/* The bucket of a number of rows: 0, 1, 2, 4, 8, ... */
+static int
+bucket_of(int rows, int buckets)
+{
+	int			bucket = 0;
+
+	while (bucket < buckets - 1 && bucket_rows(bucket) < rows)
+		bucket++;
+	return bucket;
+}
+
+/*
+ * One leaf per tensor, to be bound before each run.  memory: rows of a task's
+ * memory.
+ */
 static Var *
-tensor_leaves(Applier *applier, Tape *tape)
+tensor_leaves(Applier *applier, Tape *tape, int memory)
 {
 	Var		   *vars = arena_alloc(applier->arena, applier->list->n, sizeof(Var));
 
@@ -99,8 +107,7 @@ tensor_leaves(Applier *applier, Tape *tape)
 	{
 		const Tensor *tensor = &applier->list->tensors[i];
 
-		vars[i] = tape_leaf(tape, shape(1, tensor->rows, tensor->cols),
-							(real *) applier->theta + tensor->offset);
+		vars[i] = memory_leaf(tape, tensor, memory, applier->theta + tensor->offset);
 	}
 	return vars;
 }
@@ -117,7 +124,7 @@ build_adapt(Applier *applier, AdaptTape *at, int rows)
 {
 	tape_init(&at->tape, applier->arena);
 	at->tape.interrupt = applier->interrupt;
-	at->theta = tensor_leaves(applier, &at->tape);
+	at->theta = tensor_leaves(applier, &at->tape, 0);
 	at->phi = arena_alloc(applier->arena, applier->list->n, sizeof(Var));
 	if (at->theta == NULL || at->phi == NULL)
 		return "out of memory";
@@ -128,11 +135,11 @@ build_adapt(Applier *applier, AdaptTape *at, int rows)
 }
 
 static const char *
-build_predict(Applier *applier, PredictTape *pt, RowFunction function, int rows)
+build_predict(Applier *applier, PredictTape *pt, RowFunction function, int rows, int memory)
 {
 	tape_init(&pt->tape, applier->arena);
 	pt->tape.interrupt = applier->interrupt;
-	pt->phi = tensor_leaves(applier, &pt->tape);
+	pt->phi = tensor_leaves(applier, &pt->tape, memory);
 	if (pt->phi == NULL)
 		return "out of memory";
 	pt->rows = rows_leaves(&pt->tape, applier->spec, 1, rows);
@@ -145,7 +152,7 @@ build_predict(Applier *applier, PredictTape *pt, RowFunction function, int rows)
 static const char *
 adapt_portion(Applier *applier, const Rows *support, const real *from, real *to)
 {
-	int			bucket = bucket_of(support->rows);
+	int			bucket = bucket_of(support->rows, MAX_BUCKETS);
 	AdaptTape  *at = &applier->adapt[bucket];
 	const TensorList *list = applier->list;
 
@@ -166,12 +173,18 @@ adapt_portion(Applier *applier, const Rows *support, const real *from, real *to)
 		const Tensor *tensor = &list->tensors[i];
 		size_t		n = (size_t) tensor->rows * tensor->cols;
 		const real *values = tape_data(&at->tape, at->phi[i]);
+		bool		memory = tensor->role == TENSOR_MEMORY;
+		bool		changed = at->phi[i] != at->theta[i];
 
-		memmove(to + tensor->offset, values, n * sizeof(real));
-		if (at->phi[i] != at->theta[i])
+		memmove(to + tensor->offset, memory ? from + tensor->offset : values, n * sizeof(real));
+		if (memory)
+			n = (size_t) support->rows * tensor->cols;
+		if (changed)
 			for (size_t j = 0; j < n; j++)
 				if (!isfinite(values[j]))
 					return "the adapted parameters are not finite numbers";
+		if (memory && changed)
+			memory_append(tensor, to + tensor->offset, values, support->rows);
 	}
 	return NULL;
 }
@@ -256,20 +269,26 @@ applier_adapt(Applier *applier, const Rows *support, const real *from, real *to)
 
 /* A function of rows, in portions: n_outputs numbers per row. */
 static const char *
-run_rows(Applier *applier, PredictTape *tapes, RowFunction function, const real *phi, const Rows *rows,
+run_rows(Applier *applier, PredictTape **tapes, RowFunction function, const real *phi, const Rows *rows,
 		 int n_outputs, real *outputs)
 {
 	Width		width = rows->width;
+	int			memory = bucket_of(memory_rows(applier->list, phi), MEMORY_BUCKETS);
+
+	if (tapes[memory] == NULL)
+		tapes[memory] = arena_alloc(applier->arena, MAX_BUCKETS, sizeof(PredictTape));
+	if (tapes[memory] == NULL)
+		return "out of memory";
 
 	for (int done = 0; done < rows->rows;)
 	{
 		int			n = rows->rows - done < PREDICT_MAX_ROWS ? rows->rows - done : PREDICT_MAX_ROWS;
-		int			bucket = bucket_of(n);
-		PredictTape *pt = &tapes[bucket];
+		int			bucket = bucket_of(n, MAX_BUCKETS);
+		PredictTape *pt = &tapes[memory][bucket];
 
 		if (!pt->built)
 		{
-			const char *fault = build_predict(applier, pt, function, bucket_rows(bucket));
+			const char *fault = build_predict(applier, pt, function, bucket_rows(bucket), bucket_rows(memory));
 
 			if (fault)
 				return fault;

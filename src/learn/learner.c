@@ -18,6 +18,8 @@ extern const Learner finetune_learner;
 extern const Learner single_task_learner;
 extern const Learner alpaca_learner;
 extern const Learner cnp_learner;
+extern const Learner prototypical_learner;
+extern const Learner matching_learner;
 
 const Learner *const learners[] = {
 	&maml_learner,
@@ -28,6 +30,8 @@ const Learner *const learners[] = {
 	&reptile_learner,
 	&alpaca_learner,
 	&cnp_learner,
+	&prototypical_learner,
+	&matching_learner,
 	&pooled_learner,
 	&random_intercept_learner,
 	&finetune_learner,
@@ -47,7 +51,9 @@ learner_find(const char *name)
 bool
 learner_supports(const Learner *learner, LossKind loss)
 {
-	return !(learner->flags & LEARNER_NO_CLASSES) || loss != LOSS_SOFTMAX;
+	unsigned	against = loss == LOSS_SOFTMAX ? LEARNER_NO_CLASSES : loss == LOSS_SQUARED ? LEARNER_NO_NUMBERS : 0;
+
+	return (learner->flags & against) == 0;
 }
 
 /*

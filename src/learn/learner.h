@@ -74,7 +74,8 @@ typedef struct Learner
 	 * Appends the adaptation.  theta holds one Var per tensor of the list; phi
 	 * gets one per tensor: the same Var where a task keeps what is shared.
 	 * For adapting further, theta's adapted and state tensors are a task's
-	 * own.
+	 * own.  A memory (TENSOR_MEMORY) is the exception: theta's has no rows, and
+	 * phi gets those to add, (tasks, rows, cols), in the order of the support.
 	 */
 	void		(*adapt) (Tape *tape, const LearnerSpec *spec, const TensorList *list,
 						  const RowVars *support, const Var *theta, Var *phi);
@@ -118,6 +119,14 @@ typedef struct Learner
 						  const RowVars *support, const RowVars *query, const Var *theta,
 						  Var *losses, Var *gradients);
 
+	/*
+	 * Where a task's own tensors are prototypes of classes: the names of that
+	 * of (classes, width) numbers, and of that of the rows they are made of,
+	 * (classes, 1).
+	 */
+	const char *prototypes;
+	const char *prototype_rows;
+
 	unsigned	flags;
 } Learner;
 
@@ -135,6 +144,7 @@ typedef struct Learner
 									 * numbers, nearly for logits, whose
 									 * posteriors are approximate */
 #define LEARNER_NO_CLASSES	0x40	/* one output: no softmax loss */
+#define LEARNER_NO_NUMBERS	0x80	/* classes only: no squared loss */
 
 /* All learners, ended by NULL. */
 extern const Learner *const learners[];

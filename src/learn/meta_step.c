@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "learn/memory.h"
+
 static void
 build(MetaStep *step, MetaTape *mt, Arena *arena, const real *theta, int query, void (*interrupt) (void))
 {
@@ -23,8 +25,7 @@ build(MetaStep *step, MetaTape *mt, Arena *arena, const real *theta, int query, 
 		return;
 	}
 	for (int i = 0; i < list->n; i++)
-		vars[i] = tape_leaf(tape, shape(1, list->tensors[i].rows, list->tensors[i].cols),
-							(real *) theta + list->tensors[i].offset);
+		vars[i] = memory_leaf(tape, &list->tensors[i], 0, theta + list->tensors[i].offset);
 	mt->support = rows_leaves(tape, step->spec, META_SLICE, mt->support_rows);
 	mt->query = rows_leaves(tape, step->spec, META_SLICE, query);
 	mt->progress = tape_leaf(tape, shape(1, 1, 1), NULL);
@@ -96,7 +97,7 @@ meta_step_run(MetaStep *step, const Rows *support, const Rows *query, double pro
 		const real *from = tape_data(&mt->tape, mt->gradients[i]);
 		size_t		n = (size_t) tensor->rows * tensor->cols;
 
-		if (from == NULL || tensor->role == TENSOR_STATE || tensor->role == TENSOR_FIXED)
+		if (from == NULL || (tensor->role != TENSOR_SHARED && tensor->role != TENSOR_ADAPTED))
 			continue;
 		for (size_t j = 0; j < n; j++)
 			gradient[tensor->offset + j] += from[j];

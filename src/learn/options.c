@@ -53,9 +53,15 @@ const OptionInfo option_table[] = {
 
 	/* a Bayesian last layer */
 	{"features", OPTION_INTEGER, "12", 1, 256, NULL, FIELD(features),
-	"Features of the Bayesian last layer (alpaca), besides the intercept."},
+	"Features of the Bayesian last layer (alpaca), besides the intercept; coordinates of the space in which rows are compared (prototypical, matching)."},
 	{"context", OPTION_INTEGER, "16", 0, 256, NULL, FIELD(context),
 	"Width of the summary of the support rows (alpaca, cnp), or context inputs (cavia); 0 is none."},
+
+	/* metric-based learners */
+	{"full_context", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(full_context),
+	"Whether support rows are seen in the light of each other, in their order, by LSTMs (matching)."},
+	{"memory", OPTION_INTEGER, "128", 1, 1024, NULL, FIELD(memory),
+	"Support rows that a task keeps, at least those of an episode (matching); the oldest are forgotten."},
 
 	/* outer loop */
 	{"outer_lr", OPTION_NUMBER, "0.001", 1e-9, 1, NULL, FIELD(outer_lr),

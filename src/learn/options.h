@@ -49,6 +49,9 @@ typedef struct Options
 	/* a Bayesian last layer */
 	int			features;
 	int			context;
+	/* metric-based learners */
+	bool		full_context;
+	int			memory;
 	/* outer loop */
 	double		outer_lr;
 	int			schedule;		/* OuterSchedule */

@@ -49,7 +49,9 @@ typedef enum TensorRole
 	TENSOR_ADAPTED,				/* learned by the outer loop and adapted: a
 								 * task has its own */
 	TENSOR_STATE,				/* not learned; a task has its own */
-	TENSOR_FIXED				/* neither: set once, when training ends */
+	TENSOR_FIXED,				/* neither: set once, when training ends */
+	TENSOR_MEMORY				/* as TENSOR_STATE, with a row per support
+								 * row: see learn/memory.h */
 } TensorRole;
 
 typedef struct Tensor

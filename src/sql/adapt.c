@@ -495,7 +495,6 @@ meta_adapt_final(PG_FUNCTION_ARGS)
 	const TensorList *list;
 	Rows		rows;
 	real	   *to;
-	real	   *phi;
 	bytea	   *params;
 	const real *from = NULL;
 	Labels		labels = {0};
@@ -528,9 +527,7 @@ meta_adapt_final(PG_FUNCTION_ARGS)
 	to = (real *) MemoryContextAllocHuge(CurrentMemoryContext, sizeof(real) * Max(list->size, 1));
 	binding_adapt(binding, &rows, from, to);
 
-	phi = (real *) MemoryContextAllocHuge(CurrentMemoryContext, sizeof(real) * Max(task_size(list), 1));
-	task_gather(list, to, phi);
-	params = task_params_encode(binding->model, phi, n + state->rows, labels.names, labels.n);
+	params = task_params_encode(binding->model, to, n + state->rows, labels.names, labels.n);
 
 	/* A base that only its bytes know goes with the params. */
 	if (state->model != NULL)

@@ -247,7 +247,7 @@ binding_set_phi(Binding *binding, const bytea *task)
 
 		if (!binding->phi_filled)
 			memcpy(binding->phi, component->theta, sizeof(real) * component->list.size);
-		task_scatter(&component->list, params->phi, binding->phi);
+		task_scatter(&component->list, params->phi, params->memory, binding->phi);
 		binding_set_labels(binding, params);
 		n = params->rows;
 	}

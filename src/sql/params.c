@@ -35,12 +35,11 @@ fetch_model(const char *name, int32 version)
 	return params;
 }
 
-/* The bytes of the model that task params stand on. */
+/* The bytes of the model that task params stand on, or NULL. */
 static bytea *
-fetch_base(const bytea *task)
+find_base(const bytea *task, char *base)
 {
 	MemoryContext context = CurrentMemoryContext;
-	char		base[DIGEST_LENGTH + 1];
 	bytea	   *params;
 
 	task_params_base(task, base);
@@ -48,6 +47,16 @@ fetch_base(const bytea *task)
 	MemoryContextSwitchTo(context);
 	params = catalog_params_by_digest(base);
 	SPI_finish();
+	return params;
+}
+
+/* The same; it must be there. */
+static bytea *
+fetch_base(const bytea *task)
+{
+	char		base[DIGEST_LENGTH + 1];
+	bytea	   *params = find_base(task, base);
+
 	if (params == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -86,11 +95,15 @@ meta_params_task(PG_FUNCTION_ARGS)
 Datum
 meta_describe_model(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_JSONB_P(params_describe(fetch_model(text_to_cstring(PG_GETARG_TEXT_PP(0)), 0)));
+	PG_RETURN_JSONB_P(params_describe(fetch_model(text_to_cstring(PG_GETARG_TEXT_PP(0)), 0), NULL));
 }
 
 Datum
 meta_describe_params(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_JSONB_P(params_describe(PG_GETARG_BYTEA_PP(0)));
+	bytea	   *bytes = PG_GETARG_BYTEA_PP(0);
+	char		base[DIGEST_LENGTH + 1];
+
+	/* params whose base is gone can still be looked at, but not into */
+	PG_RETURN_JSONB_P(params_describe(bytes, params_kind(bytes) == PARAMS_TASK ? find_base(bytes, base) : NULL));
 }

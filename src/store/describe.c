@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
 #include <math.h>
 
 #include "utils/builtins.h"
@@ -15,6 +16,7 @@
 #include "utils/jsonb.h"
 
 #include "compat.h"
+#include "learn/memory.h"
 #include "store/options_json.h"
 #include "store/params_private.h"
 
@@ -143,28 +145,85 @@ describe_calibration(StringInfo out, const Component *c)
 	appendStringInfoChar(out, '}');
 }
 
+/* Numbers of a component; of a memory, those in use. */
+static size_t
+parameters_of(const Component *c)
+{
+	size_t		size = c->list.size;
+
+	return size - task_size(&c->list, INT_MAX) + task_size(&c->list, memory_rows(&c->list, c->theta));
+}
+
 /*
  * The learner itself, at the top level.
  */
 static void
 describe_learner(StringInfo out, const Component *c)
 {
+	int			memory = memory_rows(&c->list, c->theta);
+
 	appendStringInfo(out, ", \"learner\": \"%s\", \"loss\": \"%s\", \"network\": ",
 					 c->learner->name, loss_name(c->spec.loss));
 	network_to_json(&c->spec.net, out);
 	appendStringInfoString(out, ", \"options\": ");
 	options_to_json(&c->spec.options, out);
 	appendStringInfo(out, ", \"parameters\": %zu, \"task_parameters\": %zu, \"tensors\": [",
-					 c->list.size, task_size(&c->list));
+					 parameters_of(c), task_size(&c->list, memory));
 	for (int i = 0; i < c->list.n; i++)
 	{
 		const Tensor *t = &c->list.tensors[i];
 
 		appendStringInfoString(out, i > 0 ? ", {\"name\": " : "{\"name\": ");
 		escape_json(out, psprintf("%s/%s", c->prefix, t->name));
-		appendStringInfo(out, ", \"shape\": [%d, %d]}", t->rows, t->cols);
+		appendStringInfo(out, ", \"shape\": [%d, %d]}", memory_tensor_rows(t, memory), t->cols);
 	}
 	appendStringInfoChar(out, ']');
+}
+
+/*
+ * The rows that each class's prototype is made of, by label.  labels: of an
+ * N-way episode, else those of the encoding.
+ */
+static void
+describe_prototypes(StringInfo out, const Component *c, const Encoding *encoding, const real *theta,
+					char *const *labels, int n_labels)
+{
+	static char *const binary[] = {"false", "true"};
+	const Tensor *sums = &c->list.tensors[tensor_find(&c->list, c->learner->prototypes)];
+	const real *rows = theta + c->list.tensors[tensor_find(&c->list, c->learner->prototype_rows)].offset;
+
+	if (encoding->target_kind == TARGET_BINARY)
+	{
+		labels = binary;
+		n_labels = lengthof(binary);
+	}
+	appendStringInfo(out, ", \"memory\": {\"width\": %d, \"prototypes\": {", sums->cols);
+	for (int i = 0; i < Min(n_labels, sums->rows); i++)
+	{
+		appendStringInfoString(out, i > 0 ? ", " : "");
+		escape_json(out, labels[i]);
+		appendStringInfo(out, ": %s", DatumGetCString(DirectFunctionCall1(float4out, Float4GetDatum(rows[i]))));
+	}
+	appendStringInfoString(out, "}}");
+}
+
+/*
+ * What a task's parameters remember of its rows, where that can be told apart.
+ */
+static void
+describe_memory(StringInfo out, const Component *c, const Encoding *encoding, const real *theta,
+				char *const *labels, int n_labels)
+{
+	if (c->learner->prototypes != NULL)
+		describe_prototypes(out, c, encoding, theta, labels, n_labels);
+	for (int i = 0; i < c->list.n; i++)
+	{
+		const Tensor *t = &c->list.tensors[i];
+
+		if (t->role == TENSOR_MEMORY)
+			appendStringInfo(out, ", \"%s\": {\"rows\": %d, \"room\": %d, \"width\": %d}",
+							 t->name, memory_used(t, theta + t->offset), t->rows, t->cols);
+	}
 }
 
 /*
@@ -180,7 +239,7 @@ describe_component(StringInfo out, const Component *c)
 		steps |= c->list.tensors[i].role == TENSOR_ADAPTED && !(c->learner->flags & LEARNER_NO_SUPPORT);
 	appendStringInfo(out, "{\"learner\": \"%s\", \"hidden\": ", c->learner->name);
 	append_integers(out, c->spec.net.hidden, c->spec.net.n_hidden);
-	appendStringInfo(out, ", \"parameters\": %zu", c->list.size);
+	appendStringInfo(out, ", \"parameters\": %zu", parameters_of(c));
 	if (steps)
 	{
 		append_double(out, "inner_lr", c->spec.options.inner_lr);
@@ -200,6 +259,8 @@ describe_model(StringInfo out, const bytea *bytes)
 		appendStringInfo(out, ", \"rows\": " INT64_FORMAT, model->rows);
 	describe_learner(out, &model->components[0]);
 	describe_calibration(out, &model->components[0]);
+	describe_memory(out, &model->components[0], model->encoding, model->components[0].theta,
+					model->encoding->classes, model->encoding->n_classes);
 	describe_encoding(out, model->encoding);
 	appendStringInfoString(out, ", \"components\": [");
 	for (int i = 0; i < model->n_components; i++)
@@ -211,7 +272,7 @@ describe_model(StringInfo out, const bytea *bytes)
 }
 
 static void
-describe_task(StringInfo out, const bytea *bytes)
+describe_task(StringInfo out, const bytea *bytes, const bytea *base_bytes)
 {
 	char		base[DIGEST_LENGTH + 1];
 	int64		rows;
@@ -232,17 +293,29 @@ describe_task(StringInfo out, const bytea *bytes)
 			list = lappend(list, names[i]);
 		append_names(out, "classes", list);
 	}
+	if (base_bytes != NULL)
+	{
+		Model	   *model = model_decode(base_bytes);
+		const TaskParams *params = task_params_decode(bytes, model);
+		Component  *c = &model->components[0];
+		bool		episode = model->encoding->way > 0;
+
+		task_scatter(&c->list, params->phi, params->memory, c->theta);
+		describe_memory(out, c, model->encoding, c->theta,
+						episode ? params->labels : model->encoding->classes,
+						episode ? params->n_labels : model->encoding->n_classes);
+	}
 	appendStringInfoChar(out, '}');
 }
 
 Jsonb *
-params_describe(const bytea *bytes)
+params_describe(const bytea *bytes, const bytea *base)
 {
 	StringInfoData out;
 
 	initStringInfo(&out);
 	if (params_kind(bytes) == PARAMS_TASK)
-		describe_task(&out, bytes);
+		describe_task(&out, bytes, base);
 	else
 		describe_model(&out, bytes);
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));

@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "learn/memory.h"
 #include "store/options_json.h"
 #include "store/params_private.h"
 
@@ -288,12 +289,13 @@ model_encode(const Model *model)
 		{
 			const Tensor *from = &c->list.tensors[j];
 			SafeTensor *to = &st.tensors[st.n_tensors++];
-			size_t		n = (size_t) from->rows * from->cols;
+			int			rows = memory_tensor_rows(from, memory_rows(&c->list, c->theta));
+			size_t		n = (size_t) rows * from->cols;
 
 			to->name = psprintf("%s/%s", c->prefix, from->name);
 			to->type = SAFE_F32;
 			to->n_dims = 2;
-			to->dims[0] = from->rows;
+			to->dims[0] = rows;
 			to->dims[1] = from->cols;
 			to->size = n * sizeof(real);
 			tensors += to->size;
@@ -494,12 +496,14 @@ lay_out(Component *component)
 		params_damaged("The component \"%s\" does not describe a network that can be laid out.", component->prefix);
 }
 
-/* Is it the tensor that the learner laid out? */
+/* Is it the tensor that the learner laid out?  Of a memory it may be fewer rows. */
 static bool
 is_tensor(const SafeTensor *found, const char *prefix, const Tensor *expected)
 {
 	return has_name(found, prefix, expected->name) && found->type == SAFE_F32 && found->n_dims == 2 &&
-		found->dims[0] == expected->rows && found->dims[1] == expected->cols;
+		(found->dims[0] == expected->rows ||
+		 (expected->role == TENSOR_MEMORY && found->dims[0] < expected->rows)) &&
+		found->dims[1] == expected->cols;
 }
 
 /*
@@ -536,7 +540,9 @@ read_component(Component *component, JsonbContainer *object, const Encoding *enc
 		if (!is_tensor(&st->tensors[first + i], component->prefix, &list->tensors[i]))
 			params_damaged("The component \"%s\" lacks the tensor \"%s\" of %d by %d numbers.", component->prefix,
 						   list->tensors[i].name, list->tensors[i].rows, list->tensors[i].cols);
-	component->theta = (real *) TYPEALIGN(THETA_ALIGNMENT, palloc(list->size * sizeof(real) + THETA_ALIGNMENT));
+	if (list->size > PARAMS_MAX_SIZE / sizeof(real))
+		params_damaged("The component \"%s\" has room for more numbers than a model may have.", component->prefix);
+	component->theta = (real *) TYPEALIGN(THETA_ALIGNMENT, palloc0(list->size * sizeof(real) + THETA_ALIGNMENT));
 	for (int i = 0; i < list->n; i++)
 		floats_from_file(component->theta + list->tensors[i].offset, st->tensors[first + i].data,
 						 st->tensors[first + i].size / sizeof(real));

@@ -17,6 +17,7 @@
 #include "utils/fmgrprotos.h"
 
 #include "compat.h"
+#include "learn/memory.h"
 #include "store/params_private.h"
 
 /* The longest bytes that could be meant as a model's name. */
@@ -284,27 +285,58 @@ params_digest(const bytea *bytes, char *digest)
 static bool
 is_own(const Tensor *tensor)
 {
-	return tensor->role == TENSOR_ADAPTED || tensor->role == TENSOR_STATE;
+	return tensor->role == TENSOR_ADAPTED || tensor->role == TENSOR_STATE || tensor->role == TENSOR_MEMORY;
+}
+
+/* Numbers of a tensor that are stored. */
+static size_t
+stored_size(const Tensor *tensor, int memory)
+{
+	return (size_t) memory_tensor_rows(tensor, memory) * tensor->cols;
 }
 
 size_t
-task_size(const TensorList *list)
+task_size(const TensorList *list, int memory)
 {
 	size_t		size = 0;
 
 	for (int i = 0; i < list->n; i++)
 		if (is_own(&list->tensors[i]))
-			size += (size_t) list->tensors[i].rows * list->tensors[i].cols;
+			size += stored_size(&list->tensors[i], memory);
 	return size;
 }
 
+bool
+task_memory(const TensorList *list, size_t size, int *memory)
+{
+	int			room = 0;
+	int			low = 0;
+
+	for (int i = 0; i < list->n; i++)
+		if (list->tensors[i].role == TENSOR_MEMORY)
+			room = Max(room, list->tensors[i].rows);
+
+	/* sizes grow with the rows */
+	for (int high = room; low < high;)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (task_size(list, middle) < size)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*memory = low;
+	return task_size(list, low) == size;
+}
+
 void
-task_gather(const TensorList *list, const real *theta, real *phi)
+task_gather(const TensorList *list, const real *theta, int memory, real *phi)
 {
 	for (int i = 0; i < list->n; i++)
 	{
 		const Tensor *t = &list->tensors[i];
-		size_t		n = (size_t) t->rows * t->cols;
+		size_t		n = stored_size(t, memory);
 
 		if (is_own(t))
 		{
@@ -315,16 +347,18 @@ task_gather(const TensorList *list, const real *theta, real *phi)
 }
 
 void
-task_scatter(const TensorList *list, const real *phi, real *theta)
+task_scatter(const TensorList *list, const real *phi, int memory, real *theta)
 {
 	for (int i = 0; i < list->n; i++)
 	{
 		const Tensor *t = &list->tensors[i];
-		size_t		n = (size_t) t->rows * t->cols;
+		size_t		n = stored_size(t, memory);
+		size_t		room = (size_t) t->rows * t->cols;
 
 		if (is_own(t))
 		{
 			memcpy(theta + t->offset, phi, n * sizeof(real));
+			memset(theta + t->offset + n, 0, (room - n) * sizeof(real));
 			phi += n;
 		}
 	}

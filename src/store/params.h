@@ -19,7 +19,8 @@
  * ".variance".
  * Metadata of task params: "format", "kind" = "task", "crc32c", "base" =
  * digest, "rows" = rows adapted on, 10 digits.  One tensor, "phi": the task's
- * own numbers, whose names and shapes are those of the base; in N-way episodes
+ * own numbers, whose names and shapes are those of the base, but for the rows
+ * of a memory (learn/memory.h): as many as are in use; in N-way episodes
  * a second one, "labels", U8: the classes' names in the order of their
  * outputs, UTF-8, a zero byte after each.
  *
@@ -66,9 +67,10 @@ typedef struct TaskParams
 {
 	char		base[DIGEST_LENGTH + 1];
 	int64		rows;
-	real	   *phi;			/* the adapted and state tensors of the base's
-								 * main component, in order, without gaps */
+	real	   *phi;			/* the task's own tensors of the base's main
+								 * component, in order, without gaps */
 	size_t		size;			/* numbers */
+	int			memory;			/* rows in use of those that are a memory */
 	int			n_labels;		/* of an N-way episode, else 0 */
 	char	  **labels;			/* the classes its rows named, by output */
 } TaskParams;
@@ -91,7 +93,9 @@ extern ParamsKind params_kind(const bytea *bytes);
 extern Model *model_decode(const bytea *bytes);
 extern bytea *model_encode(const Model *model);
 extern TaskParams *task_params_decode(const bytea *bytes, const Model *base);
-extern bytea *task_params_encode(const Model *base, const real *phi, int64 rows,
+
+/* theta: all of a task's parameters (list.size numbers). */
+extern bytea *task_params_encode(const Model *base, const real *theta, int64 rows,
 								 char *const *labels, int n_labels);
 
 /* Only the "base" of task params (checked to be a digest), cheaply. */
@@ -100,8 +104,11 @@ extern void task_params_base(const bytea *bytes, char *base);
 /* A self-contained copy: the base model's bytes with the task's tensors laid over. */
 extern bytea *task_params_embed(const bytea *task, const bytea *base);
 
-/* Readable contents: meta.describe. */
-extern Jsonb *params_describe(const bytea *bytes);
+/*
+ * Readable contents: meta.describe.  base: of task params, the bytes of the
+ * model they stand on, or NULL, which leaves out what only it can name.
+ */
+extern Jsonb *params_describe(const bytea *bytes, const bytea *base);
 
 /* Hexadecimal digest of a model's bytes, into digest[DIGEST_LENGTH + 1]. */
 extern void params_digest(const bytea *bytes, char *digest);
@@ -114,9 +121,15 @@ extern void params_digest(const bytea *bytes, char *digest);
 extern uint32 task_fingerprint(uint64 key);
 extern bool model_saw_task(const Model *model, uint64 key);
 
-/* How many numbers a task's own tensors are, and copying them out of / into a full theta. */
-extern size_t task_size(const TensorList *list);
-extern void task_gather(const TensorList *list, const real *theta, real *phi);
-extern void task_scatter(const TensorList *list, const real *phi, real *theta);
+/*
+ * How many numbers a task's own tensors are when its memories have this many
+ * rows in use, and copying them out of / into a full theta.
+ */
+extern size_t task_size(const TensorList *list, int memory);
+extern void task_gather(const TensorList *list, const real *theta, int memory, real *phi);
+extern void task_scatter(const TensorList *list, const real *phi, int memory, real *theta);
+
+/* The other way round: how many rows those are; false where no number of them fits. */
+extern bool task_memory(const TensorList *list, size_t size, int *memory);
 
 #endif							/* STORE_PARAMS_H */

@@ -2,10 +2,11 @@
  * task_params.c
  *	  What adapting to a task returns, as bytes, and back.
  *
- * A safetensors file with a tensor "phi": the adapted and state tensors of the
- * base's learner, one after the other.  Their names and shapes are the base's,
- * so the header stays at some two hundred bytes for any network.  An N-way
- * episode's params have a second tensor, "labels".
+ * A safetensors file with a tensor "phi": the task's own tensors of the base's
+ * learner, one after the other.  Their names and shapes are the base's, so the
+ * header stays at some two hundred bytes for any network.  Of a memory only
+ * the rows in use are there, and how many those are follows from the count of
+ * numbers.  An N-way episode's params have a second tensor, "labels".
  *
  * Params are decoded for every row that is predicted from other ones than the
  * row before, so it must not cost a JSON parser.  For a given count of
@@ -16,10 +17,14 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #include "compat.h"
+#include "learn/memory.h"
 #include "store/params_private.h"
 
 #define ROWS_DIGITS 10
@@ -31,11 +36,13 @@
 #define BEFORE_CRC PARAMS_BEGIN_KIND("task")
 #define BEFORE_BASE "\",\"base\":\""
 #define BEFORE_ROWS "\",\"rows\":\""
-#define AFTER_ROWS "\"}"
+#define BEFORE_NUMBERS "\"},\"phi\":{\"dtype\":\"F32\",\"shape\":["
 #define CRC_AT (HEADER_LENGTH + sizeof(BEFORE_CRC) - 1)
 #define BASE_AT (CRC_AT + CRC_DIGITS + sizeof(BEFORE_BASE) - 1)
 #define ROWS_AT (BASE_AT + DIGEST_LENGTH + sizeof(BEFORE_ROWS) - 1)
 #define REST_AT (ROWS_AT + ROWS_DIGITS)
+
+#define NUMBERS_AT (REST_AT + sizeof(BEFORE_NUMBERS) - 1)
 
 #define MAX_TASK_HEADER 512
 
@@ -48,8 +55,11 @@ typedef struct TaskHeader
 	char		bytes[HEADER_LENGTH + MAX_TASK_HEADER];
 } TaskHeader;
 
-/* A query seldom deals with more models than these at a time. */
-static TaskHeader headers[4];
+/*
+ * A query seldom deals with more models than a few at a time, but with tasks
+ * whose memories differ.
+ */
+static TaskHeader headers[32];
 static int	next_header = 0;
 
 static const TaskHeader *
@@ -224,7 +234,23 @@ task_params_base(const bytea *bytes, char *base)
 }
 
 /*
- * Bytes of labels, if the file is one whose header can be foretold.
+ * The count of numbers that the header states, if it is one that can be
+ * foretold; else 0.
+ */
+static size_t
+stated_numbers(const char *data, size_t size)
+{
+	size_t		numbers = 0;
+
+	if (size < NUMBERS_AT || memcmp(data + REST_AT, BEFORE_NUMBERS, sizeof(BEFORE_NUMBERS) - 1) != 0)
+		return 0;
+	for (size_t at = NUMBERS_AT; at < size && data[at] >= '0' && data[at] <= '9' && numbers < size; at++)
+		numbers = numbers * 10 + (data[at] - '0');
+	return numbers;
+}
+
+/*
+ * Bytes of labels, likewise.
  */
 static size_t
 guess_labels(const char *data, size_t size, size_t numbers)
@@ -238,21 +264,59 @@ guess_labels(const char *data, size_t size, size_t numbers)
 	return header + numbers * sizeof(real) < size ? size - header - numbers * sizeof(real) : 0;
 }
 
+/*
+ * The rows in use of the task's memories, whose numbers are as many as these.
+ */
+static int
+rows_of_memory(const TensorList *list, size_t numbers)
+{
+	int			memory;
+
+	if (task_memory(list, numbers, &memory))
+		return memory;
+	if (task_size(list, INT_MAX) == task_size(list, 0))
+		params_damaged("They hold %zu numbers where their base has %zu to adapt.", numbers, task_size(list, 0));
+	params_damaged("They hold %zu numbers, which is no number of rows of a memory that their base has room for.", numbers);
+	return 0;					/* not reached */
+}
+
+/*
+ * A row of a memory ends it where it has no weight.
+ */
+static void
+check_memory(const TensorList *list, const TaskParams *params)
+{
+	const real *phi = params->phi;
+
+	for (int i = 0; i < list->n; i++)
+	{
+		Tensor		t = list->tensors[i];
+
+		t.rows = memory_tensor_rows(&t, params->memory);
+		if (t.role == TENSOR_MEMORY && memory_used(&t, phi) < t.rows)
+			params_damaged("A row of the memory has no weight.");
+		if (t.role == TENSOR_MEMORY || t.role == TENSOR_ADAPTED || t.role == TENSOR_STATE)
+			phi += (size_t) t.rows * t.cols;
+	}
+}
+
 TaskParams *
 task_params_decode(const bytea *bytes, const Model *base)
 {
 	const char *data = VARDATA_ANY(bytes);
 	size_t		size = VARSIZE_ANY_EXHDR(bytes);
 	TaskParams *params = (TaskParams *) palloc(sizeof(TaskParams));
-	const TaskHeader *header;
+	const TensorList *list = &base->components[0].list;
+	const TaskHeader *header = NULL;
 	const char *numbers;
 	const char *labels;
 	size_t		labels_size;
 
-	params->size = task_size(&base->components[0].list);
+	params->size = stated_numbers(data, size);
 	labels_size = base->encoding->way > 0 ? guess_labels(data, size, params->size) : 0;
-	header = task_header(params->size, labels_size);
-	if (has_header(data, size, header))
+	if (task_memory(list, params->size, &params->memory))
+		header = task_header(params->size, labels_size);
+	if (header != NULL && has_header(data, size, header))
 	{
 		check_crc(data, size);
 		take_base(data + BASE_AT, params->base);
@@ -266,9 +330,8 @@ task_params_decode(const bytea *bytes, const Model *base)
 		SafeTensor	found;
 
 		task_params_open(bytes, params->base, &params->rows, &phi, &found);
-		if (phi.size != params->size * sizeof(real))
-			params_damaged("They hold %zu numbers where their base has %zu to adapt.",
-						   phi.size / sizeof(real), params->size);
+		params->size = phi.size / sizeof(real);
+		params->memory = rows_of_memory(list, params->size);
 		numbers = phi.data;
 		labels = found.data;
 		labels_size = found.size;
@@ -281,6 +344,7 @@ task_params_decode(const bytea *bytes, const Model *base)
 
 	params->phi = (real *) palloc(Max(params->size, 1) * sizeof(real));
 	floats_from_file(params->phi, numbers, params->size);
+	check_memory(list, params);
 	params->n_labels = task_params_labels(labels, labels_size, &params->labels);
 	if (params->n_labels > base->encoding->way)
 		params_damaged("They name %d classes where their base tells %d apart.", params->n_labels, base->encoding->way);
@@ -288,9 +352,12 @@ task_params_decode(const bytea *bytes, const Model *base)
 }
 
 bytea *
-task_params_encode(const Model *base, const real *phi, int64 rows, char *const *labels, int n_labels)
+task_params_encode(const Model *base, const real *theta, int64 rows, char *const *labels, int n_labels)
 {
-	size_t		numbers = task_size(&base->components[0].list);
+	const TensorList *list = &base->components[0].list;
+	int			memory = memory_rows(list, theta);
+	size_t		numbers = task_size(list, memory);
+	real	   *phi = (real *) MemoryContextAllocHuge(CurrentMemoryContext, sizeof(real) * Max(numbers, 1));
 	StringInfoData names;
 	const TaskHeader *header;
 	size_t		size;
@@ -298,6 +365,7 @@ task_params_encode(const Model *base, const real *phi, int64 rows, char *const *
 	char	   *data;
 	char		digits[ROWS_DIGITS + 1];
 
+	task_gather(list, theta, memory, phi);
 	initStringInfo(&names);
 	for (int i = 0; i < n_labels; i++)
 	{
@@ -337,6 +405,6 @@ task_params_embed(const bytea *task, const bytea *base)
 		model->encoding->classes = params->labels;
 		model->encoding->n_classes = params->n_labels;
 	}
-	task_scatter(&model->components[0].list, params->phi, model->components[0].theta);
+	task_scatter(&model->components[0].list, params->phi, params->memory, model->components[0].theta);
 	return model_encode(model);
 }

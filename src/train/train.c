@@ -92,6 +92,12 @@ training_create(const Learner *learner, const Options *options, TaskSet *set)
 		training->loss = encoding->target_kind == TARGET_BINARY ? LOSS_LOGISTIC :
 			encoding->target_kind == TARGET_CLASS ? LOSS_SOFTMAX : LOSS_SQUARED;
 
+	if (!learner_supports(learner, training->loss) && training->loss == LOSS_SQUARED)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("algorithm \"%s\" does not learn numbers", learner->name),
+				 errdetail("The target \"%s\" is learned as a number, and it tells classes apart.", encoding->target),
+				 errhint("Choose an algorithm such as matching or alpaca, or a target of classes: see the option \"encode\".")));
 	if (!learner_supports(learner, training->loss))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

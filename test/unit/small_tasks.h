@@ -33,6 +33,9 @@ typedef struct SmallTasks
 	real		w[2][SMALL_MAX_ROWS];
 } SmallTasks;
 
+/* The option full_context of the tasks to come. */
+static bool small_full_context = false;
+
 /* A number in [-1, 1] */
 static inline double
 wave(int seed, int stream, int i)
@@ -88,7 +91,8 @@ small_layout(SmallTasks *small)
 		abort();
 	for (int i = 0; i < small->list.n; i++)
 		for (int k = 0; k < small->tensors[i].rows * small->tensors[i].cols; k++)
-			small->theta[small->tensors[i].offset + k] = 0.6 * wave(small->seed, 100 + i, k);
+			small->theta[small->tensors[i].offset + k] =
+				small->tensors[i].role == TENSOR_MEMORY ? 0 : 0.6 * wave(small->seed, 100 + i, k);
 }
 
 static inline void
@@ -105,6 +109,9 @@ small_tasks(SmallTasks *small, const char *learner, LossKind loss, UnaryKind act
 	small->spec.options.inner_lr = inner_lr;
 	small->spec.options.features = 2;
 	small->spec.options.context = 2;
+	small->spec.options.memory = 8;
+	small->spec.options.shots[1] = 0;
+	small->spec.options.full_context = small_full_context;
 	small->spec.loss = loss;
 	net->inputs = GOLDEN_INPUTS;
 	net->n_embeddings = n_embeddings;

@@ -4,6 +4,7 @@
  *	  finite differences, and what holds for all of them.
  */
 #include "learn/apply.h"
+#include "learn/memory.h"
 #include "learn/meta_step.h"
 
 #include "check.h"
@@ -37,6 +38,13 @@ static LossKind
 widest_loss(const Learner *learner)
 {
 	return learner_supports(learner, LOSS_SOFTMAX) ? LOSS_SOFTMAX : LOSS_LOGISTIC;
+}
+
+/* For which adding rows is exact, if it is at all. */
+static LossKind
+exact_loss(const Learner *learner)
+{
+	return learner_supports(learner, LOSS_SQUARED) ? LOSS_SQUARED : LOSS_LOGISTIC;
 }
 
 #ifdef NN_DOUBLE
@@ -79,8 +87,7 @@ test_gradient(const Learner *learner, LossKind loss, UnaryKind activation, bool 
 	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
 	tape_init(&tape, &arena);
 	for (int i = 0; i < list->n; i++)
-		theta[i] = moved[i] = tape_leaf(&tape, shape(1, list->tensors[i].rows, list->tensors[i].cols),
-										small.theta + list->tensors[i].offset);
+		theta[i] = moved[i] = memory_leaf(&tape, &list->tensors[i], 0, small.theta + list->tensors[i].offset);
 	support = rows_leaves(&tape, &small.spec, GOLDEN_TASKS, GOLDEN_ROWS);
 	query = rows_leaves(&tape, &small.spec, GOLDEN_TASKS, GOLDEN_ROWS);
 	rows_copy(&tape, &support, &small.part[0]);
@@ -390,7 +397,7 @@ test_mode_of_classes(void)
 	heap_free(&heap);
 }
 
-/* adapt(adapt(M, A), B) = adapt(M, A and B), for a numeric target */
+/* adapt(adapt(M, A), B) = adapt(M, A and B) */
 static void
 test_further(const Learner *learner)
 {
@@ -406,7 +413,7 @@ test_further(const Learner *learner)
 	Rows		first;
 	Rows		rest;
 
-	prepare(&small, learner, LOSS_SQUARED, UNARY_TANH, true, 2);
+	prepare(&small, learner, exact_loss(learner), UNARY_TANH, true, 2);
 	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
 	applier = applier_create(&arena, learner, &small.spec, &small.list, small.theta, NULL);
 	all = first = rest = small_task(&small, 0, 0);
@@ -498,31 +505,41 @@ test_constant_feature(LossKind loss)
 			 "alpaca, %s: with a constant feature it is the random intercept", loss_words[loss]);
 }
 
+/* What holds for every learner, and for each variant of one. */
+static void
+test_learner(const Learner *learner)
+{
+#ifdef NN_DOUBLE
+	for (int loss = 0; loss < 3; loss++)
+	{
+		if (learner->outer != NULL || !learner_supports(learner, loss))
+			continue;			/* no gradient of its query loss: see
+								 * test_maml.c */
+		test_gradient(learner, loss, UNARY_TANH, true, 2);
+		test_gradient(learner, loss, UNARY_TANH, false, 0);
+		test_gradient(learner, loss, UNARY_SIGMOID, true, 0);
+		test_gradient(learner, loss, UNARY_SOFTPLUS, false, 2);
+	}
+#endif
+	test_initialise(learner);
+	for (int loss = 0; loss < 3; loss++)
+		if (learner_supports(learner, loss))
+			test_at_work(learner, loss);
+	if (learner->flags & LEARNER_ADDITIVE)
+		test_further(learner);
+	test_sizes(learner);
+	test_full_arena(learner);
+}
+
 int
 main(void)
 {
 	for (int i = 0; learners[i] != NULL; i++)
-	{
-#ifdef NN_DOUBLE
-		for (int loss = 0; loss < 3; loss++)
-		{
-			if (learners[i]->outer != NULL || !learner_supports(learners[i], loss))
-				continue;		/* no gradient of its query loss: see test_maml.c */
-			test_gradient(learners[i], loss, UNARY_TANH, true, 2);
-			test_gradient(learners[i], loss, UNARY_TANH, false, 0);
-			test_gradient(learners[i], loss, UNARY_SIGMOID, true, 0);
-			test_gradient(learners[i], loss, UNARY_SOFTPLUS, false, 2);
-		}
-#endif
-		test_initialise(learners[i]);
-		for (int loss = 0; loss < 3; loss++)
-			if (learner_supports(learners[i], loss))
-				test_at_work(learners[i], loss);
-		if (learners[i]->flags & LEARNER_ADDITIVE)
-			test_further(learners[i]);
-		test_sizes(learners[i]);
-		test_full_arena(learners[i]);
-	}
+		test_learner(learners[i]);
+	diag("with full_context");
+	small_full_context = true;
+	test_learner(learner_find("matching"));
+	small_full_context = false;
 	test_mode_of_classes();
 	test_constant_feature(LOSS_SQUARED);
 	test_constant_feature(LOSS_LOGISTIC);
