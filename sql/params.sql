@@ -232,6 +232,24 @@ SELECT meta.params(public.memory('{0,2,1,1,5,-1}'));
 SELECT meta.params(public.memory('{1,2,1,-1,5,-1}'));
 SELECT meta.params(public.memory('{1,2,1,nan,5,-1}'));
 
+-- a task that cannot be adapted to keeps what it had, and others are not touched
+CREATE FUNCTION public.steep() RETURNS bytea STABLE LANGUAGE sql AS $$
+	SELECT public.model(
+		'{"features": [{"column": "x", "kind": "raw"}], "target": {"column": "y", "kind": "number", "mean": 0, "deviation": 1}, "task": ["student"], "order_by": []}',
+		'[{"prefix": "main", "learner": "maml", "loss": "squared", "network": {"inputs": 1, "embeddings": [], "hidden": [], "activation": "tanh", "outputs": 1, "skip": false}, "options": {"inner_steps": 5, "inner_lr": 0.1}}]',
+		'{}', '"main/head.weight":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]},"main/head.bias":{"dtype":"F32","shape":[1,1],"data_offsets":[4,8]}',
+		'{2,0}')
+$$;
+INSERT INTO meta.model (name, task, target, algorithm) VALUES ('steep', 'student', 'y', 'maml');
+INSERT INTO meta.version (model, version, digest, params)
+	SELECT m.id, 1, public.digest(p), p FROM meta.model m, public.steep() p WHERE m.name = 'steep';
+CREATE TABLE public.steps AS SELECT s AS student, CASE s WHEN 2 THEN 1e15 ELSE s END AS x, 1 AS y FROM pg_catalog.generate_series(1, 3) s;
+SELECT student, meta.describe(params) -> 'rows' AS "rows", meta.predict(params, r) = 2 AS prior
+FROM (SELECT student, meta.adapt('steep', s) AS params FROM public.steps s GROUP BY 1) a, (SELECT 1 AS x) r ORDER BY 1;
+SELECT meta.describe(further) -> 'rows' AS "rows", further = params AS same
+FROM (SELECT params, meta.adapt(params, s) AS further
+	  FROM (SELECT meta.adapt('steep', s) AS params FROM public.steps s WHERE student = 1) p, public.steps s WHERE s.student = 2 GROUP BY 1) a;
+
 -- what is not there
 SELECT meta.params('hand made', 7);
 SELECT meta.params('hand made', 0);
@@ -309,7 +327,7 @@ FROM public.tasks, pg_catalog.generate_series(8, pg_catalog.octet_length(params)
 WHERE position('"crc32c":"'::bytea IN pg_catalog.set_byte(params, n, pg_catalog.get_byte(params, n) # bits)) > 0
 GROUP BY 1, 2 ORDER BY 1, 2;
 
-DELETE FROM meta.model WHERE name IN ('hand made', 'two-way', 'calibrated', 'remembering');
-DROP TABLE public.part, public.tasks, public.counted;
-DROP FUNCTION public.attempt, public.memory, public.remembering, public.calibrated, public.calibration, public.logit, public.episode, public.two_way, public.component_but, public.model_but, public.digest, public.task, public.model, public.safetensors,
+DELETE FROM meta.model WHERE name IN ('hand made', 'two-way', 'calibrated', 'remembering', 'steep');
+DROP TABLE public.part, public.tasks, public.counted, public.steps;
+DROP FUNCTION public.attempt, public.memory, public.remembering, public.calibrated, public.calibration, public.logit, public.steep, public.episode, public.two_way, public.component_but, public.model_but, public.digest, public.task, public.model, public.safetensors,
 	public.sealed, public.crc32c, public.crc_table, public.floats, public.reversed;

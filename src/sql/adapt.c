@@ -484,6 +484,22 @@ state_rows(const AdaptState *state, const Encoding *encoding, Labels *labels, Ro
 	pfree(sorted);
 }
 
+/*
+ * The rows of this task lead to numbers that are not finite.  That is no
+ * reason to fail all the other groups of a nightly run: the task keeps the
+ * params it began with, which do not count these rows.
+ */
+static void
+warn_of_fault(const char *fault, int64 rows, bool prior)
+{
+	ereport(WARNING,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("cannot adapt to a task: %s", fault),
+			 errdetail("Its rows are " INT64_FORMAT "; its params %s.", rows,
+					   prior ? "are those of a task without rows" : "stay as they were"),
+			 errhint("Look at the rows for values far from those in training, or train with a lower inner_lr.")));
+}
+
 PG_FUNCTION_INFO_V1(meta_adapt_final);
 Datum
 meta_adapt_final(PG_FUNCTION_ARGS)
@@ -498,6 +514,8 @@ meta_adapt_final(PG_FUNCTION_ARGS)
 	bytea	   *params;
 	const real *from = NULL;
 	Labels		labels = {0};
+	int			n_labels;		/* known before */
+	const char *fault;
 	int64		n = 0;
 
 	if (!AggCheckCallContext(fcinfo, NULL))
@@ -523,11 +541,25 @@ meta_adapt_final(PG_FUNCTION_ARGS)
 		memcpy(labels.names, state->task != NULL ? binding->labels : encoding->classes,
 			   sizeof(char *) * labels.n);
 	}
+	n_labels = labels.n;
 	state_rows(state, encoding, &labels, &rows);
 	to = (real *) MemoryContextAllocHuge(CurrentMemoryContext, sizeof(real) * Max(list->size, 1));
-	binding_adapt(binding, &rows, from, to);
+	fault = binding_adapt(binding, &rows, from, to);
+	if (fault == NULL)
+		n += state->rows;
+	else
+	{
+		warn_of_fault(fault, state->rows, from == NULL);
+		if (from == NULL)
+		{
+			(void) binding_set_phi(binding, NULL);
+			from = binding->phi;
+		}
+		memcpy(to, from, sizeof(real) * list->size);
+		labels.n = n_labels;
+	}
 
-	params = task_params_encode(binding->model, to, n + state->rows, labels.names, labels.n);
+	params = task_params_encode(binding->model, to, n, labels.names, labels.n);
 
 	/* A base that only its bytes know goes with the params. */
 	if (state->model != NULL)

@@ -117,30 +117,26 @@ binding_start_applier(Binding *binding)
 }
 
 /*
- * Raises a fault of the applier, other than a full arena of one that has
- * collected tapes of other shapes: that is started anew, and true is returned.
+ * Was the fault a full arena of an applier that has collected tapes of other
+ * shapes?  Then it is started anew, and true is returned.  Not enough room for
+ * these rows alone is an error.
  */
 static bool
-binding_fault(Binding *binding, const char *fault, int rows, const char *what)
+binding_again(Binding *binding, int rows, const char *what)
 {
 	if (!binding->arena.full)
+		return false;
+	if (binding->applier_fresh)
 		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("cannot %s with this model: %s", what, fault)));
-	if (!binding->applier_fresh)
-	{
-		binding_start_applier(binding);
-		return true;
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-			 errmsg("not enough memory to %s on %d rows", what, rows),
-			 errdetail("maintenance_work_mem is %d kB.", maintenance_work_mem),
-			 errhint("Raise maintenance_work_mem, or give fewer rows of a task.")));
-	return false;				/* not reached */
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("not enough memory to %s on %d rows", what, rows),
+				 errdetail("maintenance_work_mem is %d kB.", maintenance_work_mem),
+				 errhint("Raise maintenance_work_mem, or give fewer rows of a task.")));
+	binding_start_applier(binding);
+	return true;
 }
 
-void
+const char *
 binding_adapt(Binding *binding, const Rows *support, const real *from, real *to)
 {
 	const char *fault;
@@ -151,8 +147,17 @@ binding_adapt(Binding *binding, const Rows *support, const real *from, real *to)
 	{
 		fault = binding->applier == NULL ? "out of memory" :
 			applier_adapt(binding->applier, support, from, to);
-	} while (fault != NULL && binding_fault(binding, fault, support->rows, "adapt"));
+	} while (fault != NULL && binding_again(binding, support->rows, "adapt"));
 	binding->applier_fresh = false;
+	return fault;
+}
+
+static void
+raise_fault(const char *fault)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("cannot predict with this model: %s", fault)));
 }
 
 /* applier_predict or applier_variance */
@@ -169,7 +174,9 @@ run_rows(Binding *binding, RowsFunction function, const Rows *rows, real *output
 	{
 		fault = binding->applier == NULL ? "out of memory" :
 			function(binding->applier, binding->phi, rows, outputs);
-	} while (fault != NULL && binding_fault(binding, fault, rows->rows, "predict"));
+	} while (fault != NULL && binding_again(binding, rows->rows, "predict"));
+	if (fault)
+		raise_fault(fault);
 	binding->applier_fresh = false;
 }
 
@@ -230,6 +237,7 @@ binding_set_phi(Binding *binding, const bytea *task)
 	if (task == NULL)
 	{
 		Rows		none;
+		const char *fault;
 
 		memset(&none, 0, sizeof(none));
 		none.width = binding->model->encoding->width;
@@ -238,7 +246,9 @@ binding_set_phi(Binding *binding, const bytea *task)
 		none.c = binding->c;
 		none.y = binding->y;
 		none.w = binding->y;
-		binding_adapt(binding, &none, NULL, binding->phi);
+		fault = binding_adapt(binding, &none, NULL, binding->phi);
+		if (fault)
+			raise_fault(fault);
 		binding_set_labels(binding, NULL);
 	}
 	else

@@ -120,11 +120,12 @@ extern RowType *binding_deform(Binding *binding, Datum row, bool with_target);
 extern int64 binding_set_phi(Binding *binding, const bytea *task);
 
 /*
- * Adapts and predicts: see applier_adapt and applier_predict.  Faults are
- * raised as errors.  binding_predict and binding_variance use binding->phi, and
- * what they return is calibrated.
+ * Adapts and predicts: see applier_adapt and applier_predict.  Memory that runs
+ * out is an error, and so is a fault in predicting.  binding_adapt returns NULL,
+ * or why rows cannot be adapted on.  binding_predict and binding_variance use
+ * binding->phi, and what they return is calibrated.
  */
-extern void binding_adapt(Binding *binding, const Rows *support, const real *from, real *to);
+extern const char *binding_adapt(Binding *binding, const Rows *support, const real *from, real *to);
 extern void binding_predict(Binding *binding, const Rows *rows, real *outputs);
 extern void binding_variance(Binding *binding, const Rows *rows, real *variances);
 
