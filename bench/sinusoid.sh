@@ -1,8 +1,11 @@
 #!/bin/sh
 # Sinusoid regression of the MAML paper, trained in the database:
 #
-#	bench/sinusoid.sh [iterations [inner_lr [waves [test waves [seed]]]]]
-#		(default: 70000 0.01 100000 2000 0)
+#	bench/sinusoid.sh [iterations [inner_lr [waves [test waves [seed [algorithm [family]]]]]]]
+#		(default: 70000 0.01 100000 2000 0 maml standard)
+#
+# family is standard, the paper's, or frequency: waves whose frequency varies,
+# too, from 0.8 to 1.2, as in the Meta-SGD paper.
 #
 # Prints mean and median squared error after 1, 5 and 10 inner steps on K = 5
 # and K = 10 points.
@@ -13,5 +16,11 @@ cd "$(dirname "$0")/.."
 
 database
 machine
+case ${7:-standard} in
+standard)	varies=false ;;
+frequency)	varies=true ;;
+*)			die "There is no family $7; there are: standard, frequency." ;;
+esac
 run -P pager=off -P footer=off -v iterations="${1:-70000}" -v inner_lr="${2:-0.01}" \
-	-v waves="${3:-100000}" -v tests="${4:-2000}" -v seed="${5:-0}" -f bench/sinusoid.sql
+	-v waves="${3:-100000}" -v tests="${4:-2000}" -v seed="${5:-0}" \
+	-v algorithm="${6:-maml}" -v varies="$varies" -f bench/sinusoid.sql

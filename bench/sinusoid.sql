@@ -1,7 +1,8 @@
 --
 -- The sinusoid regression of Finn, Abbeel and Levine (2017), in the database.
--- A task is a wave y = A sin(x - p); amplitude 0.1 to 5, phase 0 to pi, x from
--- -5 to 5.  psql variables: waves, iterations, inner_lr, tests, seed.
+-- A task is a wave y = A sin(f x - p); amplitude 0.1 to 5, phase 0 to pi, x from
+-- -5 to 5; f is 1, or 0.8 to 1.2 where it varies.  psql variables: waves,
+-- iterations, inner_lr, tests, seed, algorithm, varies (boolean).
 --
 \set ON_ERROR_STOP on
 \timing off
@@ -13,19 +14,20 @@ SET search_path = sinusoid;
 -- random() with a seed: the same table each time on one server version
 SELECT setseed(0.5) \g /dev/null
 
-CREATE FUNCTION make_waves(first integer, last integer, points integer)
+CREATE FUNCTION make_waves(first integer, last integer, points integer, varies boolean)
 RETURNS TABLE (wave integer, point integer, x real, y real) LANGUAGE sql VOLATILE AS $$
-	SELECT w.wave, p.point, p.x::real, (w.amplitude * sin(p.x - w.phase))::real
-	FROM (SELECT wave, 0.1 + 4.9 * random() AS amplitude, pi() * random() AS phase
+	SELECT w.wave, p.point, p.x::real, (w.amplitude * sin(w.frequency * p.x - w.phase))::real
+	FROM (SELECT wave, 0.1 + 4.9 * random() AS amplitude, pi() * random() AS phase,
+				 CASE WHEN varies THEN 0.8 + 0.4 * random() ELSE 1 END AS frequency
 		  FROM generate_series(first, last) wave OFFSET 0) w,
 		 LATERAL (SELECT point, -5 + 10 * random() + 0 * w.wave AS x
 				  FROM generate_series(1, points) point OFFSET 0) p
 $$;
 
-CREATE TABLE train AS SELECT * FROM make_waves(1, :waves, 20);
+CREATE TABLE train AS SELECT * FROM make_waves(1, :waves, 20, :varies);
 
 -- Points 1 to 10 of a test wave are support, in that order; the others query.
-CREATE TABLE test AS SELECT * FROM make_waves(-:tests, -1, 110);
+CREATE TABLE test AS SELECT * FROM make_waves(-:tests, -1, 110, :varies);
 CREATE INDEX ON test (wave);
 ANALYZE;
 
@@ -47,7 +49,7 @@ SELECT jsonb_build_object(
 \echo Options: :options
 
 CALL meta.train('sinusoid', 'sinusoid.train', task => 'wave', target => 'y', features => 'x',
-				algorithm => 'maml', options => :'options');
+				algorithm => :'algorithm', options => :'options');
 
 -- Ten inner steps with a model whose adaptation takes one: adapt what was
 -- adapted to the same rows again.  A wave whose numbers are no longer finite is
