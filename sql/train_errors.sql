@@ -102,6 +102,11 @@ CALL meta.train('bad', 'answers', 'student', 'score', options => '{"inner_steps"
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"inner_steps": null}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"inner_lr": -0.1}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"inner_lr": true}');
+CALL meta.train('bad', 'answers', 'student', 'score', options => '{"inner_loss": "median"}');
+CALL meta.train('bad', 'answers', 'student', 'score', options => '{"inner_loss": true}');
+CALL meta.train('bad', 'answers', 'student', 'score', options => '{"step_rates": 0.1}');
+CALL meta.train('bad', 'answers', 'student', 'score', options => '{"multi_step": "yes"}');
+CALL meta.train('bad', 'answers', 'student', 'score', algorithm => 'cavia', options => '{"context": 257}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"outer_lr": 0}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"outer_lr": 1e400}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"iterations": 0}');

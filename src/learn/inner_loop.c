@@ -88,7 +88,7 @@ inner_layout(const LearnerSpec *spec, TensorList *list)
 		if (is_moved(&list->tensors[i]) &&
 			!add_named_after(list, STEP_RATE, list->tensors[i].name, 1, spec->options.inner_steps))
 			return false;
-	return !spec->options.shrink || tensor_add(list, SHRINK, 1, 1, TENSOR_SHARED) >= 0;
+	return spec->options.inner_loss != INNER_LOSS_SHRUNK || tensor_add(list, SHRINK, 1, 1, TENSOR_SHARED) >= 0;
 }
 
 bool

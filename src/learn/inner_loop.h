@@ -52,8 +52,8 @@ extern Var	inner_losses(Tape *tape, const LearnerSpec *spec, const TensorList *l
  * tensors that they move; false when the list is full.
  *	  step_rates: "step_rate.<tensor>" (1, inner_steps), v: a rate is exp(4 v)
  *	  times inner_lr
- *	  shrink: "shrink" (1, 1), v: steps descend sum of losses / (rows + c)
- *	  instead of their mean, c = 3 exp(4 v)
+ *	  inner_loss "shrunk": "shrink" (1, 1), v: steps descend sum of losses /
+ *	  (rows + c) instead of their mean, c = 3 exp(4 v)
  * All are 0 at first.
  */
 extern bool inner_layout(const LearnerSpec *spec, TensorList *list);

@@ -48,8 +48,9 @@ const OptionInfo option_table[] = {
 	"Whether every tensor has a learned rate of its own at each inner step (MAML++)."},
 	{"multi_step", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(multi_step),
 	"Whether the outer loss counts the results of all inner steps in the first tenth of the iterations (MAML++)."},
-	{"shrink", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(shrink),
-	"Whether inner steps are shorter on few rows: by k / (k + c) on k rows, with a learned c."},
+	/* the words in the order of InnerLoss */
+	{"inner_loss", OPTION_CHOICE, "null", 0, 0, "mean|shrunk", FIELD(inner_loss),
+	"What inner steps descend: the mean loss of k rows, or their sum over k + c with a learned c; null takes the latter where shots is a range."},
 
 	/* a Bayesian last layer */
 	{"features", OPTION_INTEGER, "12", 1, 256, NULL, FIELD(features),

@@ -31,6 +31,13 @@ typedef enum OuterSchedule
 	SCHEDULE_CONSTANT
 } OuterSchedule;
 
+/* What inner steps descend; in the order of the option's words. */
+typedef enum InnerLoss
+{
+	INNER_LOSS_MEAN,
+	INNER_LOSS_SHRUNK			/* sum of losses / (rows + c), c learned */
+} InnerLoss;
+
 /* The resolved values, by the names SQL uses. */
 typedef struct Options
 {
@@ -45,7 +52,7 @@ typedef struct Options
 	double		inner_lr;
 	bool		step_rates;		/* learned, per tensor and step */
 	bool		multi_step;		/* the outer loss counts all steps at first */
-	bool		shrink;			/* sum of losses / (rows + c), c learned */
+	int			inner_loss;		/* InnerLoss, or OPTION_UNSET: by shots */
 	/* a Bayesian last layer */
 	int			features;
 	int			context;

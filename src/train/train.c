@@ -120,6 +120,8 @@ training_create(const Learner *learner, const Options *options, TaskSet *set)
 	spec.net = training->net;
 	spec.loss = training->loss;
 	spec.options = *options;
+	if (options->inner_loss == OPTION_UNSET)
+		spec.options.inner_loss = options->shots[0] < options->shots[1] ? INNER_LOSS_SHRUNK : INNER_LOSS_MEAN;
 	pooled = spec;
 	if (strcmp(learner->name, "pooled") != 0)
 	{

@@ -91,6 +91,37 @@ is(table('Algorithms'), $node->safe_psql('postgres', q{
 				  CASE WHEN defaults = '{}' THEN '' ELSE format('`%s`', defaults) END)
 	FROM meta.algorithms}), 'algorithms are those of meta.algorithms');
 
+# what adapting to a task takes, of every algorithm
+$node->safe_psql('postgres', q{
+	CREATE SCHEMA sizes;
+	SET search_path = sizes;
+	CREATE TABLE answers AS
+	SELECT task, row, cos(task * row) AS x1, cos(2.1 * task * row) AS x2, cos(3.2 * task * row) AS x3, cos(4.3 * task * row) AS x4,
+		   cos(5.4 * task * row) AS x5, cos(6.5 * task * row) AS x6, cos(7.6 * task * row) AS x7, cos(8.7 * task * row) AS x8,
+		   cos(9.8 * task * row) AS x9, cos(0.9 * task * row) AS x10, sin(task) + sin(row) AS number, sin(task) + sin(row) > 0 AS boolean
+	FROM generate_series(1, 40) task, generate_series(1, 10) row;
+	CREATE TABLE size (algorithm text, target text, bytes integer);
+	DO $do$
+	DECLARE
+		a text;
+		t text;
+	BEGIN
+		FOR a, t IN SELECT algorithm, target FROM meta.algorithms, (VALUES ('number'), ('boolean')) v (target) LOOP
+			BEGIN
+				CALL meta.train('sized', 'sizes.answers', task => 'task', target => t, features => 'x1, x2, x3, x4, x5, x6, x7, x8, x9, x10',
+								algorithm => a, options => '{"iterations": 1}');
+				INSERT INTO size SELECT a, t, octet_length(meta.adapt('sized', r)) FROM answers r WHERE task = 1;
+			EXCEPTION WHEN feature_not_supported THEN
+				NULL;			-- it does not learn such targets
+			END;
+		END LOOP;
+	END $do$});
+is(table('Params of a task'), $node->safe_psql('postgres', q{
+	SELECT format('| `%s` | %s | %s |', algorithm, coalesce(max(bytes) FILTER (WHERE target = 'number')::text, '-'),
+				  coalesce(max(bytes) FILTER (WHERE target = 'boolean')::text, '-'))
+	FROM (SELECT algorithm, row_number() OVER () AS place FROM meta.algorithms) a LEFT JOIN sizes.size USING (algorithm)
+	GROUP BY algorithm, place ORDER BY place}), 'bytes of task params');
+
 # names of what users call and read, as the README writes them in its tables
 my $reference = join "\n", $readme =~ /^### Procedures and functions\n(.*?)^### Algorithms/ms;
 is($node->safe_psql('postgres', q{

@@ -35,7 +35,7 @@ test_golden(const GoldenInner *golden)
 	small_tasks(&small, golden->learner, golden->loss, golden->activation, golden->skip,
 				golden->n_embeddings, golden->inner_steps, golden->inner_lr, golden->seed);
 	small.spec.options.step_rates = golden->step_rates;
-	small.spec.options.shrink = golden->shrink;
+	small.spec.options.inner_loss = golden->shrink ? INNER_LOSS_SHRUNK : INNER_LOSS_MEAN;
 	small.spec.options.multi_step = golden->multi_step;
 	small_layout(&small);
 	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
@@ -78,7 +78,7 @@ adapt_to(const char *learner, bool shrink, int n, double *change)
 	Rows		rows;
 
 	small_tasks(&small, learner, LOSS_SQUARED, UNARY_TANH, true, 2, 1, 0.1, 5);
-	small.spec.options.shrink = shrink;
+	small.spec.options.inner_loss = shrink ? INNER_LOSS_SHRUNK : INNER_LOSS_MEAN;
 	small_layout(&small);
 	if (shrink)
 		*small_tensor(&small, small.theta, "shrink") = 0;
@@ -191,7 +191,7 @@ test_begin(void)
 	static SmallTasks small;
 
 	small_tasks(&small, "anil", LOSS_SQUARED, UNARY_TANH, true, 2, 3, 0.1, 5);
-	small.spec.options.shrink = true;
+	small.spec.options.inner_loss = INNER_LOSS_SHRUNK;
 	small_layout(&small);
 	small.learner->begin(&small.spec, &small.list, 0.1, 0.8, small.theta);
 	is_close(3 * exp(4 * *small_tensor(&small, small.theta, "shrink")), 8, 1e-5, "c begins at the ratio of variances");

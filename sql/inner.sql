@@ -1,0 +1,70 @@
+-- learners that adapt by gradient steps: partial adaptation, learned rates, shrunken steps
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS meta;
+DELETE FROM meta.model;
+CREATE SCHEMA inner_loop;
+SET search_path = inner_loop;
+
+-- 200 tasks, each a line of its own
+CREATE FUNCTION u(VARIADIC text[]) RETURNS float8 LANGUAGE sql IMMUTABLE
+	RETURN ('x' || left(md5(array_to_string($1, ' ')), 8))::bit(32)::bigint / 4294967296.0;
+CREATE TABLE lines AS
+	SELECT task, nr, x, slope * x + intercept + 0.2 * (u('noise', task::text, nr::text) - 0.5) AS y
+	FROM generate_series(1, 200) task, generate_series(1, 25) nr,
+		 LATERAL (SELECT 4 * u('slope', task::text) - 2 AS slope, 2 * u('intercept', task::text) - 1 AS intercept,
+						 2 * u('x', task::text, nr::text) - 1 AS x) l;
+DO $$
+DECLARE
+	model text;
+	algorithm text;
+	options text;
+BEGIN
+	FOR model, algorithm, options IN VALUES
+		('meta_sgd', 'meta_sgd', '{"inner_steps": 3}'), ('anil', 'anil', '{}'), ('cavia', 'cavia', '{}'),
+		('maml++', 'maml', '{"step_rates": true, "multi_step": true, "inner_steps": 3}'),
+		('fomaml', 'fomaml', '{"step_rates": true}'), ('mean', 'anil', '{"inner_loss": "mean"}'),
+		('fixed', 'anil', '{"shots": 5}'), ('three', 'cavia', '{"context": 3, "iterations": 10}'),
+		('none', 'cavia', '{"context": 0, "iterations": 10}')
+	LOOP
+		CALL meta.train(model, 'inner_loop.lines', 'task', 'y', features => 'x', order_by => 'nr', algorithm => algorithm,
+						options => '{"iterations": 300, "hidden": [16], "meta_batch": 16, "outer_lr": 0.003}' || options::jsonb);
+	END LOOP;
+END $$;
+
+-- they learn to adapt the slope, which no shift of a level can do
+CREATE TABLE results AS
+	SELECT m.name, e.* FROM meta.model m, meta.evaluate(m.name, shots => '{0,1,5,10}') e WHERE e.metric = 'rmse';
+SELECT name, max(value) FILTER (WHERE shots = 10) < 0.7 * max(value) FILTER (WHERE shots = 0) AS adapts,
+	   max(value) FILTER (WHERE shots = 10) < 0.8 * max((SELECT r.value FROM results r WHERE r.name = results.name AND r.shots = 10 AND r.method = 'random_intercept')) AS slopes
+FROM results WHERE method = 'adapted' AND name NOT IN ('three', 'none') GROUP BY 1 ORDER BY 1;
+
+-- what is learned about steps, beside the network
+SELECT m.name, t ->> 'name' AS tensor, t ->> 'shape' AS shape
+FROM meta.model m, jsonb_array_elements(meta.describe(m.name) -> 'tensors') t
+WHERE t ->> 'name' ~ '/(rate|step_rate|shrink|context)' ORDER BY 1, 2;
+
+-- a range of shots makes steps on few rows shorter, unless told otherwise
+SELECT name, meta.describe(name) #>> '{options,inner_loss}' AS inner_loss, meta.describe(name) #>> '{options,shots}' AS shots
+FROM meta.model WHERE name IN ('anil', 'mean', 'fixed', 'maml++') ORDER BY 1;
+
+-- what a task has of its own
+SELECT m.name, meta.describe(m.name) ->> 'task_parameters' AS numbers,
+	   octet_length((SELECT meta.adapt(m.name, r) FROM lines r WHERE task = 1)) -
+	   octet_length((SELECT meta.adapt('none', r) FROM lines r WHERE task = 1)) AS bytes
+FROM meta.model m WHERE name IN ('anil', 'cavia', 'three', 'none') ORDER BY 1;
+
+-- adapting further goes on from where a task stands; no rows are the prior
+SELECT m.name, twice <> once AS goes_on, nothing = prior AS prior, meta.describe(twice) ->> 'rows' AS rows
+FROM meta.model m,
+	 LATERAL (SELECT meta.adapt(m.name, r) AS once FROM lines r WHERE task = 1 AND nr <= 5) a,
+	 LATERAL (SELECT meta.adapt(once, r) AS twice FROM lines r WHERE task = 1 AND nr > 5) b,
+	 LATERAL (SELECT meta.adapt(m.name, r) AS nothing FROM (VALUES (0)) v (none) LEFT JOIN lines r ON task = none) c,
+	 LATERAL (SELECT meta.adapt(meta.params(m.name), r) AS prior FROM (VALUES (0)) v (none) LEFT JOIN lines r ON task = none) d
+WHERE name IN ('meta_sgd', 'anil', 'cavia', 'maml++') ORDER BY 1;
+
+-- params stand on their own, too
+SELECT m.name, bool_and(abs(meta.predict(params, r) - meta.predict(meta.params(params), r)) < 1e-6) AS same
+FROM meta.model m, LATERAL (SELECT meta.adapt(m.name, r) AS params FROM lines r WHERE task = 2) a, lines r
+WHERE name IN ('meta_sgd', 'anil', 'cavia') AND r.task = 2 GROUP BY 1 ORDER BY 1;
+DELETE FROM meta.model;
+DROP SCHEMA inner_loop CASCADE;
