@@ -42,13 +42,13 @@ CREATE VIEW rmse AS
 		   max(value) FILTER (WHERE method = 'pooled') AS pooled, max(value) FILTER (WHERE method = 'random_intercept') AS shifted
 	FROM results WHERE metric = 'rmse' GROUP BY 1, 2;
 SELECT algorithm, adapted < 0.6 * prior AS than_prior, adapted < 0.6 * pooled AS than_pooled, adapted < 0.75 * shifted AS than_shifted
-FROM rmse WHERE shots = 10 AND algorithm IN ('alpaca', 'cnp', 'maml', 'fomaml', 'reptile', 'finetune') ORDER BY 1;
+FROM rmse WHERE shots = 10 AND algorithm IN ('alpaca', 'cnp', 'ridge', 'maml', 'fomaml', 'reptile', 'finetune') ORDER BY 1;
 -- shifting, too, is better than nothing, and ignoring the tasks is just that
 SELECT bool_and(shifted < 0.9 * pooled) AS shifted FROM rmse WHERE shots = 10;
 SELECT bool_and(adapted = prior AND prior = pooled) AS pooled FROM rmse WHERE algorithm = 'pooled';
 -- more shots are better than fewer, none are the prior
 SELECT bool_and(adapted < before) FROM (SELECT algorithm, adapted, lag(adapted) OVER (PARTITION BY algorithm ORDER BY shots) AS before FROM rmse) r
-WHERE algorithm IN ('alpaca', 'cnp', 'maml', 'fomaml', 'reptile') AND before IS NOT NULL;
+WHERE algorithm IN ('alpaca', 'cnp', 'ridge', 'maml', 'fomaml', 'reptile') AND before IS NOT NULL;
 SELECT bool_and(adapted = prior) FROM rmse WHERE shots = 0;
 
 -- the table: every K has the same query rows, intervals hold their value, differences are to random_intercept

@@ -18,6 +18,7 @@ extern const Learner finetune_learner;
 extern const Learner single_task_learner;
 extern const Learner alpaca_learner;
 extern const Learner cnp_learner;
+extern const Learner ridge_learner;
 extern const Learner prototypical_learner;
 extern const Learner matching_learner;
 
@@ -30,6 +31,7 @@ const Learner *const learners[] = {
 	&reptile_learner,
 	&alpaca_learner,
 	&cnp_learner,
+	&ridge_learner,
 	&prototypical_learner,
 	&matching_learner,
 	&pooled_learner,

@@ -21,6 +21,17 @@ vars_concatenate(Tape *tape, Var a, Var b)
 }
 
 Var
+vars_identity(Tape *tape, int n)
+{
+	Var			identity = tape_leaf(tape, shape(1, n, n), NULL);
+
+	if (identity != TAPE_NONE)
+		for (int i = 0; i < n; i++)
+			tape_data(tape, identity)[i * n + i] = 1;
+	return identity;
+}
+
+Var
 vars_sum_rows(Tape *tape, Var a)
 {
 	Shape		s = tape_shape(tape, a);
