@@ -130,6 +130,7 @@ build_adapt(Applier *applier, AdaptTape *at, int rows)
 		return "out of memory";
 	at->support = rows_leaves(&at->tape, applier->spec, 1, rows);
 	applier->learner->adapt(&at->tape, applier->spec, applier->list, &at->support, at->theta, at->phi);
+	tape_finish(&at->tape, at->phi, applier->list->n);
 	at->built = at->tape.fault == NULL;
 	return at->tape.fault;
 }
@@ -144,8 +145,43 @@ build_predict(Applier *applier, PredictTape *pt, RowFunction function, int rows,
 		return "out of memory";
 	pt->rows = rows_leaves(&pt->tape, applier->spec, 1, rows);
 	pt->outputs = function(&pt->tape, applier->spec, applier->list, pt->phi, pt->rows.x, pt->rows.c);
+	tape_finish(&pt->tape, &pt->outputs, 1);
 	pt->built = pt->tape.fault == NULL;
 	return pt->tape.fault;
+}
+
+/* The tape for a bucket of rows and one of memory, built on first use; NULL and *fault otherwise. */
+static PredictTape *
+predict_tape(Applier *applier, PredictTape **tapes, RowFunction function, int memory, int bucket, const char **fault)
+{
+	*fault = NULL;
+	if (tapes[memory] == NULL)
+		tapes[memory] = arena_alloc(applier->arena, MAX_BUCKETS, sizeof(PredictTape));
+	if (tapes[memory] == NULL)
+		*fault = "out of memory";
+	else if (!tapes[memory][bucket].built)
+		*fault = build_predict(applier, &tapes[memory][bucket], function, bucket_rows(bucket), bucket_rows(memory));
+	return *fault ? NULL : &tapes[memory][bucket];
+}
+
+const char *
+applier_reserve(Applier *applier, int support_rows, int rows)
+{
+	int			last_adapt = bucket_of(support_rows, MAX_BUCKETS);
+	int			last_predict = bucket_of(rows < PREDICT_MAX_ROWS ? rows : PREDICT_MAX_ROWS, MAX_BUCKETS);
+	int			last_memory = 0;
+	const char *fault = NULL;
+
+	for (int i = 0; i < applier->list->n; i++)
+		if (applier->list->tensors[i].role == TENSOR_MEMORY)
+			last_memory = bucket_of(support_rows, MEMORY_BUCKETS);
+	for (int bucket = 0; bucket <= last_adapt && fault == NULL; bucket++)
+		if (!applier->adapt[bucket].built && !(applier->learner->flags & LEARNER_NO_SUPPORT))
+			fault = build_adapt(applier, &applier->adapt[bucket], bucket_rows(bucket));
+	for (int memory = 0; memory <= last_memory; memory++)
+		for (int bucket = 1; bucket <= last_predict && fault == NULL; bucket++)
+			predict_tape(applier, applier->predict, applier->learner->predict, memory, bucket, &fault);
+	return fault;
 }
 
 /* Adapts on at most ADAPT_MAX_ROWS rows. */
@@ -275,24 +311,14 @@ run_rows(Applier *applier, PredictTape **tapes, RowFunction function, const real
 	Width		width = rows->width;
 	int			memory = bucket_of(memory_rows(applier->list, phi), MEMORY_BUCKETS);
 
-	if (tapes[memory] == NULL)
-		tapes[memory] = arena_alloc(applier->arena, MAX_BUCKETS, sizeof(PredictTape));
-	if (tapes[memory] == NULL)
-		return "out of memory";
-
 	for (int done = 0; done < rows->rows;)
 	{
 		int			n = rows->rows - done < PREDICT_MAX_ROWS ? rows->rows - done : PREDICT_MAX_ROWS;
-		int			bucket = bucket_of(n, MAX_BUCKETS);
-		PredictTape *pt = &tapes[memory][bucket];
+		const char *fault;
+		PredictTape *pt = predict_tape(applier, tapes, function, memory, bucket_of(n, MAX_BUCKETS), &fault);
 
-		if (!pt->built)
-		{
-			const char *fault = build_predict(applier, pt, function, bucket_rows(bucket), bucket_rows(memory));
-
-			if (fault)
-				return fault;
-		}
+		if (pt == NULL)
+			return fault;
 		bind_tensors(applier, &pt->tape, pt->phi, phi);
 		if (width.x > 0)
 			memcpy(tape_data(&pt->tape, pt->rows.x), rows->x + (size_t) done * width.x, (size_t) n * width.x * sizeof(real));

@@ -21,6 +21,12 @@ extern Applier *applier_create(Arena *arena, const Learner *learner, const Learn
 							   const TensorList *list, const real *theta, void (*interrupt) (void));
 
 /*
+ * Builds the tapes for up to so many support rows and rows to predict, so that
+ * nothing is allocated later.  Returns NULL or a static message.
+ */
+extern const char *applier_reserve(Applier *applier, int support_rows, int rows);
+
+/*
  * More rows than this are adapted on in portions, where the learner's state
  * makes that the same; other learners see this many of them, evenly spread.
  */

@@ -8,6 +8,31 @@
 
 #include "learn/memory.h"
 
+/* Does the outer loop change it? */
+static bool
+learned(const Tensor *tensor)
+{
+	return tensor->role == TENSOR_SHARED || tensor->role == TENSOR_ADAPTED;
+}
+
+/* Makes the tape ready for replaying: its results are the losses and the gradients. */
+static void
+finish(const MetaStep *step, MetaTape *mt)
+{
+	const TensorList *list = step->list;
+	Var		   *roots = arena_alloc(mt->tape.arena, list->n + 1, sizeof(Var));
+
+	if (roots == NULL)
+	{
+		mt->tape.fault = "out of memory";
+		return;
+	}
+	roots[0] = mt->losses;
+	for (int i = 0; i < list->n; i++)
+		roots[i + 1] = learned(&list->tensors[i]) ? mt->gradients[i] : TAPE_NONE;
+	tape_finish(&mt->tape, roots, list->n + 1);
+}
+
 static void
 build(MetaStep *step, MetaTape *mt, Arena *arena, const real *theta, int query, void (*interrupt) (void))
 {
@@ -48,6 +73,8 @@ build(MetaStep *step, MetaTape *mt, Arena *arena, const real *theta, int query, 
 								   mt->query.y, mt->query.w);
 		tape_gradient(tape, mt->losses, vars, list->n, mt->gradients);
 	}
+	if (!tape->fault)
+		finish(step, mt);
 	if (tape->fault)
 		step->fault = tape->fault;
 }
@@ -97,7 +124,7 @@ meta_step_run(MetaStep *step, const Rows *support, const Rows *query, double pro
 		const real *from = tape_data(&mt->tape, mt->gradients[i]);
 		size_t		n = (size_t) tensor->rows * tensor->cols;
 
-		if (from == NULL || (tensor->role != TENSOR_SHARED && tensor->role != TENSOR_ADAPTED))
+		if (from == NULL || !learned(tensor))
 			continue;
 		for (size_t j = 0; j < n; j++)
 			gradient[tensor->offset + j] += from[j];

@@ -22,12 +22,12 @@
 /* Cholesky factor in place; Fortran's calling convention. */
 extern void lapack_potrf(const char *uplo, const int *n, real *a, const int *lda, int *info, size_t uplo_length);
 
-/* c (n, m) = op(a) op(b) + beta c, row-major without gaps */
+/* c (n, m) = alpha op(a) op(b) + beta c, row-major without gaps */
 static inline void
-gemm(bool transpose_a, bool transpose_b, int n, int m, int k, const real *a, const real *b, real beta, real *c)
+gemm(bool transpose_a, bool transpose_b, int n, int m, int k, real alpha, const real *a, const real *b, real beta, real *c)
 {
 	blas_gemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans,
-			  n, m, k, 1, a, transpose_a ? n : k, b, transpose_b ? k : m, beta, c, m);
+			  n, m, k, alpha, a, transpose_a ? n : k, b, transpose_b ? k : m, beta, c, m);
 }
 
 #endif							/* NN_BLAS_H */

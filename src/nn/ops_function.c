@@ -7,6 +7,8 @@
 
 #include <tgmath.h>
 
+#include "nn/kernels.h"
+
 /* ---- elementwise functions ---- */
 
 static inline real
@@ -104,8 +106,7 @@ unary_forward(const Tape *tape, const TapeNode *node)
 	{
 		case UNARY_RELU:
 			if (order == 0)
-				for (size_t i = 0; i < n; i++)
-					to[i] = a[i] > 0 ? a[i] : 0;
+				kernels()->relu(n, a, to);
 			else
 				for (size_t i = 0; i < n; i++)
 					to[i] = order == 1 && a[i] > 0 ? 1 : 0;
@@ -156,6 +157,14 @@ unary_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
 	if (node.kind == UNARY_RELU && node.order >= 1)
 		return;					/* zero almost everywhere */
 	out[0] = tape_multiply(tape, g, tape_unary(tape, node.kind, node.order + 1, node.in[0]));
+}
+
+/* What a product with the first derivative of relu comes to. */
+void
+mask_forward(const Tape *tape, const TapeNode *node)
+{
+	kernels()->mask(shape_size(node->shape), tape_node(tape, node->in[0])->data,
+					tape_node(tape, node->in[1])->data, node->data);
 }
 
 /* ---- functions of a row ---- */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "nn/blas.h"
+#include "nn/kernels.h"
 
 /* ---- products ---- */
 
@@ -47,14 +48,46 @@ tape_affine(Tape *tape, Var a, bool transpose_a, Var b, bool transpose_b, Var c)
 		if (!shape_common(s, tape_shape(tape, c), &common) || common.rows != n || common.cols != m)
 			return tape_fault(tape, "the added term does not fit a matrix product");
 		s = common;
+		c = tape_expand(tape, c, shape(tape_shape(tape, c).tasks, tape_shape(tape, c).rows, m));
 	}
 	v = tape_append(tape, OP_AFFINE, s, a, b, c);
 	if (v != TAPE_NONE)
 	{
 		tape_node(tape, v)->transpose_a = transpose_a;
 		tape_node(tape, v)->transpose_b = transpose_b;
+		tape_node(tape, v)->scale = 1;
+		tape_node(tape, v)->offset = 1;
 	}
 	return v;
+}
+
+/*
+ * to (n, m) = alpha op(a) op(b) + beta c, with rows of c c_row apart; by the
+ * kernels for small matrices or by the library for large ones.
+ */
+static void
+run_product(const real *a, bool transpose_a, const real *b, bool transpose_b, int n, int m, int k,
+			real alpha, const real *c, size_t c_row, real beta, real *to)
+{
+	/* a row or a column lies in memory as its transpose does */
+	bool		turned = transpose_b && m > 1 && k > 1;
+
+	if (!turned && product_is_small(n, m, k) && (c != to || m % 16 == 0))
+	{
+		Product		p = {n, m, k, a, transpose_a ? 1 : k, transpose_a ? n : 1, b, m, c, c_row, alpha, beta, to};
+
+		kernels()->product(&p);
+		return;
+	}
+	if (c == NULL)
+		beta = 0;
+	else if (c != to)
+		for (int i = 0; i < n; i++)
+			memcpy(to + (size_t) i * m, c + i * c_row, m * sizeof(real));
+	if (k > 0)
+		gemm(transpose_a, transpose_b, n, m, k, alpha, a, b, beta, to);
+	else
+		kernels()->scale((size_t) n * m, to, beta, 0, to);
 }
 
 void
@@ -62,34 +95,35 @@ affine_forward(const Tape *tape, const TapeNode *node)
 {
 	const TapeNode *a = tape_node(tape, node->in[0]);
 	const TapeNode *b = tape_node(tape, node->in[1]);
+	const TapeNode *c = node->in[2] == TAPE_NONE ? NULL : tape_node(tape, node->in[2]);
 	Shape		s = node->shape;
 	int			k = node->transpose_a ? a->shape.rows : a->shape.cols;
 	size_t		step_a = a->shape.tasks == 1 ? 0 : (size_t) a->shape.rows * a->shape.cols;
 	size_t		step_b = b->shape.tasks == 1 ? 0 : (size_t) b->shape.rows * b->shape.cols;
+	size_t		step_c = c == NULL || c->shape.tasks == 1 ? 0 : (size_t) c->shape.rows * c->shape.cols;
+	size_t		c_row = c == NULL || c->shape.rows == 1 ? 0 : c->shape.cols;
 	size_t		step = (size_t) s.rows * s.cols;
-	real		beta = 0;
 
-	if (node->in[2] != TAPE_NONE)
-	{
-		const TapeNode *c = tape_node(tape, node->in[2]);
-
-		repeat_into(node->data, s, c->data, c->shape);
-		beta = 1;
-	}
-	else if (k == 0)
-		memset(node->data, 0, s.tasks * step * sizeof(real));
-	if (k == 0 || step == 0)
+	if (step == 0)
 		return;
+	if (k == 0 && c == NULL)
+	{
+		memset(node->data, 0, s.tasks * step * sizeof(real));
+		return;
+	}
 
 	/* Rows of all tasks times one shared matrix are one product. */
-	if (step_b == 0 && !node->transpose_a && a->shape.tasks == s.tasks)
+	if (step_b == 0 && !node->transpose_a && a->shape.tasks == s.tasks &&
+		(c == NULL || step_c == step || (step_c == 0 && c_row == 0)))
 	{
-		gemm(false, node->transpose_b, s.tasks * s.rows, s.cols, k, a->data, b->data, beta, node->data);
+		run_product(a->data, false, b->data, node->transpose_b, s.tasks * s.rows, s.cols, k,
+					node->scale, c ? c->data : NULL, step_c == 0 ? 0 : s.cols, node->offset, node->data);
 		return;
 	}
 	for (int t = 0; t < s.tasks; t++)
-		gemm(node->transpose_a, node->transpose_b, s.rows, s.cols, k,
-			 a->data + t * step_a, b->data + t * step_b, beta, node->data + t * step);
+		run_product(a->data + t * step_a, node->transpose_a, b->data + t * step_b, node->transpose_b,
+					s.rows, s.cols, k, node->scale, c ? c->data + t * step_c : NULL, c_row, node->offset,
+					node->data + t * step);
 }
 
 Var
@@ -109,6 +143,8 @@ tape_matmul_sum(Tape *tape, Var a, bool transpose_a, Var b, bool transpose_b)
 	{
 		tape_node(tape, v)->transpose_a = transpose_a;
 		tape_node(tape, v)->transpose_b = transpose_b;
+		tape_node(tape, v)->scale = 1;
+		tape_node(tape, v)->offset = 1;
 	}
 	return v;
 }
@@ -135,12 +171,12 @@ matmul_sum_forward(const Tape *tape, const TapeNode *node)
 	/* Rows of all tasks on both sides: one product over all of them. */
 	if (node->transpose_a && !node->transpose_b && a->shape.tasks == b->shape.tasks)
 	{
-		gemm(true, false, s.rows, s.cols, tasks * k, a->data, b->data, 0, node->data);
+		run_product(a->data, true, b->data, false, s.rows, s.cols, tasks * k, node->scale, NULL, 0, 0, node->data);
 		return;
 	}
 	for (int t = 0; t < tasks; t++)
-		gemm(node->transpose_a, node->transpose_b, s.rows, s.cols, k,
-			 a->data + t * step_a, b->data + t * step_b, t == 0 ? 0 : 1, node->data);
+		run_product(a->data + t * step_a, node->transpose_a, b->data + t * step_b, node->transpose_b,
+					s.rows, s.cols, k, node->scale, t == 0 ? NULL : node->data, s.cols, 1, node->data);
 }
 
 /* op(a) op(b) in the shape of like: summed over tasks or repeated where it differs. */
@@ -212,9 +248,7 @@ transpose_forward(const Tape *tape, const TapeNode *node)
 	size_t		step = (size_t) s.rows * s.cols;
 
 	for (int t = 0; t < s.tasks; t++)
-		for (int r = 0; r < s.rows; r++)
-			for (int c = 0; c < s.cols; c++)
-				node->data[t * step + (size_t) r * s.cols + c] = a[t * step + (size_t) c * s.rows + r];
+		kernels()->transpose(s.cols, s.rows, a + t * step, node->data + t * step);
 }
 
 void
@@ -232,20 +266,12 @@ tape_solve(Tape *tape, Var a, Var b)
 {
 	Shape		sa = tape_shape(tape, a);
 	Shape		sb = tape_shape(tape, b);
-	Var			v;
 
 	if (tape->fault)
 		return TAPE_NONE;
 	if (sa.rows != sa.cols || sb.rows != sa.rows || sa.tasks != sb.tasks)
 		return tape_fault(tape, "shapes do not fit in a linear system");
-	v = tape_append(tape, OP_SOLVE, sb, a, b, TAPE_NONE);
-	if (v != TAPE_NONE)
-	{
-		tape_node(tape, v)->scratch = arena_alloc(tape->arena, (size_t) sa.rows * sa.cols + 1, sizeof(real));
-		if (tape_node(tape, v)->scratch == NULL)
-			return tape_fault(tape, "out of memory");
-	}
-	return v;
+	return tape_append(tape, OP_SOLVE, sb, a, b, TAPE_NONE);
 }
 
 void

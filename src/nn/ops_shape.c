@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "nn/kernels.h"
+
 /* ---- repeating ---- */
 
 void
@@ -165,12 +167,10 @@ pair_forward(const Tape *tape, const TapeNode *node, bool product)
 
 	if (shape_equal(a->shape, b->shape))
 	{
-		size_t		n = shape_size(s);
-		const real *pa = a->data;
-		const real *pb = b->data;
-
-		for (size_t i = 0; i < n; i++)
-			to[i] = product ? pa[i] * pb[i] : pa[i] + scale * pb[i];
+		if (product)
+			kernels()->multiply(shape_size(s), a->data, b->data, to);
+		else
+			kernels()->axpy(shape_size(s), a->data, scale, b->data, to);
 		return;
 	}
 	wa = walk(a->shape);
@@ -259,13 +259,7 @@ tape_scale(Tape *tape, Var a, real scale, real offset)
 void
 scale_forward(const Tape *tape, const TapeNode *node)
 {
-	const real *a = tape_node(tape, node->in[0])->data;
-	size_t		n = shape_size(node->shape);
-	real		scale = node->scale;
-	real		offset = node->offset;
-
-	for (size_t i = 0; i < n; i++)
-		node->data[i] = scale * a[i] + offset;
+	kernels()->scale(shape_size(node->shape), tape_node(tape, node->in[0])->data, node->scale, node->offset, node->data);
 }
 
 void
@@ -306,7 +300,8 @@ columns_forward(const Tape *tape, const TapeNode *node)
 	size_t		rows = (size_t) node->shape.tasks * node->shape.rows;
 	int			cols = node->shape.cols;
 
-	/* The columns around stay the zeros that the arena gave. */
+	if (node->width < cols)
+		memset(node->data, 0, rows * cols * sizeof(real));
 	for (size_t r = 0; r < rows; r++)
 		memcpy(node->data + r * cols + node->to, a->data + r * a->shape.cols + node->from,
 			   node->width * sizeof(real));

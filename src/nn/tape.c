@@ -28,6 +28,7 @@ const Operation operations[OP_COUNT] = {
 	[OP_UNARY] = {"unary", 1, unary_forward, unary_backward},
 	[OP_LOGSUMEXP] = {"logsumexp", 1, logsumexp_forward, logsumexp_backward},
 	[OP_SOFTMAX] = {"softmax", 1, softmax_forward, softmax_backward},
+	[OP_MASK] = {"mask", 2, mask_forward, NULL},
 };
 
 Shape
@@ -93,39 +94,51 @@ tape_fault(Tape *tape, const char *fault)
 	return TAPE_NONE;
 }
 
-/* After a fault there may be fewer nodes than a caller has numbers of. */
-static inline bool
-is_node(const Tape *tape, Var v)
+/*
+ * The node that a caller's number stands for, or NULL: after a fault there may
+ * be fewer than it has numbers of.
+ */
+static inline TapeNode *
+find_node(const Tape *tape, Var v)
 {
-	return v >= 0 && v < tape->n_nodes;
+	if (tape->finished)
+		v = v >= 0 && v < tape->n_built ? tape->map[v] : TAPE_NONE;
+	return v >= 0 && v < tape->n_nodes ? &tape->nodes[v] : NULL;
 }
 
 Shape
 tape_shape(const Tape *tape, Var v)
 {
-	return !is_node(tape, v) ? shape(0, 0, 0) : tape->nodes[v].shape;
+	const TapeNode *node = find_node(tape, v);
+
+	return node == NULL ? shape(0, 0, 0) : node->shape;
 }
 
 real *
 tape_data(const Tape *tape, Var v)
 {
-	return !is_node(tape, v) ? NULL : tape->nodes[v].data;
+	const TapeNode *node = find_node(tape, v);
+
+	return node == NULL ? NULL : node->data;
 }
 
 int32_t *
 tape_index_data(const Tape *tape, Var v)
 {
-	return !is_node(tape, v) ? NULL : tape->nodes[v].index;
+	const TapeNode *node = find_node(tape, v);
+
+	return node == NULL ? NULL : node->index;
 }
 
-/* A node without memory for numbers. */
-static Var
-append_bare(Tape *tape, OpCode op, Shape s, Var a, Var b, Var c)
+Var
+tape_append(Tape *tape, OpCode op, Shape s, Var a, Var b, Var c)
 {
 	TapeNode   *node;
 
 	if (tape->fault)
 		return TAPE_NONE;
+	if (tape->finished)
+		return tape_fault(tape, "the tape is finished");
 	if (!shape_valid(s))
 		return tape_fault(tape, "a shape is larger than any memory");
 	if ((operations[op].operands > 0 && a == TAPE_NONE) ||
@@ -154,42 +167,52 @@ append_bare(Tape *tape, OpCode op, Shape s, Var a, Var b, Var c)
 	return tape->n_nodes++;
 }
 
-Var
-tape_append(Tape *tape, OpCode op, Shape s, Var a, Var b, Var c)
+static real *
+numbers(Tape *tape, Shape s)
 {
-	Var			v = append_bare(tape, op, s, a, b, c);
+	real	   *data = arena_alloc(tape->arena, shape_size(s) ? shape_size(s) : 1, sizeof(real));
 
-	if (v == TAPE_NONE)
-		return TAPE_NONE;
-	tape->nodes[v].data = arena_alloc(tape->arena, shape_size(s) ? shape_size(s) : 1, sizeof(real));
-	if (tape->nodes[v].data == NULL)
-		return tape_fault(tape, "out of memory");
-	return v;
+	if (data == NULL)
+		tape_fault(tape, "out of memory");
+	return data;
+}
+
+void
+tape_memory(Tape *tape, int first)
+{
+	for (Var v = first; v < tape->n_nodes && !tape->fault; v++)
+	{
+		TapeNode   *node = &tape->nodes[v];
+
+		if (node->op == OP_SOLVE)
+			node->scratch = numbers(tape, shape(1, node->shape.rows, node->shape.rows));
+		if (node->data == NULL && node->op != OP_INDEX && node->op != OP_DETACH)
+			node->data = numbers(tape, node->shape);
+	}
+	tape->n_ready = tape->n_nodes;
 }
 
 Var
 tape_leaf(Tape *tape, Shape s, real *data)
 {
-	Var			v;
+	Var			v = tape_append(tape, OP_LEAF, s, TAPE_NONE, TAPE_NONE, TAPE_NONE);
 
-	if (data == NULL)
-		return tape_append(tape, OP_LEAF, s, TAPE_NONE, TAPE_NONE, TAPE_NONE);
-	v = append_bare(tape, OP_LEAF, s, TAPE_NONE, TAPE_NONE, TAPE_NONE);
-	if (v != TAPE_NONE)
-		tape->nodes[v].data = data;
-	return v;
+	if (v == TAPE_NONE)
+		return TAPE_NONE;
+	tape->nodes[v].data = data ? data : numbers(tape, s);
+	return tape->fault ? TAPE_NONE : v;
 }
 
 void
 tape_bind(Tape *tape, Var leaf, const real *data)
 {
-	tape->nodes[leaf].data = (real *) data; /* a leaf is only read */
+	find_node(tape, leaf)->data = (real *) data;	/* a leaf is only read */
 }
 
 Var
 tape_index(Tape *tape, Shape s)
 {
-	Var			v = append_bare(tape, OP_INDEX, s, TAPE_NONE, TAPE_NONE, TAPE_NONE);
+	Var			v = tape_append(tape, OP_INDEX, s, TAPE_NONE, TAPE_NONE, TAPE_NONE);
 
 	if (v == TAPE_NONE)
 		return TAPE_NONE;
@@ -202,22 +225,20 @@ tape_index(Tape *tape, Shape s)
 Var
 tape_constant(Tape *tape, real value)
 {
-	Var			v = tape_append(tape, OP_LEAF, shape(1, 1, 1), TAPE_NONE, TAPE_NONE, TAPE_NONE);
+	Var			v = tape_leaf(tape, shape(1, 1, 1), NULL);
 
 	if (v != TAPE_NONE)
+	{
 		tape->nodes[v].data[0] = value;
+		tape->nodes[v].constant = true;
+	}
 	return v;
 }
 
 Var
 tape_detach(Tape *tape, Var a)
 {
-	Var			v;
-
-	v = append_bare(tape, OP_DETACH, tape_shape(tape, a), a, TAPE_NONE, TAPE_NONE);
-	if (v != TAPE_NONE)
-		tape->nodes[v].data = tape->nodes[a].data;
-	return v;
+	return tape_append(tape, OP_DETACH, tape_shape(tape, a), a, TAPE_NONE, TAPE_NONE);
 }
 
 /*
@@ -299,19 +320,23 @@ tape_gradient(Tape *tape, Var y, const Var *wrt, int n, Var *gradients)
 	{
 		gradients[i] = adjoint[wrt[i]];
 		if (gradients[i] == TAPE_NONE)	/* y does not depend on it: zeros */
-			gradients[i] = tape_leaf(tape, tape_shape(tape, wrt[i]), NULL);
+			gradients[i] = tape_expand(tape, tape_constant(tape, 0), tape_shape(tape, wrt[i]));
 	}
 }
 
 void
 tape_run(Tape *tape)
 {
+	if (!tape->fault && tape->n_ready < tape->n_nodes)
+		tape_memory(tape, tape->n_ready);
 	if (tape->fault)
 		return;
 	for (Var v = 0; v < tape->n_nodes; v++)
 	{
-		const TapeNode *node = &tape->nodes[v];
+		TapeNode   *node = &tape->nodes[v];
 
+		if (node->op == OP_DETACH)
+			node->data = tape->nodes[node->in[0]].data; /* no copy */
 		if (operations[node->op].forward == NULL)
 			continue;
 		operations[node->op].forward(tape, node);

@@ -8,7 +8,12 @@
  * be used and differentiated like any other node: exact second-order MAML is
  * a forward pass, a gradient, an update, another forward pass and another
  * gradient.  A built tape is replayed with tape_run() on new numbers; nothing
- * is allocated then.
+ * is allocated then, but for the memory of nodes that the first run is the
+ * first to see.
+ *
+ * tape_finish() rewrites a tape that is complete: what nobody asked for is
+ * not computed, equal nodes are computed once, products swallow the sums
+ * around them, and nodes share memory.
  *
  * Every tensor has the shape (tasks, rows, cols).  Where two operands are
  * combined, a dimension of 1 is repeated along the other's: tasks 1 means
@@ -65,6 +70,11 @@ typedef struct Tape
 	TapeNode   *nodes;
 	int			n_nodes;
 	int			max_nodes;
+	int			n_ready;		/* nodes that have their memory */
+	bool		finished;		/* by tape_finish */
+	Var		   *map;			/* finished: the node that stands for one built,
+								 * or TAPE_NONE */
+	int			n_built;
 	const char *fault;			/* what went wrong while building, or NULL */
 	void		(*interrupt) (void);	/* called after each operation of a
 										 * run; may longjmp; may be NULL */
@@ -77,7 +87,7 @@ extern bool shape_equal(Shape a, Shape b);
 extern void tape_init(Tape *tape, Arena *arena);
 extern Shape tape_shape(const Tape *tape, Var v);
 
-/* The numbers of a node: valid after tape_run; writable for leaves. */
+/* The numbers of a node: there after tape_run; writable for leaves. */
 extern real *tape_data(const Tape *tape, Var v);
 
 /* The integers of a tape_index leaf. */
@@ -173,6 +183,14 @@ extern Var	tape_detach(Tape *tape, Var a);
 extern void tape_gradient(Tape *tape, Var y, const Var *wrt, int n, Var *gradients);
 
 /* ---- running ---- */
+
+/*
+ * Rewrites the tape for replaying, and takes its memory.  Only the roots (a
+ * TAPE_NONE among them is passed over) and the leaves can be looked at
+ * afterwards, and nothing can be added.  Rounding may differ from that of the
+ * tape as it was built, but is the same in every run.
+ */
+extern void tape_finish(Tape *tape, const Var *roots, int n);
 
 /* Evaluates all nodes. */
 extern void tape_run(Tape *tape);

@@ -27,6 +27,7 @@ typedef enum OpCode
 	OP_UNARY,
 	OP_LOGSUMEXP,
 	OP_SOFTMAX,
+	OP_MASK,					/* of finished tapes only: in[0] where in[1] > 0 */
 	OP_COUNT
 } OpCode;
 
@@ -40,14 +41,15 @@ struct TapeNode
 	Var			in[3];			/* operands, TAPE_NONE where unused */
 	bool		transpose_a;	/* matrix products */
 	bool		transpose_b;
-	real		scale;			/* OP_AXPY, OP_SCALE */
-	real		offset;			/* OP_SCALE */
+	real		scale;			/* OP_AXPY, OP_SCALE; of a matrix product */
+	real		offset;			/* OP_SCALE; of what is added to a product */
 	UnaryKind	kind;			/* OP_UNARY */
 	int			order;
 	int			from;			/* OP_COLUMNS; OP_GATHER, OP_SCATTER: the
 								 * index column */
 	int			width;
 	int			to;
+	bool		constant;		/* OP_LEAF: of tape_constant */
 };
 
 /*
@@ -74,6 +76,12 @@ extern Var	tape_append(Tape *tape, OpCode op, Shape s, Var a, Var b, Var c);
 
 /* Sets the tape's fault, if it has none yet; returns TAPE_NONE. */
 extern Var	tape_fault(Tape *tape, const char *fault);
+
+/* Gives memory to nodes from first on that have none yet. */
+extern void tape_memory(Tape *tape, int first);
+
+/* finish_memory.c: memory for a finished tape's nodes, shared where one is done with. */
+extern void tape_share_memory(Tape *tape, const bool *kept);
 
 static inline TapeNode *
 tape_node(const Tape *tape, Var v)
@@ -118,6 +126,7 @@ extern void scatter_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *
 /* ops_function.c */
 extern void unary_forward(const Tape *tape, const TapeNode *node);
 extern void unary_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void mask_forward(const Tape *tape, const TapeNode *node);
 extern void logsumexp_forward(const Tape *tape, const TapeNode *node);
 extern void logsumexp_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
 extern void softmax_forward(const Tape *tape, const TapeNode *node);

@@ -329,6 +329,26 @@ tune_inner_loop(const Training *training, Component *component)
 }
 
 void
+baselines_check(const Training *training)
+{
+	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta baseline", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(own);
+	LearnerSpec spec = training->phases[0].spec;
+	Component	component;
+
+	if (training->validation.panel)
+	{
+		spec.options = training->options;
+		spec.options.inner_steps = Max(spec.options.inner_steps, tuned_steps[lengthof(tuned_steps) - 1]);
+		component_init(&component, learner_find("single_task"), &spec);
+		scorer_reserve(scorer_create(memory_arena("baseline"), training->validation.panel, component.learner,
+									 &component.spec, &component.list, component.theta));
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(own);
+}
+
+void
 baseline_fit(Training *training, const Learner *learner, Component *component)
 {
 	const Phase *pooled = pooled_phase(training, FOLD_ALL);

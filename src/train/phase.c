@@ -218,6 +218,8 @@ bench_create(Phase *phase, TaskSet *set, const Validation *validation)
 	if (validation->panel)
 		bench->scorer = scorer_create(arena, validation->panel, phase->learner, &phase->spec, &phase->list,
 									  phase->average);
+	if (bench->scorer)
+		scorer_reserve(bench->scorer);
 	return bench;
 }
 

@@ -100,6 +100,12 @@ all_finite(const real *numbers, Size n)
 	return true;
 }
 
+void
+scorer_reserve(Scorer *scorer)
+{
+	diverged(applier_reserve(scorer->applier, scorer->panel->max_support, scorer->panel->max_query));
+}
+
 bool
 scorer_task(Scorer *scorer, const PanelTask *task, int shots)
 {

@@ -49,6 +49,9 @@ extern Scorer *scorer_create(Arena *arena, const Panel *panel, const Learner *le
 /* From now on variances, too, where the learner has them. */
 extern void scorer_want_variances(Scorer *scorer);
 
+/* Takes all memory that judging the panel needs, or raises that there is too little. */
+extern void scorer_reserve(Scorer *scorer);
+
 /*
  * Adapts on the first shots rows of a task and predicts its query rows:
  * scorer->outputs (query rows, outputs), beside scorer->query, and

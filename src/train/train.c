@@ -152,6 +152,7 @@ training_create(const Learner *learner, const Options *options, TaskSet *set)
 	}
 	for (int p = 0; p < training->n_phases; p++)
 		phase_check(&training->phases[p], set, &training->validation);
+	baselines_check(training);
 	return training;
 }
 

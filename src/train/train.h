@@ -99,6 +99,12 @@ extern void baseline_fit(Training *training, const Learner *learner, Component *
  */
 extern void calibrate(const Training *training, Model *model);
 
+/*
+ * Raises that memory would not suffice for the baseline that takes the most
+ * inner steps.  To be told that after the phases would be late.
+ */
+extern void baselines_check(const Training *training);
+
 /* ---- gls.c ---- */
 
 /*

@@ -1,0 +1,65 @@
+/*
+ * kernels.h
+ *	  The loops where training spends its time, for the processor at hand.
+ *
+ * The products of the tape are small: 10 to 32 rows times a layer of at most
+ * a few hundred columns.  A library for large matrices spends as much time on
+ * packing them as on multiplying, so these have their own kernels, compiled
+ * for several instruction sets of which the best is chosen on first use.  On
+ * one processor the results are always the same, whoever asks.
+ */
+#ifndef NN_KERNELS_H
+#define NN_KERNELS_H
+
+#include "nn/real.h"
+
+/*
+ * to (n, m) = alpha a b + beta c
+ * a (n, k) has element (i, p) at a[i a_row + p a_col], so that it may be the
+ * transpose of what lies in memory; b (k, m) and c (n, m) have rows b_row and
+ * c_row apart (c_row 0 repeats one row); to has no gaps.  c may be NULL.  c may
+ * be to where m is a multiple of 16; a and b may not.
+ */
+typedef struct Product
+{
+	int			n;
+	int			m;
+	int			k;
+	const real *a;
+	size_t		a_row;
+	size_t		a_col;
+	const real *b;
+	size_t		b_row;
+	const real *c;
+	size_t		c_row;
+	real		alpha;
+	real		beta;
+	real	   *to;
+} Product;
+
+typedef struct Kernels
+{
+	const char *name;
+	void		(*product) (const Product *p);
+
+	/* to (m, n) = a (n, m) transposed */
+	void		(*transpose) (int n, int m, const real *a, real *to);
+
+	/* elementwise; to may be an operand */
+	void		(*axpy) (size_t n, const real *a, real scale, const real *b, real *to);	/* a + scale b */
+	void		(*multiply) (size_t n, const real *a, const real *b, real *to);
+	void		(*scale) (size_t n, const real *a, real scale, real offset, real *to);	/* scale a + offset */
+	void		(*relu) (size_t n, const real *a, real *to);
+	void		(*mask) (size_t n, const real *a, const real *b, real *to);	/* a where b > 0, else 0 */
+} Kernels;
+
+/* The best that this processor can run. */
+extern const Kernels *kernels(void);
+
+/* All that this processor can run, ended by NULL: for tests. */
+extern const Kernels *const *kernels_all(void);
+
+/* Is a product better left to these than to a library for large matrices? */
+extern bool product_is_small(int n, int m, int k);
+
+#endif							/* NN_KERNELS_H */

@@ -1,0 +1,338 @@
+/*
+ * kernels_body.h
+ *	  The kernels for one instruction set; included once for each.
+ *
+ *	KERNEL(name)	name with the instruction set's suffix
+ *	KERNEL_TARGET	the attribute that selects it
+ *	KERNEL_BYTES	of a vector register
+ *	KERNEL_ROWS		rows of a tile, at most 6
+ *	KERNEL_VECTORS	vectors of a tile's row, at most 4
+ *
+ * A tile of the result stays in registers while the inner dimension is run
+ * through: each step loads a row of b's columns and multiplies it with one
+ * number of a per row.
+ */
+
+#define LANES ((int) (KERNEL_BYTES / sizeof(real)))
+
+typedef real KERNEL(vector) __attribute__((vector_size(KERNEL_BYTES), aligned(sizeof(real)), may_alias));
+
+/*
+ * Rows [i, i + R) of V vectors of columns from j on; the last vector begins
+ * at column last, where it may overlap the one before.
+ */
+#define TILE(NAME, VECTOR, WIDTH, R, V) \
+static KERNEL_TARGET void \
+NAME(const Product *p, int i, int j, int last) \
+{ \
+	VECTOR		sum[R][V]; \
+	const real *a = p->a + i * p->a_row; \
+	const real *b = p->b + j; \
+	const real *b_last = p->b + last; \
+	size_t		a_row = p->a_row; \
+	size_t		a_col = p->a_col; \
+	size_t		b_row = p->b_row; \
+	real		alpha = p->alpha; \
+	real		beta = p->beta; \
+	int			k = p->k; \
+	_Pragma("GCC unroll 8") \
+	for (int r = 0; r < R; r++) \
+		_Pragma("GCC unroll 8") \
+		for (int v = 0; v < V; v++) \
+			sum[r][v] = (VECTOR) {0}; \
+	for (int q = 0; q < k; q++, a += a_col, b += b_row, b_last += b_row) \
+	{ \
+		VECTOR		of_b[V]; \
+		_Pragma("GCC unroll 8") \
+		for (int v = 0; v < V - 1; v++) \
+			of_b[v] = *(const VECTOR *) (b + v * (WIDTH)); \
+		of_b[V - 1] = *(const VECTOR *) b_last; \
+		_Pragma("GCC unroll 8") \
+		for (int r = 0; r < R; r++) \
+		{ \
+			real		of_a = a[r * a_row]; \
+			_Pragma("GCC unroll 8") \
+			for (int v = 0; v < V; v++) \
+				sum[r][v] += of_a * of_b[v]; \
+		} \
+	} \
+	_Pragma("GCC unroll 8") \
+	for (int r = 0; r < R; r++) \
+		_Pragma("GCC unroll 8") \
+		for (int v = 0; v < V; v++) \
+		{ \
+			int			at = v == V - 1 ? last : j + v * (WIDTH); \
+			VECTOR		result = alpha * sum[r][v]; \
+			if (p->c) \
+				result += beta * *(const VECTOR *) (p->c + (i + r) * p->c_row + at); \
+			*(VECTOR *) (p->to + (size_t) (i + r) * p->m + at) = result; \
+		} \
+}
+
+#define TILES(V) \
+	TILE(KERNEL(tile_1_##V), KERNEL(vector), LANES, 1, V) \
+	TILE(KERNEL(tile_2_##V), KERNEL(vector), LANES, 2, V) \
+	TILE(KERNEL(tile_3_##V), KERNEL(vector), LANES, 3, V) \
+	TILE(KERNEL(tile_4_##V), KERNEL(vector), LANES, 4, V) \
+	TILE(KERNEL(tile_5_##V), KERNEL(vector), LANES, 5, V) \
+	TILE(KERNEL(tile_6_##V), KERNEL(vector), LANES, 6, V)
+
+TILES(1)
+TILES(2)
+#if KERNEL_VECTORS > 2
+TILES(3)
+TILES(4)
+#endif
+
+#define TILE_ROW(V) { \
+	KERNEL(tile_1_##V), KERNEL(tile_2_##V), KERNEL(tile_3_##V), \
+	KERNEL(tile_4_##V), KERNEL(tile_5_##V), KERNEL(tile_6_##V) }
+
+static const TileFunction KERNEL(tiles)[KERNEL_VECTORS][KERNEL_ROWS] = {
+	TILE_ROW(1),
+	TILE_ROW(2),
+#if KERNEL_VECTORS > 2
+	TILE_ROW(3),
+	TILE_ROW(4),
+#endif
+};
+
+/* Fewer columns than a vector has: half a vector, or a quarter. */
+#if KERNEL_BYTES > 32
+typedef real KERNEL(half) __attribute__((vector_size(32), aligned(sizeof(real)), may_alias));
+TILE(KERNEL(half_1), KERNEL(half), 32 / (int) sizeof(real), 1, 1)
+TILE(KERNEL(half_2), KERNEL(half), 32 / (int) sizeof(real), 2, 1)
+TILE(KERNEL(half_3), KERNEL(half), 32 / (int) sizeof(real), 3, 1)
+TILE(KERNEL(half_4), KERNEL(half), 32 / (int) sizeof(real), 4, 1)
+TILE(KERNEL(half_5), KERNEL(half), 32 / (int) sizeof(real), 5, 1)
+TILE(KERNEL(half_6), KERNEL(half), 32 / (int) sizeof(real), 6, 1)
+static const TileFunction KERNEL(halves)[KERNEL_ROWS] = {
+	KERNEL(half_1), KERNEL(half_2), KERNEL(half_3), KERNEL(half_4), KERNEL(half_5), KERNEL(half_6)
+};
+#endif
+#if KERNEL_BYTES > 16
+typedef real KERNEL(quarter) __attribute__((vector_size(16), aligned(sizeof(real)), may_alias));
+TILE(KERNEL(quarter_1), KERNEL(quarter), 16 / (int) sizeof(real), 1, 1)
+TILE(KERNEL(quarter_2), KERNEL(quarter), 16 / (int) sizeof(real), 2, 1)
+TILE(KERNEL(quarter_3), KERNEL(quarter), 16 / (int) sizeof(real), 3, 1)
+TILE(KERNEL(quarter_4), KERNEL(quarter), 16 / (int) sizeof(real), 4, 1)
+TILE(KERNEL(quarter_5), KERNEL(quarter), 16 / (int) sizeof(real), 5, 1)
+TILE(KERNEL(quarter_6), KERNEL(quarter), 16 / (int) sizeof(real), 6, 1)
+static const TileFunction KERNEL(quarters)[KERNEL_ROWS] = {
+	KERNEL(quarter_1), KERNEL(quarter_2), KERNEL(quarter_3), KERNEL(quarter_4), KERNEL(quarter_5), KERNEL(quarter_6)
+};
+#endif
+
+/* All columns in tiles of one row of the table; rows in blocks of about the same size. */
+static KERNEL_TARGET void
+KERNEL(columns)(const Product *p, const TileFunction *tiles, int j, int last)
+{
+	int			blocks = (p->n + KERNEL_ROWS - 1) / KERNEL_ROWS;
+
+	for (int block = 0, i = 0; block < blocks; block++)
+	{
+		int			rows = p->n / blocks + (block < p->n % blocks ? 1 : 0);
+
+		tiles[rows - 1] (p, i, j, last);
+		i += rows;
+	}
+}
+
+/* One column: a row of a, without gaps, times a vector without gaps. */
+static KERNEL_TARGET void
+KERNEL(dots)(const Product *p)
+{
+	int			whole = p->k - p->k % LANES;
+
+	for (int i = 0; i < p->n; i++)
+	{
+		const real *a = p->a + i * p->a_row;
+		KERNEL(vector) sums = {0};
+		real		sum = 0;
+
+		for (int q = 0; q < whole; q += LANES)
+			sums += *(const KERNEL(vector) *) (a + q) * *(const KERNEL(vector) *) (p->b + q);
+		for (int lane = 0; lane < LANES; lane++)
+			sum += sums[lane];
+		for (int q = whole; q < p->k; q++)
+			sum += a[q] * p->b[q];
+		p->to[i] = p->alpha * sum + (p->c ? p->beta * p->c[i * p->c_row] : 0);
+	}
+}
+
+/* Very few columns: one number after the other. */
+static KERNEL_TARGET void
+KERNEL(narrow)(const Product *p)
+{
+	for (int i = 0; i < p->n; i++)
+		for (int j = 0; j < p->m; j++)
+		{
+			const real *a = p->a + i * p->a_row;
+			const real *b = p->b + j;
+			real		sum = 0;
+
+			for (int q = 0; q < p->k; q++, a += p->a_col, b += p->b_row)
+				sum += *a * *b;
+			p->to[(size_t) i * p->m + j] = p->alpha * sum + (p->c ? p->beta * p->c[i * p->c_row + j] : 0);
+		}
+}
+
+static KERNEL_TARGET void
+KERNEL(product)(const Product *p)
+{
+	int			vectors = (p->m + LANES - 1) / LANES;
+	int			chunks = (vectors + KERNEL_VECTORS - 1) / KERNEL_VECTORS;
+
+	if (p->m == 1 && p->n > 1 && p->a_row == 1 && p->a_col != 1 && (p->c == NULL || p->c_row == 1))
+	{
+		/* a column is a row of the transposed product */
+		Product		turned = *p;
+
+		turned.n = 1;
+		turned.m = p->n;
+		turned.a = p->b;
+		turned.a_row = 0;
+		turned.a_col = p->b_row;
+		turned.b = p->a;
+		turned.b_row = p->a_col;
+		turned.c_row = 0;
+		KERNEL(product)(&turned);
+		return;
+	}
+	if (p->m < LANES)
+	{
+#if KERNEL_BYTES > 32
+		if (p->m >= LANES / 2)
+		{
+			KERNEL(columns)(p, KERNEL(halves), 0, 0);
+			if (p->m > LANES / 2)
+				KERNEL(columns)(p, KERNEL(halves), p->m - LANES / 2, p->m - LANES / 2);
+			return;
+		}
+#endif
+#if KERNEL_BYTES > 16
+		if (p->m >= 16 / (int) sizeof(real))
+		{
+			int			width = 16 / sizeof(real);
+
+			for (int j = 0; j < p->m; j += width)
+				KERNEL(columns)(p, KERNEL(quarters), j + width > p->m ? p->m - width : j,
+								j + width > p->m ? p->m - width : j);
+			return;
+		}
+#endif
+		if (p->m == 1 && p->a_col == 1 && p->b_row == 1)
+			KERNEL(dots)(p);
+		else
+			KERNEL(narrow)(p);
+		return;
+	}
+	for (int chunk = 0, at = 0; chunk < chunks; chunk++)
+	{
+		int			v = vectors / chunks + (chunk < vectors % chunks ? 1 : 0);
+		int			last = (at + v - 1) * LANES;
+
+		if (last > p->m - LANES)
+			last = p->m - LANES;
+		KERNEL(columns)(p, KERNEL(tiles)[v - 1], v == 1 ? last : at * LANES, last);
+		at += v;
+	}
+}
+
+static KERNEL_TARGET void
+KERNEL(transpose)(int n, int m, const real *a, real *to)
+{
+	int			i = 0;
+
+#ifdef TRANSPOSE_SHUFFLES
+	for (; i + 4 <= n; i += 4)
+	{
+		int			j = 0;
+
+		for (; j + 4 <= m; j += 4)
+		{
+			Quad		r0 = *(const Quad *) (a + (size_t) i * m + j);
+			Quad		r1 = *(const Quad *) (a + (size_t) (i + 1) * m + j);
+			Quad		r2 = *(const Quad *) (a + (size_t) (i + 2) * m + j);
+			Quad		r3 = *(const Quad *) (a + (size_t) (i + 3) * m + j);
+			Quad		low01 = __builtin_shuffle(r0, r1, (QuadIndex) {0, 4, 1, 5});
+			Quad		high01 = __builtin_shuffle(r0, r1, (QuadIndex) {2, 6, 3, 7});
+			Quad		low23 = __builtin_shuffle(r2, r3, (QuadIndex) {0, 4, 1, 5});
+			Quad		high23 = __builtin_shuffle(r2, r3, (QuadIndex) {2, 6, 3, 7});
+
+			*(Quad *) (to + (size_t) j * n + i) = __builtin_shuffle(low01, low23, (QuadIndex) {0, 1, 4, 5});
+			*(Quad *) (to + (size_t) (j + 1) * n + i) = __builtin_shuffle(low01, low23, (QuadIndex) {2, 3, 6, 7});
+			*(Quad *) (to + (size_t) (j + 2) * n + i) = __builtin_shuffle(high01, high23, (QuadIndex) {0, 1, 4, 5});
+			*(Quad *) (to + (size_t) (j + 3) * n + i) = __builtin_shuffle(high01, high23, (QuadIndex) {2, 3, 6, 7});
+		}
+		for (; j < m; j++)
+			for (int r = i; r < i + 4; r++)
+				to[(size_t) j * n + r] = a[(size_t) r * m + j];
+	}
+#endif
+	for (; i < n; i++)
+		for (int j = 0; j < m; j++)
+			to[(size_t) j * n + i] = a[(size_t) i * m + j];
+}
+
+static KERNEL_TARGET void
+KERNEL(axpy)(size_t n, const real *a, real scale, const real *b, real *to)
+{
+	_Pragma("GCC ivdep")
+	for (size_t i = 0; i < n; i++)
+		to[i] = a[i] + scale * b[i];
+}
+
+static KERNEL_TARGET void
+KERNEL(multiply)(size_t n, const real *a, const real *b, real *to)
+{
+	_Pragma("GCC ivdep")
+	for (size_t i = 0; i < n; i++)
+		to[i] = a[i] * b[i];
+}
+
+static KERNEL_TARGET void
+KERNEL(scale)(size_t n, const real *a, real scale, real offset, real *to)
+{
+	_Pragma("GCC ivdep")
+	for (size_t i = 0; i < n; i++)
+		to[i] = scale * a[i] + offset;
+}
+
+static KERNEL_TARGET void
+KERNEL(relu)(size_t n, const real *a, real *to)
+{
+	_Pragma("GCC ivdep")
+	for (size_t i = 0; i < n; i++)
+		to[i] = a[i] > 0 ? a[i] : 0;
+}
+
+static KERNEL_TARGET void
+KERNEL(mask)(size_t n, const real *a, const real *b, real *to)
+{
+	_Pragma("GCC ivdep")
+	for (size_t i = 0; i < n; i++)
+		to[i] = b[i] > 0 ? a[i] : 0;
+}
+
+static const Kernels KERNEL(set) = {
+	.name = KERNEL_LABEL,
+	.product = KERNEL(product),
+	.transpose = KERNEL(transpose),
+	.axpy = KERNEL(axpy),
+	.multiply = KERNEL(multiply),
+	.scale = KERNEL(scale),
+	.relu = KERNEL(relu),
+	.mask = KERNEL(mask),
+};
+
+#undef TILE_ROW
+#undef TILES
+#undef TILE
+#undef LANES
+#undef KERNEL
+#undef KERNEL_LABEL
+#undef KERNEL_TARGET
+#undef KERNEL_BYTES
+#undef KERNEL_ROWS
+#undef KERNEL_VECTORS

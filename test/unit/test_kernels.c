@@ -1,0 +1,190 @@
+/*
+ * test_kernels.c
+ *	  The kernels of every instruction set that this processor has, against
+ *	  plain loops, at sizes that fit their tiles and at sizes that do not.
+ *
+ * All arrays are of their exact size, so that the sanitiser sees whatever is
+ * read or written beside them.
+ */
+#include "nn/kernels.h"
+#include "nn/rng.h"
+#include "tap.h"
+
+#ifdef NN_DOUBLE
+#define TOLERANCE 1e-13
+#else
+#define TOLERANCE 1e-5
+#endif
+
+static Rng rng;
+
+static real *
+numbers(size_t n)
+{
+	real	   *x = malloc(n * sizeof(real) + (n == 0));
+
+	for (size_t i = 0; i < n; i++)
+		x[i] = rng_normal(&rng);
+	return x;
+}
+
+/* Where the added term lies. */
+typedef enum Added
+{
+	ADDED_NONE,
+	ADDED_ROW,					/* one row, repeated */
+	ADDED_FULL,
+	ADDED_IN_PLACE,
+	ADDED_COUNT
+} Added;
+
+static double
+product_error(const Kernels *set, int n, int m, int k, bool transposed, Added added)
+{
+	real	   *a = numbers((size_t) n * k);
+	real	   *b = numbers((size_t) k * m);
+	real	   *c = numbers(added == ADDED_ROW ? (size_t) m : (size_t) n * m);
+	real	   *to = added == ADDED_IN_PLACE ? c : numbers((size_t) n * m);
+	double	   *expected = malloc((size_t) n * m * sizeof(double));
+	Product		p = {n, m, k, a, transposed ? 1 : k, transposed ? n : 1, b, m,
+		added == ADDED_NONE ? NULL : c, added == ADDED_ROW ? 0 : m, (real) -0.5, (real) 1.5, to};
+	double		worst = 0;
+
+	for (int i = 0; i < n; i++)
+		for (int j = 0; j < m; j++)
+		{
+			double		sum = 0;
+
+			for (int q = 0; q < k; q++)
+				sum += (double) a[transposed ? q * n + i : i * k + q] * b[q * m + j];
+			expected[i * m + j] = -0.5 * sum + (p.c ? 1.5 * p.c[i * p.c_row + j] : 0);
+		}
+	set->product(&p);
+	for (int i = 0; i < n * m; i++)
+	{
+		double		error = fabs(expected[i] - to[i]) / (1 + k);
+
+		if (!(error <= worst))
+			worst = error;
+	}
+	free(expected);
+	if (added != ADDED_IN_PLACE)
+		free(to);
+	free(c);
+	free(b);
+	free(a);
+	return worst;
+}
+
+static void
+test_products(const Kernels *set)
+{
+	static const int ns[] = {1, 2, 6, 7, 10};
+	static const int ms[] = {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 33, 48, 64, 80};
+	static const int ks[] = {0, 1, 10, 33};
+	static const char *const names[] = {"without an added term", "with a row added", "with a matrix added", "in place"};
+
+	for (int transposed = 0; transposed < 2; transposed++)
+		for (int added = 0; added < ADDED_COUNT; added++)
+		{
+			double		worst = 0;
+
+			for (size_t i = 0; i < sizeof(ns) / sizeof(int); i++)
+				for (size_t j = 0; j < sizeof(ms) / sizeof(int); j++)
+					for (size_t q = 0; q < sizeof(ks) / sizeof(int); q++)
+						if (added != ADDED_IN_PLACE || ms[j] % 16 == 0)
+						{
+							double		error = product_error(set, ns[i], ms[j], ks[q], transposed, added);
+
+							if (!(error <= worst))
+								worst = error;
+						}
+			is_close(worst, 0, TOLERANCE, "%s: products %s%s", set->name, names[added], transposed ? ", transposed" : "");
+		}
+}
+
+static void
+test_transpose(const Kernels *set)
+{
+	static const int sizes[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33, 64};
+	bool		right = true;
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(int); i++)
+		for (size_t j = 0; j < sizeof(sizes) / sizeof(int); j++)
+		{
+			int			n = sizes[i];
+			int			m = sizes[j];
+			real	   *a = numbers((size_t) n * m);
+			real	   *to = numbers((size_t) n * m);
+
+			set->transpose(n, m, a, to);
+			for (int r = 0; r < n; r++)
+				for (int c = 0; c < m; c++)
+					right = right && to[c * n + r] == a[r * m + c];
+			free(to);
+			free(a);
+		}
+	ok(right, "%s: transposes", set->name);
+}
+
+static void
+test_elements(const Kernels *set)
+{
+	double		worst = 0;
+	bool		exact = true;
+
+	for (size_t n = 0; n < 70; n++)
+		for (int in_place = 0; in_place < 2; in_place++)
+		{
+			real	   *a = numbers(n);
+			real	   *b = numbers(n);
+			real	   *kept = malloc(n * sizeof(real) + 1);
+			real	   *to = in_place ? a : numbers(n);
+
+			memcpy(kept, a, n * sizeof(real));
+			set->axpy(n, a, (real) 0.3, b, to);
+			for (size_t i = 0; i < n; i++)
+				worst = fmax(worst, fabs(to[i] - (kept[i] + (real) 0.3 * (double) b[i])));
+			memcpy(kept, a, n * sizeof(real));
+			set->multiply(n, a, b, to);
+			for (size_t i = 0; i < n; i++)
+				worst = fmax(worst, fabs(to[i] - kept[i] * (double) b[i]));
+			memcpy(kept, a, n * sizeof(real));
+			set->scale(n, a, (real) 0.3, 2, to);
+			for (size_t i = 0; i < n; i++)
+				worst = fmax(worst, fabs(to[i] - ((real) 0.3 * (double) kept[i] + 2)));
+			memcpy(kept, a, n * sizeof(real));
+			set->mask(n, a, b, to);
+			for (size_t i = 0; i < n; i++)
+				exact = exact && to[i] == (b[i] > 0 ? kept[i] : 0);
+			memcpy(kept, a, n * sizeof(real));
+			set->relu(n, a, to);
+			for (size_t i = 0; i < n; i++)
+				exact = exact && to[i] == (kept[i] > 0 ? kept[i] : 0);
+			if (!in_place)
+				free(to);
+			free(kept);
+			free(b);
+			free(a);
+		}
+	is_close(worst, 0, TOLERANCE, "%s: sums and products of elements", set->name);
+	ok(exact, "%s: relu and mask", set->name);
+}
+
+int
+main(void)
+{
+	const Kernels *const *all = kernels_all();
+	const Kernels *last = NULL;
+
+	rng = rng_stream(1, RNG_SAMPLE, 0, 0);
+	for (; *all; all++)
+	{
+		test_products(*all);
+		test_transpose(*all);
+		test_elements(*all);
+		last = *all;
+	}
+	ok(kernels() == last, "the last one, %s, is the one that is used", last->name);
+	return tap_done();
+}
