@@ -42,6 +42,7 @@ const Learner anil_learner = {
 	.name = "anil",
 	.summary = "MAML whose steps move the last layer alone: small params, fast",
 	.reference = "Raghu, Raghu, Bengio, Vinyals 2020",
+	.defaults = "inner_steps 3; inner_lr 0.1; step_rates true",
 	.layout = anil_layout,
 	.initialise = network_learner_initialise,
 	.begin = inner_begin,
