@@ -18,6 +18,8 @@ CALL meta.train('shapes', 'public.drawings', task => 'shape', target => 'shape',
 SELECT d -> 'target' AS target, d ->> 'loss' AS loss, d #>> '{network,outputs}' AS outputs, d #>> '{options,shots}' AS shots,
 	   jsonb_path_query_array(d, '$.components[*].learner') AS components
 FROM meta.describe('shapes') d;
+-- a temperature, by the rows of all classes
+SELECT c -> 'rows' AS "rows", jsonb_array_length(c -> 'slope') AS slopes, c ? 'offset' AS offset FROM (SELECT meta.describe('shapes') -> 'calibration' AS c) d;
 
 -- it learned to: better than chance by far on shapes that it never saw
 CREATE TEMP TABLE results AS SELECT * FROM meta.evaluate('shapes');

@@ -21,7 +21,7 @@
 #include <math.h>
 
 #define PRIOR_TASKS_LOGITS 50
-#define PRIOR_TASKS_VARIANCE 5
+#define PRIOR_TASKS_VARIANCE 10
 
 #define NEWTON_STEPS 30
 

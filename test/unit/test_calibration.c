@@ -199,9 +199,9 @@ test_variance(void)
 	c = calibration_fit(LOSS_SQUARED, &rows);
 	is_close(c.variance, mean, 1e-2, "the factor of variances");
 	is_close(c.variance, 2.5, 0.1, "is the one they were made with");
-	rows.tasks = 5;
+	rows.tasks = 10;
 	c = calibration_fit(LOSS_SQUARED, &rows);
-	is_close(c.variance, (mean + 1) / 2, 1e-4, "five tasks go half of the way");
+	is_close(c.variance, (mean + 1) / 2, 1e-4, "ten tasks go half of the way");
 	correct_outputs(&c, LOSS_SQUARED, out, 3);
 	ok(out[0] == 1 && out[1] == -2 && out[2] == 3, "numbers themselves are not corrected");
 	correct_variances(&c, out, 1);
