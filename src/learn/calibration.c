@@ -250,3 +250,21 @@ calibration_fit(LossKind loss, const CalibrationRows *rows)
 		return nothing;
 	return loss == LOSS_SQUARED ? fit_variance(rows) : fit_logits(loss, rows);
 }
+
+/* A quarter of each neighbour; at the ends the knot itself stands for the missing one. */
+void
+calibration_smooth(Calibration *calibration)
+{
+	const Calibration from = *calibration;
+
+	for (int i = 0; i < from.n; i++)
+	{
+		const Correction *before = &from.at[i > 0 ? i - 1 : i];
+		const Correction *after = &from.at[i < from.n - 1 ? i + 1 : i];
+		Correction *at = &calibration->at[i];
+
+		at->slope = (before->slope + 2 * at->slope + after->slope) / 4;
+		at->offset = (before->offset + 2 * at->offset + after->offset) / 4;
+		at->variance = (before->variance + 2 * at->variance + after->variance) / 4;
+	}
+}

@@ -58,4 +58,10 @@ typedef struct CalibrationRows
  */
 extern Correction calibration_fit(LossKind loss, const CalibrationRows *rows);
 
+/*
+ * Evens out what was fitted at each knot by itself: what they differ in is
+ * for the most part which tasks they happened to be fitted on.
+ */
+extern void calibration_smooth(Calibration *calibration);
+
 #endif							/* LEARN_CALIBRATION_H */

@@ -6,6 +6,12 @@
  * number of shots that they are judged at: the learner because few rows make
  * it too sure or not sure enough, and the baselines because a comparison with
  * them would otherwise be won by calibration alone.
+ *
+ * For k shots the rows are those that follow the first k, of all tasks that
+ * have more than k: what a model will be asked for.  The panel of validation
+ * compares numbers of shots on the same rows, and so looks only at long tasks,
+ * and at their later rows; corrected for these, a model was less right about a
+ * task's next rows than without any correction.
  */
 #include "postgres.h"
 
@@ -104,6 +110,7 @@ calibrate_component(const Validation *validation, const Panel *const *panels, Co
 		MemoryContextSwitchTo(old);
 		MemoryContextDelete(own);
 	}
+	calibration_smooth(calibration);
 }
 
 void

@@ -237,6 +237,22 @@ test_knots(void)
 	ok(at.slope == 3 && at.offset == 20 && at.variance == 3, "constant after the last knot");
 }
 
+static void
+test_smooth(void)
+{
+	Calibration c = {.n = 3};
+	Calibration one = {.n = 1, .at = {{2, 3, 4}}};
+
+	for (int i = 0; i < 3; i++)
+		c.at[i] = (Correction) {(real[]) {1, 5, 1}[i], i, 2};
+	calibration_smooth(&c);
+	ok(c.at[0].slope == 2 && c.at[1].slope == 3 && c.at[2].slope == 2, "a knot is half itself, and half its neighbours");
+	ok(c.at[0].offset == 0.25 && c.at[1].offset == 1 && c.at[2].offset == 1.75, "offsets, too");
+	ok(c.at[0].variance == 2 && c.at[1].variance == 2 && c.at[2].variance == 2, "what is even stays so");
+	calibration_smooth(&one);
+	ok(one.at[0].slope == 2 && one.at[0].offset == 3 && one.at[0].variance == 4, "a single knot stays as it is");
+}
+
 int
 main(void)
 {
@@ -245,5 +261,6 @@ main(void)
 	test_classes();
 	test_variance();
 	test_knots();
+	test_smooth();
 	return tap_done();
 }
