@@ -203,7 +203,7 @@ END $$;
 SELECT name, version FROM models WHERE name LIKE 'skill%' ORDER BY 1;
 SELECT count(*) FROM meta.training;
 
--- without an algorithm, the target chooses: numbers of many tasks and of few, two values, classes
+-- without an algorithm it is auto, and what it tries goes by the target and the tasks: many, few, two values, classes
 CALL meta.train('chosen 0', 'SELECT student + 1000 * n AS student, x, score FROM answers, generate_series(1, 4) n', 'student', 'score',
 				options => '{"iterations": 5, "hidden": [4]}');
 CALL meta.train('chosen 0b', 'SELECT student + 1000 * n AS student, x, passed FROM answers, generate_series(1, 4) n', 'student', 'passed',
@@ -211,7 +211,10 @@ CALL meta.train('chosen 0b', 'SELECT student + 1000 * n AS student, x, passed FR
 CALL meta.train('chosen 1', 'answers', 'student', 'score', features => 'x', options => '{"iterations": 5, "hidden": [4]}');
 CALL meta.train('chosen 2', 'answers', 'student', 'passed', features => 'x', options => '{"iterations": 5, "hidden": [4]}');
 CALL meta.train('chosen 3', 'answers', 'student', 'skill', features => 'x', options => '{"iterations": 5, "hidden": [4]}');
-SELECT name, algorithm, algorithm = meta.describe(name) ->> 'learner' AS learner FROM meta.model WHERE name LIKE 'chosen%' ORDER BY 1;
+SELECT m.name, m.algorithm, m.algorithm = meta.describe(m.name) ->> 'learner' OR meta.describe(m.name) ->> 'learner' = 'random_intercept' AS learner,
+	   v.metrics ? 'choice' AS chose,
+	   (SELECT string_agg(DISTINCT h.phase, ', ' ORDER BY h.phase) FROM meta.history h WHERE h.model = m.id AND h.phase NOT LIKE 'cross-fit%') AS tried
+FROM meta.model m JOIN meta.version v ON v.model = m.id WHERE m.name LIKE 'chosen%' ORDER BY 1;
 DELETE FROM meta.model WHERE name LIKE 'chosen%';
 
 -- An interrupted training: a trigger stops it where the test wants it.

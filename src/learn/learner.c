@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+extern const Learner auto_learner;
 extern const Learner maml_learner;
 extern const Learner fomaml_learner;
 extern const Learner meta_sgd_learner;
@@ -23,6 +24,7 @@ extern const Learner prototypical_learner;
 extern const Learner matching_learner;
 
 const Learner *const learners[] = {
+	&auto_learner,
 	&maml_learner,
 	&fomaml_learner,
 	&meta_sgd_learner,

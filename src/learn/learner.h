@@ -23,12 +23,21 @@ typedef enum LossKind
 	LOSS_SOFTMAX				/* one-hot target, one output per class */
 } LossKind;
 
+/* A learner that a blend is made of; network and loss are the blend's. */
+typedef struct LearnerPart
+{
+	const struct Learner *learner;
+	Options		options;
+} LearnerPart;
+
 /* Everything that is fixed before the first iteration. */
 typedef struct LearnerSpec
 {
 	Network		net;
 	LossKind	loss;
 	Options		options;		/* of learn/options.h, resolved */
+	int			n_parts;		/* of a blend (LEARNER_BLEND), else 0 */
+	const LearnerPart *parts;
 } LearnerSpec;
 
 /* Padded rows as leaves of a tape; see nn/rows.h. */
@@ -145,6 +154,9 @@ typedef struct Learner
 									 * posteriors are approximate */
 #define LEARNER_NO_CLASSES	0x40	/* one output: no softmax loss */
 #define LEARNER_NO_NUMBERS	0x80	/* classes only: no squared loss */
+#define LEARNER_BLEND		0x100	/* several learners as one: its spec says
+									 * which; chosen by a training, on
+									 * validation tasks */
 
 /* All learners, ended by NULL. */
 extern const Learner *const learners[];

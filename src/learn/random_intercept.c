@@ -207,13 +207,6 @@ adapt_form(Tape *tape, LossKind loss, const RowVars *support, Var f, const Var *
 	phi[PRECISION] = precision;
 }
 
-/* 1 where a is positive, else 0 */
-static Var
-positive(Tape *tape, Var a)
-{
-	return tape_unary(tape, UNARY_RELU, 1, a);
-}
-
 static void
 random_intercept_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 					   const RowVars *support, const Var *theta, Var *phi)
@@ -227,7 +220,7 @@ random_intercept_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *li
 		return;
 	adapt_form(tape, spec->loss, support, linear_form(tape, spec, theta, support->x, support->c),
 			   own + FORM_TENSORS, own_phi + FORM_TENSORS);
-	own_phi[ROWS] = tape_axpy(tape, own[ROWS], 1, vars_sum_rows(tape, positive(tape, support->w)));
+	own_phi[ROWS] = tape_axpy(tape, own[ROWS], 1, vars_count_rows(tape, support->w));
 }
 
 /* f + shift, averaged over the posterior of the shift */
@@ -247,8 +240,8 @@ choose_form(Tape *tape, const Var *own, Var network, Var linear)
 {
 	/* from <= rows < to, in whole rows */
 	Var			use = tape_multiply(tape,
-									positive(tape, tape_scale(tape, tape_axpy(tape, own[ROWS], -1, own[LINEAR_FROM]), 1, 0.5)),
-									positive(tape, tape_scale(tape, tape_axpy(tape, own[LINEAR_TO], -1, own[ROWS]), 1, -0.5)));
+									vars_positive(tape, tape_scale(tape, tape_axpy(tape, own[ROWS], -1, own[LINEAR_FROM]), 1, 0.5)),
+									vars_positive(tape, tape_scale(tape, tape_axpy(tape, own[LINEAR_TO], -1, own[ROWS]), 1, -0.5)));
 
 	return tape_axpy(tape, network, 1, tape_multiply(tape, use, tape_axpy(tape, linear, -1, network)));
 }

@@ -40,6 +40,18 @@ vars_sum_rows(Tape *tape, Var a)
 }
 
 Var
+vars_positive(Tape *tape, Var a)
+{
+	return tape_unary(tape, UNARY_RELU, 1, a);
+}
+
+Var
+vars_count_rows(Tape *tape, Var w)
+{
+	return vars_sum_rows(tape, vars_positive(tape, w));
+}
+
+Var
 vars_bernoulli_variance(Tape *tape, Var p)
 {
 	return tape_axpy(tape, p, -1, tape_unary(tape, UNARY_SQUARE, 0, p));

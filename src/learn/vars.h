@@ -19,6 +19,12 @@ extern Var	vars_identity(Tape *tape, int n);
 /* Sum over the rows: (tasks, rows, cols) -> (tasks, 1, cols) */
 extern Var	vars_sum_rows(Tape *tape, Var a);
 
+/* 1 where a is positive, else 0 */
+extern Var	vars_positive(Tape *tape, Var a);
+
+/* Rows that count: those with a positive weight, (tasks, rows, 1) -> (tasks, 1, 1) */
+extern Var	vars_count_rows(Tape *tape, Var w);
+
 /* p (1 - p) */
 extern Var	vars_bernoulli_variance(Tape *tape, Var p);
 

@@ -11,16 +11,18 @@
 #include "sql/request.h"
 #include "store/options_json.h"
 
+#define DEFAULT_ALGORITHM "auto"
+
 /*
- * Algorithms where none is asked for: what did best on held-out tasks of real
- * schools, see bench/RESULTS.md.
+ * What auto chooses among: what did best on held-out tasks of real schools, see
+ * bench/RESULTS.md.  A number or two values; classes; N-way episodes.
  */
-#define NUMBER_ALGORITHM "alpaca"	/* and two values */
-#define CLASS_ALGORITHM "random_intercept"
-#define EPISODE_ALGORITHM "maml"
+static const char *const number_candidates[] = {"alpaca", "cnp", NULL};
+static const char *const class_candidates[] = {"ridge", "prototypical", NULL};
+static const char *const episode_candidates[] = {"prototypical", "ridge", NULL};
 
 /* With fewer training tasks there is too little to learn a prior from. */
-#define NUMBER_TASKS 150
+#define CANDIDATE_TASKS 150
 
 static void
 option_error(const char *name, const char *allowed)
@@ -197,42 +199,19 @@ check_episodes(TrainRequest *request)
 	options->shots[1] = Max(options->shots[1], 1);
 }
 
-void
-request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool aggregate)
+/* The options as given, on top of the learner's defaults. */
+static void
+parse_options(TrainRequest *request)
 {
 	JsonbIterator *it;
 	JsonbValue	value;
 	JsonbIteratorToken token;
 
-	memset(request, 0, sizeof(*request));
-	request->aggregate = aggregate;
-	request->given = options;
-	if (options && !JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object"),
-				 errhint("For example options => '{\"iterations\": 5000}'.")));
-	if (options && aggregate)
-	{
-		JsonbValue *found;
-		JsonbValue	key;
-
-		key.type = jbvString;
-		key.val.string.val = "algorithm";
-		key.val.string.len = strlen("algorithm");
-		found = findJsonbValueFromContainer(&options->root, JB_FOBJECT, &key);
-		if (found)
-			algorithm = aggregate_text("algorithm", found);
-	}
-	request->chosen = algorithm != NULL;
-
-	/* until it is settled, options are checked as those of an episode learner */
-	request->learner = find_algorithm(algorithm ? algorithm : EPISODE_ALGORITHM);
 	options_default(&request->options, request->learner->defaults);
-	if (options == NULL)
+	if (request->given == NULL)
 		return;
 
-	it = JsonbIteratorInit(&options->root);
+	it = JsonbIteratorInit(&request->given->root);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
 		char	   *name;
@@ -242,14 +221,14 @@ request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool
 			continue;
 		name = json_string(&value);
 		token = JsonbIteratorNext(&it, &value, true);
-		if (aggregate && strcmp(name, "algorithm") == 0)
+		if (request->aggregate && strcmp(name, "algorithm") == 0)
 			continue;
-		if (aggregate && strcmp(name, "features") == 0)
+		if (request->aggregate && strcmp(name, "features") == 0)
 		{
 			request->features = aggregate_text(name, &value);
 			continue;
 		}
-		if (aggregate && strcmp(name, "order_by") == 0)
+		if (request->aggregate && strcmp(name, "order_by") == 0)
 		{
 			request->order_by = aggregate_text(name, &value);
 			continue;
@@ -270,20 +249,60 @@ request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool
 }
 
 void
+request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool aggregate)
+{
+	memset(request, 0, sizeof(*request));
+	request->aggregate = aggregate;
+	request->given = options;
+	if (options && !JB_ROOT_IS_OBJECT(options))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options must be a JSON object"),
+				 errhint("For example options => '{\"iterations\": 5000}'.")));
+	if (options && aggregate)
+	{
+		JsonbValue *found;
+		JsonbValue	key;
+
+		key.type = jbvString;
+		key.val.string.val = "algorithm";
+		key.val.string.len = strlen("algorithm");
+		found = findJsonbValueFromContainer(&options->root, JB_FOBJECT, &key);
+		if (found)
+			algorithm = aggregate_text("algorithm", found);
+	}
+	request->learner = find_algorithm(algorithm ? algorithm : DEFAULT_ALGORITHM);
+	parse_options(request);
+}
+
+void
 request_settle(TrainRequest *request, const TaskSet *set)
 {
-	const char *algorithm = CLASS_ALGORITHM;
-	int			tasks = 0;
+	LossKind	loss = training_loss(&request->options, set->encoding);
+	const char *const *names = loss == LOSS_SOFTMAX ? class_candidates : number_candidates;
+	int			tasks[3] = {0};
 
-	if (request->chosen)
+	if (!(request->learner->flags & LEARNER_BLEND))
 		return;
 	for (int t = 0; t < set->n_tasks; t++)
-		tasks += set->tasks[t].role == TASK_TRAIN;
+		tasks[set->tasks[t].role]++;
 	if (request->options.way > 0)
-		algorithm = EPISODE_ALGORITHM;
-	else if (set->encoding->target_kind != TARGET_CLASS && tasks >= NUMBER_TASKS)
-		algorithm = NUMBER_ALGORITHM;
-	request_parse(request, algorithm, request->given, request->aggregate);
+		names = episode_candidates;
+	else if (tasks[TASK_TRAIN] < CANDIDATE_TASKS || tasks[TASK_VALIDATION] == 0)
+		return;					/* nothing can be told apart: random_intercept is safe */
+	for (; *names; names++)
+	{
+		TrainRequest own = *request;
+		Candidate  *candidate = &request->candidates[request->n_candidates];
+
+		own.learner = learner_find(*names);
+		if (!learner_supports(own.learner, loss))
+			continue;
+		parse_options(&own);
+		request->n_candidates++;
+		candidate->learner = own.learner;
+		candidate->options = own.options;
+	}
 }
 
 void

@@ -6,12 +6,11 @@
 #define SQL_REQUEST_H
 
 #include "data/taskset.h"
-#include "learn/learner.h"
+#include "train/train.h"
 
 typedef struct TrainRequest
 {
 	const Learner *learner;
-	bool		chosen;			/* by the user; otherwise see request_settle */
 	bool		aggregate;
 	Jsonb	   *given;			/* the options as given, or NULL */
 	Options		options;
@@ -21,20 +20,24 @@ typedef struct TrainRequest
 	/* options of the aggregate, arguments of the procedure; or NULL */
 	char	   *features;
 	char	   *order_by;
+
+	/* what a blend chooses among; see request_settle */
+	int			n_candidates;
+	Candidate	candidates[MAX_CANDIDATES];
 } TrainRequest;
 
 /*
- * Parses options (NULL: none) for an algorithm (NULL: none is asked for, or
- * the option where aggregate is set).  An unknown key, a value of the wrong type
+ * Parses options (NULL: none) for an algorithm (NULL: auto, or the option where
+ * aggregate is set).  An unknown key, a value of the wrong type
  * or out of range, an unknown algorithm: an error that names it and the way
  * out.
  */
 extern void request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool aggregate);
 
 /*
- * Where no algorithm was asked for, chooses one by the target and the number
- * of tasks, which are known once the rows have been read, with its own
- * defaults for the options.
+ * The learners that a blend is to choose among: by the target and the number
+ * of tasks, which are known once the rows have been read.  Each has its own
+ * defaults where no option was given.
  */
 extern void request_settle(TrainRequest *request, const TaskSet *set);
 

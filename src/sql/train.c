@@ -186,7 +186,7 @@ report_resumed(const Run *run, const Training *training)
 
 /* Loads, trains and closes: what train and resume share. */
 static void
-load_and_run(Run *run, TrainRequest *request, ModelRow *row, LoadRequest *load, const bytea *checkpoint)
+load_and_run(Run *run, TrainRequest *request, const ModelRow *row, LoadRequest *load, const bytea *checkpoint)
 {
 	TaskSet    *set = source_load(row->source, load);
 
@@ -194,13 +194,8 @@ load_and_run(Run *run, TrainRequest *request, ModelRow *row, LoadRequest *load, 
 	{
 		Training   *training;
 
-		if (!request->chosen)
-		{
-			request_settle(request, set);
-			row->algorithm = pstrdup(request->learner->name);
-			catalog_claim(row);
-		}
-		training = training_create(request->learner, &request->options, set);
+		request_settle(request, set);
+		training = training_create(request->learner, &request->options, set, request->candidates, request->n_candidates);
 
 		if (checkpoint)
 		{

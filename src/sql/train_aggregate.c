@@ -244,7 +244,7 @@ train(TrainRequest *request, TaskSet *set, MemoryContext result)
 
 	INSTR_TIME_SET_CURRENT(progress.start);
 	request_settle(request, set);
-	training = training_create(request->learner, &request->options, set);
+	training = training_create(request->learner, &request->options, set, request->candidates, request->n_candidates);
 	training_run(training, tick, &progress);
 	if (training->phases[training->phase].diverged)
 		training_diverged(training);

@@ -105,6 +105,8 @@ scalars(const Training *training, double seconds)
 					 phase->iteration, phase->best_iteration);
 	if (isfinite(phase->best_loss))
 		appendStringInfo(&json, ", \"validation_loss\": %.9g", phase->best_loss);
+	if (training->choice)
+		appendStringInfo(&json, ", \"choice\": %s", training->choice);
 	if (seconds >= 0)
 		appendStringInfo(&json, ", \"seconds\": %.3f", seconds);
 	appendStringInfoChar(&json, '}');
@@ -128,7 +130,9 @@ training_detail(const Training *training)
 {
 	const Phase *phase = main_phase(training);
 
-	if (training->phase < training->n_phases - 1)
+	if (training->choice_line)
+		return errdetail_internal("%s", training->choice_line);
+	if (training->phase < training->first_candidate && training->first_candidate < training->n_phases)
 		return errdetail("The time was up in the phase \"%s\" at iteration %d of %d, before \"%s\" began.",
 						 training->phases[training->phase].name, training->phases[training->phase].iteration,
 						 training->phases[training->phase].spec.options.iterations, phase->name);

@@ -240,6 +240,9 @@ describe_component(StringInfo out, const Component *c)
 	appendStringInfo(out, "{\"learner\": \"%s\", \"hidden\": ", c->learner->name);
 	append_integers(out, c->spec.net.hidden, c->spec.net.n_hidden);
 	appendStringInfo(out, ", \"parameters\": %zu", parameters_of(c));
+	for (int i = 0; i < c->spec.n_parts; i++)
+		appendStringInfo(out, "%s\"%s\"%s", i > 0 ? ", " : ", \"blend_of\": [", c->spec.parts[i].learner->name,
+						 i == c->spec.n_parts - 1 ? "]" : "");
 	if (steps)
 	{
 		append_double(out, "inner_lr", c->spec.options.inner_lr);

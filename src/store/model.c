@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "learn/blend.h"
 #include "learn/memory.h"
 #include "store/options_json.h"
 #include "store/params_private.h"
@@ -74,6 +75,13 @@ components_to_json(const Model *model, StringInfo out)
 		network_to_json(&c->spec.net, out);
 		appendStringInfoString(out, ", \"options\": ");
 		options_to_json(&c->spec.options, out);
+		for (int p = 0; p < c->spec.n_parts; p++)
+		{
+			appendStringInfo(out, "%s{\"learner\": \"%s\", \"options\": ", p > 0 ? ", " : ", \"parts\": [",
+							 c->spec.parts[p].learner->name);
+			options_to_json(&c->spec.parts[p].options, out);
+			appendStringInfoString(out, p == c->spec.n_parts - 1 ? "}]" : "}");
+		}
 		appendStringInfoChar(out, '}');
 	}
 	appendStringInfoChar(out, ']');
@@ -487,7 +495,7 @@ static void
 lay_out(Component *component)
 {
 	TensorList *list = &component->list;
-	int			max = 64 + 8 * component->spec.net.n_embeddings;
+	int			max = (64 + 8 * component->spec.net.n_embeddings) * (1 + component->spec.n_parts);
 
 	memset(list, 0, sizeof(*list));
 	list->tensors = (Tensor *) palloc0(max * sizeof(Tensor));
@@ -506,6 +514,47 @@ is_tensor(const SafeTensor *found, const char *prefix, const Tensor *expected)
 		found->dims[1] == expected->cols;
 }
 
+static const Learner *
+known_learner(const char *name)
+{
+	const Learner *learner = learner_find(name);
+
+	if (learner == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("params are of an algorithm that is not known: \"%s\"", name),
+				 errhint("A later version of meta wrote them: update the extension.")));
+	return learner;
+}
+
+/* The learners that a blend is made of. */
+static void
+read_parts(LearnerSpec *spec, JsonbContainer *array)
+{
+	int			n = (int) JsonContainerSize(array);
+	LearnerPart *parts;
+
+	if (n < 1 || n > BLEND_MAX_PARTS)
+		params_damaged("A blend has %d parts.", n);
+	parts = (LearnerPart *) palloc0(n * sizeof(LearnerPart));
+	for (int i = 0; i < n; i++)
+	{
+		JsonbValue *value = getIthJsonbValueFromContainer(array, (uint32) i);
+
+		if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
+			params_damaged("A blend's parts are not objects.");
+		parts[i].learner = known_learner(get_string(value->val.binary.data, "learner"));
+		if (parts[i].learner->flags & LEARNER_BLEND || !(parts[i].learner->flags & LEARNER_ADDITIVE) ||
+			!learner_supports(parts[i].learner, spec->loss) ||
+			(spec->loss == LOSS_SQUARED && parts[i].learner->variance == NULL))
+			params_damaged("A blend cannot hold the learner \"%s\".", parts[i].learner->name);
+		options_default(&parts[i].options, parts[i].learner->defaults);
+		options_from_json(&parts[i].options, get_object(value->val.binary.data, "options"));
+	}
+	spec->n_parts = n;
+	spec->parts = parts;
+}
+
 /*
  * Reads a component whose tensors are the next ones of the file; returns how
  * many they are.
@@ -518,18 +567,15 @@ read_component(Component *component, JsonbContainer *object, const Encoding *enc
 	TensorList *list = &component->list;
 
 	component->prefix = get_string(object, "prefix");
-	component->learner = learner_find(learner);
-	if (component->learner == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("params are of an algorithm that is not known: \"%s\"", learner),
-				 errhint("A later version of meta wrote them: update the extension.")));
+	component->learner = known_learner(learner);
 	component->spec.loss = (LossKind) word_value("loss", get_string(object, "loss"));
 	read_network(&component->spec.net, get_object(object, "network"), encoding);
 	if (component->spec.loss != LOSS_SOFTMAX && component->spec.net.outputs != 1)
 		params_damaged("The loss of the component \"%s\" does not fit its outputs.", component->prefix);
 	options_default(&component->spec.options, component->learner->defaults);
 	options_from_json(&component->spec.options, get_object(object, "options"));
+	if (component->learner->flags & LEARNER_BLEND)
+		read_parts(&component->spec, get_array(object, "parts"));
 
 	lay_out(component);
 	if (list->n > st->n_tensors - first)

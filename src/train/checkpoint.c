@@ -64,13 +64,13 @@ checkpoint_encode(const Training *training)
 					 phase->done, phase->best_score, phase->best_loss, phase->train_loss, phase->validation_loss,
 					 phase->metric)
 		};
-		if (p > training->phase)
+		if (phase->iteration == 0 && p != training->phase)
 			continue;			/* not begun: made anew from the seed */
 		for (int i = 0; i < lengthof(vectors); i++)
 		{
 			SafeTensor *tensor = &st.tensors[st.n_tensors];
 
-			if (p < training->phase && strcmp(vectors[i].name, "best") != 0)
+			if (phase->done && strcmp(vectors[i].name, "best") != 0)
 				continue;		/* ended: only its result is needed */
 			tensor->name = psprintf("%d/%s", p, vectors[i].name);
 			tensor->type = SAFE_F32;
@@ -152,7 +152,7 @@ checkpoint_restore(Training *training, const bytea *state)
 	training->phase = atoi(required(&st, "phase"));
 	if (training->phase < 0 || training->phase >= training->n_phases)
 		elog(ERROR, "checkpoint of phase %d of %d", training->phase, training->n_phases);
-	for (int p = 0; p <= training->phase; p++)
+	for (int p = 0; p < training->n_phases; p++)
 	{
 		Phase	   *phase = &training->phases[p];
 		int			done;
@@ -172,7 +172,7 @@ checkpoint_restore(Training *training, const bytea *state)
 		{
 			const SafeTensor *tensor = safetensors_find(&st, psprintf("%d/%s", p, vectors[i].name));
 
-			if (tensor == NULL && p < training->phase)
+			if (tensor == NULL && (phase->iteration == 0 || (phase->done && strcmp(vectors[i].name, "best") != 0)))
 				continue;
 			if (tensor == NULL || tensor->type != SAFE_F32 || tensor->size != phase->list.size * sizeof(real))
 				ereport(ERROR,

@@ -235,7 +235,7 @@ phase_check(Phase *phase, TaskSet *set, const Validation *validation)
 }
 
 void
-phase_run(Phase *phase, TaskSet *set, const Validation *validation, PhaseTick tick, void *context)
+phase_run(Phase *phase, TaskSet *set, const Validation *validation, int until, PhaseTick tick, void *context)
 {
 	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta phase", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(own);
@@ -243,7 +243,7 @@ phase_run(Phase *phase, TaskSet *set, const Validation *validation, PhaseTick ti
 	int			interval = phase_validation_interval(options);
 	Bench	   *bench = bench_create(phase, set, validation);
 
-	while (!phase->done)
+	while (!phase->done && phase->iteration < until)
 	{
 		bool		validated = false;
 
@@ -280,4 +280,12 @@ phase_run(Phase *phase, TaskSet *set, const Validation *validation, PhaseTick ti
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(own);
+}
+
+void
+phase_withdraw(Phase *phase)
+{
+	phase->done = true;
+	phase->diverged = false;
+	phase->best_score = phase->best_loss = INFINITY;
 }

@@ -72,8 +72,12 @@ extern void tensors_copy(const TensorList *to_list, real *to, const TensorList *
  */
 extern void phase_check(Phase *phase, TaskSet *set, const Validation *validation);
 
-/* Runs until done, diverged, or told to stop. */
-extern void phase_run(Phase *phase, TaskSet *set, const Validation *validation, PhaseTick tick, void *context);
+/* Runs until done, diverged, told to stop, or until iterations are done. */
+extern void phase_run(Phase *phase, TaskSet *set, const Validation *validation, int until,
+					  PhaseTick tick, void *context);
+
+/* Ends a phase without a result. */
+extern void phase_withdraw(Phase *phase);
 
 /* Iterations between two validations. */
 extern int	phase_validation_interval(const Options *options);

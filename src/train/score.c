@@ -164,8 +164,7 @@ scorer_judged(Scorer *scorer, const PanelTask *task)
 	return rows;
 }
 
-/* Loss of one row on the encoded target: outputs and y have width numbers. */
-static double
+double
 row_loss(LossKind loss, const real *outputs, const real *y, int width)
 {
 	double		max = outputs[0];
@@ -190,6 +189,32 @@ row_loss(LossKind loss, const real *outputs, const real *y, int width)
 			return sum;
 	}
 	return NAN;
+}
+
+void
+row_loss_slope(LossKind loss, const real *outputs, const real *y, int width, double *slope)
+{
+	double		max = outputs[0];
+	double		sum = 0;
+
+	switch (loss)
+	{
+		case LOSS_SQUARED:
+			for (int c = 0; c < width; c++)
+				slope[c] = 2 * ((double) outputs[c] - y[c]);
+			break;
+		case LOSS_LOGISTIC:
+			slope[0] = 1 / (1 + exp(-(double) outputs[0])) - y[0];
+			break;
+		case LOSS_SOFTMAX:
+			for (int c = 1; c < width; c++)
+				max = Max(max, outputs[c]);
+			for (int c = 0; c < width; c++)
+				sum += slope[c] = exp(outputs[c] - max);
+			for (int c = 0; c < width; c++)
+				slope[c] = slope[c] / sum - y[c];
+			break;
+	}
 }
 
 double

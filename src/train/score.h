@@ -65,6 +65,10 @@ extern bool scorer_task(Scorer *scorer, const PanelTask *task, int shots);
  */
 extern Judged scorer_judged(Scorer *scorer, const PanelTask *task);
 
+/* Loss of one row on the encoded target, of outputs and y of width numbers, and its derivative. */
+extern double row_loss(LossKind loss, const real *outputs, const real *y, int width);
+extern void row_loss_slope(LossKind loss, const real *outputs, const real *y, int width, double *slope);
+
 /*
  * Weighted mean loss over the query rows, averaged over the shots; NaN without
  * rows, infinite where adapting diverges.

@@ -75,8 +75,24 @@ can_cross_fit(const TaskSet *set)
 	return tasks[0] >= MIN_CROSS_FIT_TASKS / 2 && tasks[1] >= MIN_CROSS_FIT_TASKS / 2;
 }
 
+LossKind
+training_loss(const Options *options, const Encoding *encoding)
+{
+	if (options->loss != OPTION_UNSET)
+		return options->loss;
+	return encoding->target_kind == TARGET_BINARY ? LOSS_LOGISTIC :
+		encoding->target_kind == TARGET_CLASS ? LOSS_SOFTMAX : LOSS_SQUARED;
+}
+
+static void
+add_phase(Training *training, const char *name, const Learner *learner, const LearnerSpec *spec, int fold)
+{
+	phase_init(&training->phases[training->n_phases++], name, learner, spec, fold);
+}
+
 Training *
-training_create(const Learner *learner, const Options *options, TaskSet *set)
+training_create(const Learner *learner, const Options *options, TaskSet *set,
+				const Candidate *candidates, int n_candidates)
 {
 	Training   *training = palloc0(sizeof(Training));
 	const Encoding *encoding = set->encoding;
@@ -86,11 +102,7 @@ training_create(const Learner *learner, const Options *options, TaskSet *set)
 	training->learner = learner;
 	training->options = *options;
 	training->set = set;
-	if (options->loss != OPTION_UNSET)
-		training->loss = options->loss;
-	else
-		training->loss = encoding->target_kind == TARGET_BINARY ? LOSS_LOGISTIC :
-			encoding->target_kind == TARGET_CLASS ? LOSS_SOFTMAX : LOSS_SQUARED;
+	training->loss = training_loss(options, encoding);
 
 	if (!learner_supports(learner, training->loss) && training->loss == LOSS_SQUARED)
 		ereport(ERROR,
@@ -136,20 +148,26 @@ training_create(const Learner *learner, const Options *options, TaskSet *set)
 		pooled.options.schedule = usual.schedule;
 		pooled.options.weight_decay = usual.weight_decay;
 		pooled.options.clip = usual.clip;
+		pooled.options.patience = Min(options->patience, usual.patience);
 		pooled.options.iterations = Min(options->iterations, POOLED_ITERATIONS);
 	}
 	/* classes that get another output in each episode can only be told apart by adapting */
 	if (encoding->way == 0)
-		phase_init(&training->phases[training->n_phases++], "pooled", learner_find("pooled"), &pooled, FOLD_ALL);
+		add_phase(training, "pooled", learner_find("pooled"), &pooled, FOLD_ALL);
 	if (training->loss == LOSS_SQUARED && can_cross_fit(set))
 		for (int fold = 0; fold < 2; fold++)
-			phase_init(&training->phases[training->n_phases++], fold == 0 ? "cross-fit 1" : "cross-fit 2",
-					   learner_find("pooled"), &pooled, fold);
-	if (!(learner->flags & LEARNER_FIXED) && strcmp(learner->name, "pooled") != 0)
-	{
-		training->main_phase = training->n_phases++;
-		phase_init(&training->phases[training->main_phase], learner->name, learner, &spec, FOLD_ALL);
-	}
+			add_phase(training, fold == 0 ? "cross-fit 1" : "cross-fit 2", learner_find("pooled"), &pooled, fold);
+
+	training->first_candidate = training->n_phases;
+	if (learner->flags & LEARNER_BLEND)
+		for (int i = 0; i < n_candidates; i++)
+		{
+			spec.options = candidates[i].options;
+			add_phase(training, candidates[i].learner->name, candidates[i].learner, &spec, FOLD_ALL);
+		}
+	else if (!(learner->flags & LEARNER_FIXED) && strcmp(learner->name, "pooled") != 0)
+		add_phase(training, learner->name, learner, &spec, FOLD_ALL);
+	training->main_phase = training->first_candidate < training->n_phases ? training->first_candidate : 0;
 	for (int p = 0; p < training->n_phases; p++)
 		phase_check(&training->phases[p], set, &training->validation);
 	baselines_check(training);
@@ -190,20 +208,33 @@ start_pooled(Training *training, Phase *phase)
 	}
 }
 
+/*
+ * One of several learners can fail without the others; a learner that was
+ * asked for cannot.
+ */
+static bool
+can_spare(const Training *training, const Phase *phase)
+{
+	return phase >= &training->phases[training->first_candidate] &&
+		training->n_phases - training->first_candidate > 1;
+}
+
 bool
 training_run(Training *training, TrainingTick tick, void *context)
 {
 	TickContext tc = {training, tick, context, false};
+	Phase	   *phase;
+	int			until;
 
-	for (; training->phase < training->n_phases; training->phase++)
+	while ((phase = race_next(training, &until)) != NULL)
 	{
-		Phase	   *phase = &training->phases[training->phase];
-
+		training->phase = (int) (phase - training->phases);
 		if (phase->iteration == 0 && training->phase > 0 &&
-			training->phase == training->main_phase && training->options.start_pooled)
+			training->phase >= training->first_candidate && training->options.start_pooled)
 			start_pooled(training, phase);
-		if (!phase->done)
-			phase_run(phase, training->set, &training->validation, phase_tick, &tc);
+		phase_run(phase, training->set, &training->validation, until, phase_tick, &tc);
+		if (phase->diverged && can_spare(training, phase))
+			phase_withdraw(phase);
 		if (tc.stopped || phase->diverged)
 			return false;
 	}
@@ -211,8 +242,7 @@ training_run(Training *training, TrainingTick tick, void *context)
 	return true;
 }
 
-/* What a phase ended with. */
-static void
+void
 component_from_phase(Component *component, const Phase *phase)
 {
 	component->prefix = pstrdup(phase->learner->name);
@@ -228,6 +258,11 @@ main_component(Training *training, Component *component)
 {
 	const Phase *phase = &training->phases[training->main_phase];
 
+	if (training->learner->flags & LEARNER_BLEND)
+	{
+		blend_fit(training, component);
+		return;
+	}
 	if (training->learner->flags & LEARNER_FIXED)
 	{
 		baseline_fit(training, training->learner, component);
@@ -264,7 +299,7 @@ training_finish(Training *training)
 		Component  *component = &model->components[model->n_components];
 		const Phase *pooled = &training->phases[0];
 
-		if (learner == training->learner ||
+		if (learner == model->components[0].learner ||
 			(model->encoding->way > 0 && !(learner->flags & LEARNER_NO_POOL)))
 			continue;
 		if (learner == pooled->learner)

@@ -7,7 +7,16 @@
 
 #include "train/phase.h"
 
-#define MAX_PHASES 4
+/* Learners that a training may choose among, and its phases with the pooled ones. */
+#define MAX_CANDIDATES 3
+#define MAX_PHASES (3 + MAX_CANDIDATES)
+
+/* A learner that may turn out to be the one, with its own options. */
+typedef struct Candidate
+{
+	const Learner *learner;
+	Options		options;
+} Candidate;
 
 typedef struct VarianceComponents
 {
@@ -29,8 +38,14 @@ typedef struct Training
 	int			n_phases;
 	Phase		phases[MAX_PHASES];
 	int			phase;			/* the one at work */
-	int			main_phase;		/* whose result is the learner's, or what it is
-								 * fitted on */
+	int			first_candidate;	/* phases from here on are those of the
+									 * learners; n_phases: there are none */
+	int			main_phase;		/* whose result is the learner's, or the best of
+								 * those that were blended, or what the learner
+								 * is fitted on */
+	char	   *choice;			/* what was chosen among the candidates and why:
+								 * JSON; NULL: there was nothing to choose */
+	const char *choice_line;	/* the same, for a reader */
 
 	/* fitted once the pooled phases have ended, by whoever needs it first */
 	VarianceComponents *cross_fitted;
@@ -40,8 +55,16 @@ typedef struct Training
 /* As PhaseTick, for the training as a whole. */
 typedef bool (*TrainingTick) (void *context, const Training *training, const Phase *phase, bool validated);
 
-/* Prepares a training in the current memory context. */
-extern Training *training_create(const Learner *learner, const Options *options, TaskSet *set);
+/* What a training descends: by the option loss, or else by the target. */
+extern LossKind training_loss(const Options *options, const Encoding *encoding);
+
+/*
+ * Prepares a training in the current memory context.  A blend
+ * (LEARNER_BLEND) chooses among the candidates, which may be none; other
+ * learners have none.
+ */
+extern Training *training_create(const Learner *learner, const Options *options, TaskSet *set,
+								 const Candidate *candidates, int n_candidates);
 
 /*
  * Runs the phases that are left; false when the tick stopped it or the phase
@@ -104,6 +127,23 @@ extern void calibrate(const Training *training, Model *model);
  * inner steps.  To be told that after the phases would be late.
  */
 extern void baselines_check(const Training *training);
+
+/* ---- race.c ---- */
+
+/* The phase that is next, and the iteration it runs to; NULL: all have ended. */
+extern Phase *race_next(Training *training, int *until);
+
+/* ---- blend_fit.c ---- */
+
+/*
+ * The component that validation tasks choose of what the candidates' phases
+ * ended with and of random_intercept: a blend, or one of them.  Notes the
+ * choice in the training.
+ */
+extern void blend_fit(Training *training, Component *component);
+
+/* What a phase ended with. */
+extern void component_from_phase(Component *component, const Phase *phase);
 
 /* ---- gls.c ---- */
 

@@ -13,8 +13,8 @@
 #include <math.h>
 #include <string.h>
 
-#define SMALL_MAX_TENSORS 40
-#define SMALL_MAX_SIZE 600
+#define SMALL_MAX_TENSORS 80
+#define SMALL_MAX_SIZE 1500
 #define SMALL_MAX_ROWS (GOLDEN_TASKS * GOLDEN_ROWS)
 
 /* A network, its parameters, and the support and query rows of three tasks. */
@@ -23,6 +23,7 @@ typedef struct SmallTasks
 	const Learner *learner;
 	int			seed;
 	LearnerSpec spec;
+	LearnerPart parts[2];		/* of a blend */
 	Tensor		tensors[SMALL_MAX_TENSORS];
 	TensorList	list;
 	real		theta[SMALL_MAX_SIZE] __attribute__((aligned(64)));
@@ -113,6 +114,15 @@ small_tasks(SmallTasks *small, const char *learner, LossKind loss, UnaryKind act
 	small->spec.options.shots[1] = 0;
 	small->spec.options.full_context = small_full_context;
 	small->spec.loss = loss;
+	if (small->learner->flags & LEARNER_BLEND)
+	{
+		/* any two will do */
+		small->parts[0].learner = learner_find(loss == LOSS_SOFTMAX ? "pooled" : "alpaca");
+		small->parts[1].learner = learner_find("random_intercept");
+		small->parts[0].options = small->parts[1].options = small->spec.options;
+		small->spec.parts = small->parts;
+		small->spec.n_parts = 2;
+	}
 	net->inputs = GOLDEN_INPUTS;
 	net->n_embeddings = n_embeddings;
 	net->embeddings = golden_embeddings;
