@@ -133,22 +133,10 @@ matching_layout(const LearnerSpec *spec, TensorList *list)
 	return tensor_add(list, "read.memory.weight", features, 4 * features, TENSOR_SHARED) >= 0;
 }
 
-static const Tensor *
-own_tensors(const LearnerSpec *spec, const TensorList *list)
-{
-	return &list->tensors[network_count(&spec->net) + SPACE_TENSORS];
-}
-
-static const Var *
-own_vars(const LearnerSpec *spec, const Var *vars)
-{
-	return vars + network_count(&spec->net) + SPACE_TENSORS;
-}
-
 static void
 matching_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real *values)
 {
-	const Tensor *own = own_tensors(spec, list);
+	const Tensor *own = &list->tensors[space_count(spec)];
 	int			features = spec->options.features;
 	double		sharpness = spec->options.way > 0 ? FIRST_SHARPNESS_OF_EPISODES : FIRST_SHARPNESS;
 
@@ -180,7 +168,7 @@ matching_begin(const LearnerSpec *spec, const TensorList *list, double between, 
 {
 	double		rows = within / between * (spec->loss == LOSS_SQUARED ? 1 : 4);
 
-	values[own_tensors(spec, list)[SLOT].offset] = log(rows);
+	values[list->tensors[space_count(spec) + SLOT].offset] = log(rows);
 }
 
 static void
@@ -201,7 +189,7 @@ matching_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 			expected = tape_scale(tape, expected, 1 - LEAST_EXPECTED, LEAST_EXPECTED / space_classes(spec));
 		value = vars_divide(tape, space_truth(tape, spec, support->y), expected);
 	}
-	((Var *) own_vars(spec, phi))[MEMORY] =
+	phi[space_count(spec) + MEMORY] =
 		vars_concatenate(tape, support->w, vars_concatenate(tape, value, places.at));
 }
 
@@ -350,7 +338,7 @@ static Var
 matching_predict(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 				 const Var *phi, Var x, Var c)
 {
-	const Var  *own = own_vars(spec, phi);
+	const Var  *own = phi + space_count(spec);
 	Places		places = space_places(tape, spec, phi, x, c);
 	int			width = value_width(spec);
 	int			features = spec->options.features;

@@ -65,22 +65,10 @@ prototypical_layout(const LearnerSpec *spec, TensorList *list)
 		tensor_add(list, "prototype.expected", classes, 1, TENSOR_STATE) >= 0;
 }
 
-static const Tensor *
-own_tensors(const LearnerSpec *spec, const TensorList *list)
-{
-	return &list->tensors[network_count(&spec->net) + SPACE_TENSORS];
-}
-
-static const Var *
-own_vars(const LearnerSpec *spec, const Var *vars)
-{
-	return vars + network_count(&spec->net) + SPACE_TENSORS;
-}
-
 static void
 prototypical_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real *values)
 {
-	const Tensor *own = own_tensors(spec, list);
+	const Tensor *own = &list->tensors[space_count(spec)];
 
 	space_initialise(spec, list, rng, values);
 	values[own[LOG_COUNT].offset] = space_store_positive(spec->options.way > 0 ? FIRST_COUNT_OF_EPISODES : FIRST_COUNT);
@@ -94,15 +82,15 @@ prototypical_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rn
 static void
 prototypical_begin(const LearnerSpec *spec, const TensorList *list, double between, double within, real *values)
 {
-	values[own_tensors(spec, list)[LOG_EXPECTED].offset] = space_store_positive(2 * within / between);
+	values[list->tensors[space_count(spec) + LOG_EXPECTED].offset] = space_store_positive(2 * within / between);
 }
 
 static void
 prototypical_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 				   const RowVars *support, const Var *theta, Var *phi)
 {
-	const Var  *own = own_vars(spec, theta);
-	Var		   *out = (Var *) own_vars(spec, phi);
+	const Var  *own = theta + space_count(spec);
+	Var		   *out = phi + space_count(spec);
 	Places		places = space_places(tape, spec, theta, support->x, support->c);
 	Var			truth = tape_multiply(tape, space_truth(tape, spec, support->y), support->w);
 	Var			expected;
@@ -131,7 +119,7 @@ static Var
 prototypical_predict(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 					 const Var *phi, Var x, Var c)
 {
-	const Var  *own = own_vars(spec, phi);
+	const Var  *own = phi + space_count(spec);
 	Places		places = space_places(tape, spec, phi, x, c);
 	Var			rows = own[STATE_ROWS];
 	Var			delta;

@@ -33,6 +33,12 @@ space_layout(const LearnerSpec *spec, TensorList *list)
 		tensor_add(list, "space.bias", 1, features, TENSOR_SHARED) >= 0;
 }
 
+int
+space_count(const LearnerSpec *spec)
+{
+	return network_count(&spec->net) + 2;
+}
+
 void
 space_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real *values)
 {

@@ -12,9 +12,10 @@
  * The network's last hidden layer (and, with a linear path, its inputs) times
  * them is where a row lies: as many coordinates as the option features says.
  */
-#define SPACE_TENSORS 2
-
 extern bool space_layout(const LearnerSpec *spec, TensorList *list);
+
+/* How many tensors there are up to here, the network's included. */
+extern int	space_count(const LearnerSpec *spec);
 
 /* First values of the network's and the space's tensors; all others are 0. */
 extern void space_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real *values);
