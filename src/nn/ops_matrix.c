@@ -274,6 +274,38 @@ tape_solve(Tape *tape, Var a, Var b)
 	return tape_append(tape, OP_SOLVE, sb, a, b, TAPE_NONE);
 }
 
+/*
+ * What rounding alone can take from a diagonal of a sum of many rows, relative
+ * to its largest element.
+ */
+#define SOLVE_ROUNDING (sizeof(real) == sizeof(double) ? 1e-13 : 1e-6)
+
+/*
+ * a = l l^T, l in its lower triangle, (n, n); false where a is not positive
+ * definite.  Normal equations of features that say the same, or of fewer rows
+ * than features, may be singular as far as a real can tell: those are solved
+ * with that much more on the diagonal.
+ */
+static bool
+factorise(const real *a, int n, real *l)
+{
+	real		largest = 0;
+	int			info;
+
+	memcpy(l, a, (size_t) n * n * sizeof(real));
+	/* Fortran's upper triangle is our lower one */
+	lapack_potrf("U", &n, l, &n, &info, 1);
+	if (info == 0)
+		return true;
+	memcpy(l, a, (size_t) n * n * sizeof(real));
+	for (int i = 0; i < n; i++)
+		largest = a[(size_t) i * n + i] > largest ? a[(size_t) i * n + i] : largest;
+	for (int i = 0; i < n; i++)
+		l[(size_t) i * n + i] += (real) SOLVE_ROUNDING * n * largest;
+	lapack_potrf("U", &n, l, &n, &info, 1);
+	return info == 0;
+}
+
 void
 solve_forward(const Tape *tape, const TapeNode *node)
 {
@@ -289,13 +321,9 @@ solve_forward(const Tape *tape, const TapeNode *node)
 	for (int t = 0; t < node->shape.tasks; t++)
 	{
 		real	   *x = node->data + t * step;
-		int			info;
 
-		memcpy(node->scratch, a + t * step_a, step_a * sizeof(real));
 		memcpy(x, b + t * step, step * sizeof(real));
-		/* Fortran's upper triangle is our lower one: a = l l^T */
-		lapack_potrf("U", &n, node->scratch, &n, &info, 1);
-		if (info != 0)
+		if (!factorise(a + t * step_a, n, node->scratch))
 		{
 			for (size_t i = 0; i < step; i++)
 				x[i] = NAN;

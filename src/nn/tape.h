@@ -154,7 +154,8 @@ extern Var	tape_gather(Tape *tape, Var table, Var index, int col);
 
 /*
  * Solution of a X = b for symmetric positive definite a, by Cholesky.
- *   a (tasks, n, n), b (tasks, n, m).  A system that is not positive definite
+ *   a (tasks, n, n), b (tasks, n, m).  A system that is singular by rounding is
+ * solved with a little more on its diagonal.  One that is not positive definite
  * gives NaN throughout its task's X; the caller sees it as a diverged loss.
  */
 extern Var	tape_solve(Tape *tape, Var a, Var b);

@@ -373,6 +373,13 @@ test_solve(void)
 		ok(isnan(tape_data(&at.tape, y)[0]) && isnan(tape_data(&at.tape, y)[1]),
 		   "solve: not positive definite gives NaN");
 		is_close(tape_data(&at.tape, y)[2] * 2, tape_data(&at.tape, b)[2], PRODUCT_TOLERANCE, "solve: and leaves the other task alone");
+
+		/* singular: any of many solutions, here the one without a part along (1, -1) */
+		for (int i = 0; i < 4; i++)
+			tape_data(&at.tape, a)[i] = 3;
+		tape_data(&at.tape, b)[0] = tape_data(&at.tape, b)[1] = 6;
+		tape_run(&at.tape);
+		is_close(tape_data(&at.tape, y)[0] + tape_data(&at.tape, y)[1], 2, 1e-4, "solve: a singular system has a solution");
 		case_end(&at);
 	}
 }
