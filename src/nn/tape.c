@@ -324,6 +324,28 @@ tape_gradient(Tape *tape, Var y, const Var *wrt, int n, Var *gradients)
 	}
 }
 
+double
+tape_cost(const Tape *tape)
+{
+	double		cost = 0;
+
+	for (Var v = 0; v < tape->n_nodes; v++)
+	{
+		const TapeNode *node = &tape->nodes[v];
+		double		size = shape_size(node->shape);
+		Shape		a = node->in[0] == TAPE_NONE ? shape(1, 1, 1) : tape->nodes[node->in[0]].shape;
+
+		if (node->op == OP_AFFINE)
+			size *= node->transpose_a ? a.rows : a.cols;
+		else if (node->op == OP_MATMUL_SUM)
+			size *= (double) a.tasks * (node->transpose_a ? a.rows : a.cols);
+		else if (node->op == OP_SOLVE)
+			size *= a.rows;
+		cost += size;
+	}
+	return cost;
+}
+
 void
 tape_run(Tape *tape)
 {

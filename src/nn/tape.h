@@ -193,6 +193,9 @@ extern void tape_gradient(Tape *tape, Var y, const Var *wrt, int n, Var *gradien
  */
 extern void tape_finish(Tape *tape, const Var *roots, int n);
 
+/* About how many multiplications a run takes. */
+extern double tape_cost(const Tape *tape);
+
 /* Evaluates all nodes. */
 extern void tape_run(Tape *tape);
 

@@ -20,13 +20,32 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "sql/request.h"
 #include "sql/training.h"
 #include "store/catalog.h"
+#include "train/parallel.h"
 
 PG_FUNCTION_INFO_V1(meta_train);
 PG_FUNCTION_INFO_V1(meta_resume);
+
+/*
+ * A report that is not in meta.history yet: while parallel workers are at work
+ * nothing can be written, so reports wait for the next commit, which is when
+ * others could see them anyway.
+ */
+typedef struct Report
+{
+	TimestampTz at;
+	const char *phase;
+	int			iteration;
+	double		train_loss;
+	double		validation_loss;
+	double		metric;
+} Report;
+
+#define MAX_REPORTS 64
 
 /* A training as the procedure runs it. */
 typedef struct Run
@@ -38,6 +57,8 @@ typedef struct Run
 	instr_time	start;
 	double		last_checkpoint;	/* seconds since start */
 	ProgressState progress;
+	int			n_reports;
+	Report		reports[MAX_REPORTS];
 } Run;
 
 static double
@@ -58,12 +79,28 @@ commit(const Run *run)
 		SPI_commit();
 }
 
+/* Writes what has been reported; from here on there are no workers until training goes on. */
+static void
+write_reports(Run *run)
+{
+	team_leave();
+	for (int i = 0; i < run->n_reports; i++)
+	{
+		const Report *report = &run->reports[i];
+
+		catalog_report(run->model, report->at, report->phase, report->iteration, report->train_loss,
+					   report->validation_loss, report->metric);
+	}
+	run->n_reports = 0;
+}
+
 static void
 save_checkpoint(Run *run, const Training *training)
 {
 	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta checkpoint", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(own);
 
+	write_reports(run);
 	catalog_save_checkpoint(run->model, checkpoint_encode(training));
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(own);
@@ -80,8 +117,14 @@ tick(void *context, const Training *training, const Phase *phase, bool validated
 
 	progress_notice(&run->progress, training, phase, now);
 	if (validated)
-		catalog_report(run->model, phase->name, phase->iteration, phase->train_loss, phase->validation_loss,
-					   phase->metric);
+	{
+		run->reports[run->n_reports++] = (Report) {
+			GetCurrentTimestamp(), phase->name, phase->iteration, phase->train_loss, phase->validation_loss,
+				phase->metric
+		};
+		if (run->n_reports == MAX_REPORTS)
+			write_reports(run);
+	}
 	if (run->commits && now - run->last_checkpoint >= options->checkpoint)
 		save_checkpoint(run, training);
 	return options->time_limit > 0 && now >= options->time_limit;
@@ -104,6 +147,7 @@ run_training(Run *run, Training *training)
 				 errhint("CALL it outside of BEGIN, functions and EXCEPTION blocks to be able to resume it.")));
 
 	training_run(training, tick, run);
+	write_reports(run);
 	if (training->phases[training->phase].diverged)
 	{
 		/* without commits, the error takes all of it back */

@@ -548,14 +548,14 @@ catalog_has_digest(const char *digest)
 /* ---- progress and checkpoints ---- */
 
 void
-catalog_report(int64 model, const char *phase, int32 iteration, double train_loss,
+catalog_report(int64 model, TimestampTz at, const char *phase, int32 iteration, double train_loss,
 			   double validation_loss, double metric)
 {
 	static Statement insert = {
-		NULL, 6, {INT8OID, TEXTOID, INT4OID, FLOAT8OID, FLOAT8OID, FLOAT8OID},
-		"INSERT INTO meta.history (model, version, phase, iteration, train_loss, validation_loss, metric) "
+		NULL, 7, {INT8OID, TEXTOID, INT4OID, FLOAT8OID, FLOAT8OID, FLOAT8OID, TIMESTAMPTZOID},
+		"INSERT INTO meta.history (model, version, phase, iteration, train_loss, validation_loss, metric, at) "
 		"SELECT m.id, (SELECT coalesce(pg_catalog.max(v.version), 0) OPERATOR(pg_catalog.+) 1 "
-		"FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) m.id), $2, $3, $4, $5, $6 "
+		"FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) m.id), $2, $3, $4, $5, $6, $7 "
 		"FROM meta.model m WHERE m.id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF m"
 	};
 	Arguments	arguments;
@@ -566,6 +566,7 @@ catalog_report(int64 model, const char *phase, int32 iteration, double train_los
 	set_number(&arguments, 3, train_loss);
 	set_number(&arguments, 4, validation_loss);
 	set_number(&arguments, 5, metric);
+	set_datum(&arguments, 6, TimestampTzGetDatum(at));
 	run(&insert, &arguments, false);
 	check_not_dropped();
 }

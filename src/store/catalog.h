@@ -12,6 +12,8 @@
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
+
 #include "store/params.h"
 
 typedef struct ModelRow
@@ -71,7 +73,7 @@ extern bytea *catalog_params_by_digest(const char *digest);
 extern bool catalog_has_digest(const char *digest);
 
 /* One progress report. */
-extern void catalog_report(int64 model, const char *phase, int32 iteration, double train_loss,
+extern void catalog_report(int64 model, TimestampTz at, const char *phase, int32 iteration, double train_loss,
 						   double validation_loss, double metric);
 
 /* The checkpoint of an interrupted training; NULL where there is none. */

@@ -9,8 +9,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "learn/meta_step.h"
-#include "train/phase.h"
+#include "train/parallel.h"
 
 /* The rate falls linearly to this share of itself at the last iteration. */
 #define FINAL_RATE 0.03
@@ -96,6 +95,7 @@ typedef struct Bench
 	Rows		support;
 	Rows		query;
 	real	   *gradient;
+	Team	   *team;			/* NULL: no workers */
 } Bench;
 
 /* One meta-iteration; returns the mean loss of its tasks, or NaN. */
@@ -104,21 +104,22 @@ meta_iteration(Phase *phase, Bench *bench)
 {
 	const Options *options = &phase->spec.options;
 	real	   *gradient = bench->gradient;
+	double		progress = (double) phase->iteration / options->iterations;
 	double		loss = 0;
 	double		decay = options->schedule == SCHEDULE_CONSTANT ? 1 :
-		1 - (double) phase->iteration / options->iterations;
+		1 - progress;
 	real		share = 1.0 / options->meta_batch;
 	real		keep;
 	double		norm;
 
 	memset(gradient, 0, phase->list.size * sizeof(real));
-	for (int place = 0; place < options->meta_batch; place += META_SLICE)
-	{
-		sampler_fill(bench->sampler, phase->iteration, place, Min(META_SLICE, options->meta_batch - place),
-					 &bench->support, &bench->query);
-		loss += meta_step_run(&bench->step, &bench->support, &bench->query,
-							  (double) phase->iteration / options->iterations, gradient);
-	}
+	if (bench->team == NULL || !team_gradient(bench->team, progress, gradient, &loss))
+		for (int place = 0; place < options->meta_batch; place += META_SLICE)
+		{
+			sampler_fill(bench->sampler, phase->iteration, place, Min(META_SLICE, options->meta_batch - place),
+						 &bench->support, &bench->query);
+			loss += meta_step_run(&bench->step, &bench->support, &bench->query, progress, gradient);
+		}
 	for (size_t i = 0; i < phase->list.size; i++)
 		gradient[i] *= share;
 
@@ -215,6 +216,9 @@ bench_create(Phase *phase, TaskSet *set, const Validation *validation)
 	rows_allocate(&bench->support, set->encoding->width, META_SLICE, classes * shots[1]);
 	rows_allocate(&bench->query, set->encoding->width, META_SLICE, classes * query);
 	bench->gradient = numbers(phase->list.size);
+	bench->team = team_create(phase, &bench->step, bench->sampler, &(TeamSizes) {
+		classes * shots[0], classes * shots[1], classes * query, set->encoding->width
+	});
 	if (validation->panel)
 		bench->scorer = scorer_create(arena, validation->panel, phase->learner, &phase->spec, &phase->list,
 									  phase->average);
@@ -234,14 +238,11 @@ phase_check(Phase *phase, TaskSet *set, const Validation *validation)
 	MemoryContextDelete(own);
 }
 
-void
-phase_run(Phase *phase, TaskSet *set, const Validation *validation, int until, PhaseTick tick, void *context)
+static void
+run_iterations(Phase *phase, Bench *bench, const Validation *validation, int until, PhaseTick tick, void *context)
 {
-	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta phase", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(own);
 	const Options *options = &phase->spec.options;
 	int			interval = phase_validation_interval(options);
-	Bench	   *bench = bench_create(phase, set, validation);
 
 	while (!phase->done && phase->iteration < until)
 	{
@@ -278,6 +279,27 @@ phase_run(Phase *phase, TaskSet *set, const Validation *validation, int until, P
 			break;
 		}
 	}
+}
+
+void
+phase_run(Phase *phase, TaskSet *set, const Validation *validation, int until, PhaseTick tick, void *context)
+{
+	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta phase", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(own);
+	Bench	   *bench = bench_create(phase, set, validation);
+
+	PG_TRY();
+	{
+		run_iterations(phase, bench, validation, until, tick, context);
+		team_leave();
+	}
+	PG_CATCH();
+	{
+		/* the transaction's abort ends the workers */
+		team_forget();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(own);
 }
