@@ -62,7 +62,7 @@ const OptionInfo option_table[] = {
 	{"full_context", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(full_context),
 	"Whether support rows are seen in the light of each other, in their order, by LSTMs (matching)."},
 	{"memory", OPTION_INTEGER, "128", 1, 1024, NULL, FIELD(memory),
-	"Support rows that a task keeps, at least those of an episode (matching); the oldest are forgotten."},
+	"Support rows that a task keeps, no fewer than training shows (matching); the oldest are forgotten."},
 
 	/* outer loop */
 	{"outer_lr", OPTION_NUMBER, "0.001", 1e-9, 1, NULL, FIELD(outer_lr),
