@@ -5,7 +5,9 @@
 #		(default: 70000 0.01 100000 2000 0 maml standard)
 #
 # family is standard, the paper's, or frequency: waves whose frequency varies,
-# too, from 0.8 to 1.2, as in the Meta-SGD paper.
+# too, from 0.8 to 1.2.
+#
+#	OPTIONS		further options, as a JSON object	(default: {})
 #
 # Prints mean and median squared error after 1, 5 and 10 inner steps on K = 5
 # and K = 10 points.
@@ -14,6 +16,7 @@ set -eu
 cd "$(dirname "$0")/.."
 . bench/lib.sh
 
+OPTIONS=${OPTIONS:-"{}"}
 database
 machine
 case ${7:-standard} in
@@ -23,4 +26,4 @@ frequency)	varies=true ;;
 esac
 run -P pager=off -P footer=off -v iterations="${1:-70000}" -v inner_lr="${2:-0.01}" \
 	-v waves="${3:-100000}" -v tests="${4:-2000}" -v seed="${5:-0}" \
-	-v algorithm="${6:-maml}" -v varies="$varies" -f bench/sinusoid.sql
+	-v algorithm="${6:-maml}" -v varies="$varies" -v more="$OPTIONS" -f bench/sinusoid.sql

@@ -2,7 +2,8 @@
 -- The sinusoid regression of Finn, Abbeel and Levine (2017), in the database.
 -- A task is a wave y = A sin(f x - p); amplitude 0.1 to 5, phase 0 to pi, x from
 -- -5 to 5; f is 1, or 0.8 to 1.2 where it varies.  psql variables: waves,
--- iterations, inner_lr, tests, seed, algorithm, varies (boolean).
+-- iterations, inner_lr, tests, seed, algorithm, varies (boolean), more
+-- (options).
 --
 \set ON_ERROR_STOP on
 \timing off
@@ -45,7 +46,7 @@ SELECT jsonb_build_object(
 	'hidden', '[40, 40]'::jsonb, 'skip', false, 'start_pooled', false,
 	'shots', 10, 'query', 10, 'meta_batch', 25, 'inner_steps', 1, 'inner_lr', :inner_lr, 'outer_lr', 0.001, 'schedule', 'constant',
 	'weight_decay', 0, 'clip', 0, 'patience', 0, 'validation', 0, 'test', 0,
-	'iterations', :iterations, 'seed', :seed, 'report', 60, 'checkpoint', 60) AS options \gset
+	'iterations', :iterations, 'seed', :seed, 'report', 60, 'checkpoint', 60) || :'more' AS options \gset
 \echo Options: :options
 
 CALL meta.train('sinusoid', 'sinusoid.train', task => 'wave', target => 'y', features => 'x',
