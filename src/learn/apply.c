@@ -184,6 +184,17 @@ applier_reserve(Applier *applier, int support_rows, int rows)
 	return fault;
 }
 
+/* Without a way out of the loop, so that many are looked at in a step. */
+static bool
+all_finite(const real *values, size_t n)
+{
+	int			bad = 0;
+
+	for (size_t j = 0; j < n; j++)
+		bad |= !isfinite(values[j]);
+	return bad == 0;
+}
+
 /* Adapts on at most ADAPT_MAX_ROWS rows. */
 static const char *
 adapt_portion(Applier *applier, const Rows *support, const real *from, real *to)
@@ -215,10 +226,8 @@ adapt_portion(Applier *applier, const Rows *support, const real *from, real *to)
 		memmove(to + tensor->offset, memory ? from + tensor->offset : values, n * sizeof(real));
 		if (memory)
 			n = (size_t) support->rows * tensor->cols;
-		if (changed)
-			for (size_t j = 0; j < n; j++)
-				if (!isfinite(values[j]))
-					return "the adapted parameters are not finite numbers";
+		if (changed && !all_finite(values, n))
+			return "the adapted parameters are not finite numbers";
 		if (memory && changed)
 			memory_append(tensor, to + tensor->offset, values, support->rows);
 	}

@@ -244,6 +244,50 @@ KERNEL(transpose)(int n, int m, const real *a, real *to)
 {
 	int			i = 0;
 
+#if defined(TRANSPOSE_SHUFFLES) && KERNEL_BYTES > 16
+	for (; i + 8 <= n; i += 8)
+	{
+		int			j = 0;
+
+		for (; j + 8 <= m; j += 8)
+		{
+			Eight		r[8];
+			Eight		pairs[8];
+			Eight		fours[8];
+
+			_Pragma("GCC unroll 8")
+			for (int q = 0; q < 8; q++)
+				r[q] = *(const Eight *) (a + (size_t) (i + q) * m + j);
+			_Pragma("GCC unroll 4")
+			for (int q = 0; q < 8; q += 2)
+			{
+				pairs[q] = __builtin_shuffle(r[q], r[q + 1], (EightIndex) {0, 8, 1, 9, 4, 12, 5, 13});
+				pairs[q + 1] = __builtin_shuffle(r[q], r[q + 1], (EightIndex) {2, 10, 3, 11, 6, 14, 7, 15});
+			}
+			_Pragma("GCC unroll 2")
+			for (int q = 0; q < 8; q += 4)
+				_Pragma("GCC unroll 2")
+				for (int half = 0; half < 2; half++)
+				{
+					fours[q + 2 * half] = __builtin_shuffle(pairs[q + half], pairs[q + half + 2],
+															(EightIndex) {0, 1, 8, 9, 4, 5, 12, 13});
+					fours[q + 2 * half + 1] = __builtin_shuffle(pairs[q + half], pairs[q + half + 2],
+																(EightIndex) {2, 3, 10, 11, 6, 7, 14, 15});
+				}
+			_Pragma("GCC unroll 4")
+			for (int q = 0; q < 4; q++)
+			{
+				*(Eight *) (to + (size_t) (j + q) * n + i) =
+					__builtin_shuffle(fours[q], fours[q + 4], (EightIndex) {0, 1, 2, 3, 8, 9, 10, 11});
+				*(Eight *) (to + (size_t) (j + q + 4) * n + i) =
+					__builtin_shuffle(fours[q], fours[q + 4], (EightIndex) {4, 5, 6, 7, 12, 13, 14, 15});
+			}
+		}
+		for (; j < m; j++)
+			for (int q = i; q < i + 8; q++)
+				to[(size_t) j * n + q] = a[(size_t) q * m + j];
+	}
+#endif
 #ifdef TRANSPOSE_SHUFFLES
 	for (; i + 4 <= n; i += 4)
 	{

@@ -101,8 +101,7 @@ sum_forward(const Tape *tape, const TapeNode *node)
 			real	   *to = node->data + t * step_task + r * step_row;
 
 			if (s.cols == f.cols)
-				for (int c = 0; c < f.cols; c++)
-					to[c] += from[c];
+				kernels()->axpy(f.cols, to, 1, from, to);
 			else
 			{
 				real		sum = 0;
@@ -162,15 +161,33 @@ pair_forward(const Tape *tape, const TapeNode *node, bool product)
 	Shape		s = node->shape;
 	real	   *to = node->data;
 	real		scale = node->scale;
+	size_t		run = 0;
 	Walk		wa,
 				wb;
 
+	/* the longest runs in which neither is repeated: all, a task's matrix, a row */
 	if (shape_equal(a->shape, b->shape))
+		run = shape_size(s);
+	else if (a->shape.cols == s.cols && b->shape.cols == s.cols)
+		run = a->shape.rows == b->shape.rows ? (size_t) s.rows * s.cols : (size_t) s.cols;
+	if (run > 0)
 	{
-		if (product)
-			kernels()->multiply(shape_size(s), a->data, b->data, to);
-		else
-			kernels()->axpy(shape_size(s), a->data, scale, b->data, to);
+		size_t		rows_in_run = s.cols == 0 ? 1 : run / s.cols;
+
+		wa = walk(a->shape);
+		wb = walk(b->shape);
+		for (size_t row = 0; row < (size_t) s.tasks * s.rows; row += rows_in_run, to += run)
+		{
+			size_t		t = row / s.rows;
+			size_t		r = row % s.rows;
+			const real *pa = a->data + t * wa.task + r * wa.row;
+			const real *pb = b->data + t * wb.task + r * wb.row;
+
+			if (product)
+				kernels()->multiply(run, pa, pb, to);
+			else
+				kernels()->axpy(run, pa, scale, pb, to);
+		}
 		return;
 	}
 	wa = walk(a->shape);
