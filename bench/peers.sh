@@ -91,6 +91,7 @@ ours()
 {
 	run_stamped >"$dir/log" <<-END
 		SET client_min_messages = notice;
+		SET max_parallel_maintenance_workers = 0;
 		SELECT jsonb_build_object('hidden', '[64, 64]'::jsonb, 'skip', false, 'start_pooled', false, 'inner_steps', 5,
 			'inner_lr', 0.05, 'shots', 10, 'query', 10, 'meta_batch', 32, 'iterations', 1500, 'patience', 0,
 			'validation', 0, 'test', 0, 'report', 0.2) AS options \gset
