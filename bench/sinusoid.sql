@@ -95,3 +95,15 @@ SELECT CASE WHEN steps > 0 THEN shots ELSE 0 END AS k, steps, count(*) AS waves,
 FROM   error
 GROUP  BY shots, steps
 ORDER  BY 1, 2;
+
+-- where the learner has a predictive distribution
+SELECT :'algorithm' IN ('alpaca', 'cnp') AS intervals \gset
+\if :intervals
+\echo Share of 100 points of each of 300 test waves, at most, inside their 90 % intervals:
+SELECT k, count(*) AS points, round(avg((y BETWEEN lower AND upper)::int), 3) AS covered
+FROM   (SELECT k, t.wave, meta.adapt('sinusoid', t) AS params
+		FROM (VALUES (1), (3), (5), (10)) v (k) JOIN test t ON t.point <= k AND t.wave >= -300 GROUP BY 1, 2) a
+	   JOIN test t USING (wave), LATERAL meta.predict_interval(a.params, t, 0.9)
+WHERE  t.point > 10
+GROUP  BY 1 ORDER BY 1;
+\endif
