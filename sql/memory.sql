@@ -113,6 +113,16 @@ FROM (SELECT m, meta.adapt(m, d) AS params FROM unnest(ARRAY['shapes', 'remember
 -- room for no fewer rows than an episode has
 SELECT meta.describe('remembered shapes') #> '{memory,room}' AS room;
 
+-- in a blend, the memory is its part's: each task draws its own place for each kind
+CREATE TABLE places AS
+	SELECT task, nr, kind, 3 * u('at', task::text, kind::text) + 0.2 * u('about', task::text, nr::text) + 3 * (kind / 2) AS x, 2 * u('by', task::text, kind::text) AS y FROM tastes;
+CALL meta.train('blend', 'places', 'task', 'kind', features => 'x, y', order_by => 'nr',
+				options => '{"iterations": 300, "hidden": [16], "features": 4, "meta_batch": 16, "outer_lr": 0.005, "shots": [0, 6], "encode": {"kind": "category"}}');
+SELECT (d ? 'prototypical.memory') = coalesce(d #> '{components,0,blend_of}' ? 'prototypical', false) AS told,
+	   d ? 'prototypical.memory' AND NOT meta.describe(params) -> 'prototypical.memory' @> '{"width": 4, "prototypes": {"0": 2, "1": 0, "2": 1, "3": 3}}' AS wrong
+FROM meta.describe('blend') d, (SELECT meta.adapt('blend', p) AS params FROM places p WHERE task = 1 AND nr <= 6) a;
+SELECT kind, count(*) FROM places WHERE task = 1 AND nr <= 6 GROUP BY 1 ORDER BY 1;
+
 -- rows of no weight are no rows, others weigh
 CALL meta.train('weighted', 'SELECT task, nr, x, y, bought, nr % 3 / 2.0 AS w FROM memory.tastes', 'task', 'bought', features => 'x, y', order_by => 'nr',
 				algorithm => 'prototypical', options => '{"iterations": 10, "hidden": [], "features": 2, "weight": "w"}');

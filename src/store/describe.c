@@ -181,23 +181,26 @@ describe_learner(StringInfo out, const Component *c)
 }
 
 /*
- * The rows that each class's prototype is made of, by label.  labels: of an
- * N-way episode, else those of the encoding.
+ * The rows that each class's prototype is made of, by label.  prefix: of the
+ * learner's tensors, and of what is said; labels: of an N-way episode, else
+ * those of the encoding.
  */
 static void
-describe_prototypes(StringInfo out, const Component *c, const Encoding *encoding, const real *theta,
-					char *const *labels, int n_labels)
+describe_prototypes(StringInfo out, const Component *c, const Learner *learner, const char *prefix,
+					const Encoding *encoding, const real *theta, char *const *labels, int n_labels)
 {
 	static char *const binary[] = {"false", "true"};
-	const Tensor *sums = &c->list.tensors[tensor_find(&c->list, c->learner->prototypes)];
-	const real *rows = theta + c->list.tensors[tensor_find(&c->list, c->learner->prototype_rows)].offset;
+	int			at = tensor_find(&c->list, psprintf("%s%s", prefix, learner->prototypes));
+	int			rows_at = tensor_find(&c->list, psprintf("%s%s", prefix, learner->prototype_rows));
+	const Tensor *sums = &c->list.tensors[at];
+	const real *rows = theta + c->list.tensors[rows_at].offset;
 
 	if (encoding->target_kind == TARGET_BINARY)
 	{
 		labels = binary;
 		n_labels = lengthof(binary);
 	}
-	appendStringInfo(out, ", \"memory\": {\"width\": %d, \"prototypes\": {", sums->cols);
+	appendStringInfo(out, ", \"%smemory\": {\"width\": %d, \"prototypes\": {", prefix, sums->cols);
 	for (int i = 0; i < Min(n_labels, sums->rows); i++)
 	{
 		appendStringInfoString(out, i > 0 ? ", " : "");
@@ -215,7 +218,14 @@ describe_memory(StringInfo out, const Component *c, const Encoding *encoding, co
 				char *const *labels, int n_labels)
 {
 	if (c->learner->prototypes != NULL)
-		describe_prototypes(out, c, encoding, theta, labels, n_labels);
+		describe_prototypes(out, c, c->learner, "", encoding, theta, labels, n_labels);
+	for (int i = 0; i < c->spec.n_parts; i++)
+	{
+		const Learner *part = c->spec.parts[i].learner;
+
+		if (part->prototypes != NULL)
+			describe_prototypes(out, c, part, psprintf("%s.", part->name), encoding, theta, labels, n_labels);
+	}
 	for (int i = 0; i < c->list.n; i++)
 	{
 		const Tensor *t = &c->list.tensors[i];
