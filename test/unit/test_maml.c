@@ -38,6 +38,8 @@ test_training(const GoldenGradient *golden, const char *name)
 	double		losses[GOLDEN_TASKS];
 	double		sum = 0;
 	double		returned;
+	size_t		taken;
+	const char *at;
 	Heap		heap = {0};
 	Arena		arena;
 	MetaStep	step;
@@ -57,6 +59,8 @@ test_training(const GoldenGradient *golden, const char *name)
 	}
 	for (size_t i = 0; i < SMALL_MAX_SIZE; i++)
 		gradient[i] = 1;		/* is added to */
+	taken = arena.total;
+	at = arena.at;
 	returned = meta_step_run(&step, &small.part[0], &small.part[1], 0, gradient);
 	for (size_t i = 0; i < golden->size; i++)
 		got[i] = gradient[i] - 1.0;
@@ -65,6 +69,7 @@ test_training(const GoldenGradient *golden, const char *name)
 		losses[t] = tape_data(&step.sizes[0].tape, step.sizes[0].losses)[t];
 		sum += golden->losses[t];
 	}
+	ok(arena.total == taken && arena.at == at, "%s: nothing is allocated in a meta-iteration", name);
 	is_close(norm_error(losses, golden->losses, GOLDEN_TASKS), 0, GOLDEN_TOLERANCE, "%s: losses", name);
 	is_close(returned / sum, 1, GOLDEN_TOLERANCE, "%s: their sum", name);
 	is_close(norm_error(got, golden->gradient, golden->size), 0, GOLDEN_TOLERANCE, "%s: outer gradient", name);
