@@ -15,11 +15,19 @@
 
 /*
  * What auto chooses among: what did best on held-out tasks of real schools, see
- * bench/RESULTS.md.  A number or two values; classes; N-way episodes.
+ * bench/RESULTS.md.  Answers to items say little each, and a learner that is
+ * free to remember students does: it is held back.
  */
-static const char *const number_candidates[] = {"alpaca", "cnp", NULL};
-static const char *const class_candidates[] = {"ridge", "prototypical", NULL};
-static const char *const episode_candidates[] = {"prototypical", "ridge", NULL};
+typedef struct Suitable
+{
+	const char *name;
+	const char *defaults;		/* on top of its own */
+} Suitable;
+
+static const Suitable number_learners[] = {{"alpaca"}, {"cnp"}, {NULL}};
+static const Suitable binary_learners[] = {{"alpaca", "weight_decay 1"}, {"cnp", "weight_decay 1; outer_lr 0.0003"}, {NULL}};
+static const Suitable class_learners[] = {{"ridge"}, {"prototypical"}, {NULL}};
+static const Suitable episode_learners[] = {{"prototypical"}, {"ridge"}, {NULL}};
 
 /* With fewer training tasks there is too little to learn a prior from. */
 #define CANDIDATE_TASKS 150
@@ -199,15 +207,17 @@ check_episodes(TrainRequest *request)
 	options->shots[1] = Max(options->shots[1], 1);
 }
 
-/* The options as given, on top of the learner's defaults. */
+/* The options as given, on top of the learner's defaults and some more (or NULL). */
 static void
-parse_options(TrainRequest *request)
+parse_options(TrainRequest *request, const char *more)
 {
 	JsonbIterator *it;
 	JsonbValue	value;
 	JsonbIteratorToken token;
 
-	options_default(&request->options, request->learner->defaults);
+	options_default(&request->options, more == NULL ? request->learner->defaults :
+					request->learner->defaults == NULL ? more :
+					psprintf("%s; %s", request->learner->defaults, more));
 	if (request->given == NULL)
 		return;
 
@@ -272,14 +282,15 @@ request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool
 			algorithm = aggregate_text("algorithm", found);
 	}
 	request->learner = find_algorithm(algorithm ? algorithm : DEFAULT_ALGORITHM);
-	parse_options(request);
+	parse_options(request, NULL);
 }
 
 void
 request_settle(TrainRequest *request, const TaskSet *set)
 {
 	LossKind	loss = training_loss(&request->options, set->encoding);
-	const char *const *names = loss == LOSS_SOFTMAX ? class_candidates : number_candidates;
+	const Suitable *suitable = loss == LOSS_SQUARED ? number_learners :
+		loss == LOSS_LOGISTIC ? binary_learners : class_learners;
 	int			tasks[3] = {0};
 
 	if (!(request->learner->flags & LEARNER_BLEND))
@@ -287,18 +298,18 @@ request_settle(TrainRequest *request, const TaskSet *set)
 	for (int t = 0; t < set->n_tasks; t++)
 		tasks[set->tasks[t].role]++;
 	if (request->options.way > 0)
-		names = episode_candidates;
+		suitable = episode_learners;
 	else if (tasks[TASK_TRAIN] < CANDIDATE_TASKS || tasks[TASK_VALIDATION] == 0)
 		return;					/* nothing can be told apart: random_intercept is safe */
-	for (; *names; names++)
+	for (; suitable->name; suitable++)
 	{
 		TrainRequest own = *request;
 		Candidate  *candidate = &request->candidates[request->n_candidates];
 
-		own.learner = learner_find(*names);
+		own.learner = learner_find(suitable->name);
 		if (!learner_supports(own.learner, loss))
 			continue;
-		parse_options(&own);
+		parse_options(&own, suitable->defaults);
 		request->n_candidates++;
 		candidate->learner = own.learner;
 		candidate->options = own.options;

@@ -48,7 +48,8 @@ typedef struct Fit
 {
 	Training   *training;
 	LossKind	loss;
-	const Panel *panel;
+	const Panel *panel;			/* of the shots at work */
+	int			n_tasks;		/* of the largest panel */
 	int			n_parts;		/* random_intercept is the last */
 	Component	parts[BLEND_MAX_PARTS];
 	Outputs		outputs;
@@ -237,14 +238,41 @@ gain_in_errors(const Fit *fit, const double *w)
 	return squares > 0 ? gain * weight / sqrt(squares) : 0;
 }
 
-static void
+/*
+ * Validation tasks with more rows than shots, as many as there is memory for
+ * what the parts say of them.
+ */
+static const Panel *
+fit_panel(const Fit *fit, int shots)
+{
+	const Training *training = fit->training;
+	Size		row = mul_size(fit->n_parts + 1, training->net.outputs) * sizeof(real) + sizeof(real) + sizeof(int);
+	Size		room = (Size) maintenance_work_mem * 1024 / mul_size(BLEND_QUERY, row);
+	const Panel *panel = panel_create(training->set, TASK_VALIDATION, training->options.seed,
+									  shots, BLEND_TASKS, BLEND_QUERY);
+
+	return room < (Size) panel->n_tasks ? panel_thin(panel, Max((int) room, 1)) : panel;
+}
+
+/* The weights at one number of support rows; false where a part's numbers are not finite. */
+static bool
 fit_shots(Fit *fit, int k)
 {
+	int			shots = fit->training->validation.shots[k];
 	int			n = fit->n_parts;
 	double	   *w = fit->weights[k];
+	Scorer	   *scorers[BLEND_MAX_PARTS];
 	double		z;
 	double		share;
 
+	fit->panel = fit_panel(fit, shots);
+	fit->n_tasks = Max(fit->n_tasks, fit->panel->n_tasks);
+	for (int i = 0; i < n; i++)
+		scorers[i] = scorer_create(memory_arena("blend"), fit->panel, fit->parts[i].learner, &fit->parts[i].spec,
+								   &fit->parts[i].list, fit->parts[i].theta);
+	allocate_outputs(fit);
+	if (!collect(fit, scorers, shots))
+		return false;
 	for (int i = 0; i < n; i++)
 	{
 		double		alone[BLEND_MAX_PARTS] = {0};
@@ -258,6 +286,7 @@ fit_shots(Fit *fit, int k)
 	for (int i = 0; i < n; i++)
 		w[i] = share * w[i] + (i == n - 1 ? 1 - share : 0);
 	fit->blended[k] = blend_loss(fit, w, NULL, NULL);
+	return true;
 }
 
 /* Leaves out the parts that hardly count; random_intercept takes their weight. */
@@ -373,14 +402,14 @@ note_choice(const Fit *fit, int n_trained)
 
 	if (fit->n_parts == 1)
 		appendStringInfo(&line, "None of the %d learners tried is surely better than random_intercept on %d validation tasks.",
-						 n_trained, fit->panel->n_tasks);
+						 n_trained, fit->n_tasks);
 	else
 	{
 		for (int i = 0; i < fit->n_parts; i++)
 			appendStringInfo(&line, "%s%s", i == 0 ? "" : i == fit->n_parts - 1 ? " and " : ", ",
 							 fit->parts[i].learner->name);
 		appendStringInfo(&line, " blended: on %d validation tasks the loss is %.1f %% below that of random_intercept alone (",
-						 fit->panel->n_tasks, 100 * (1 - mean_loss(fit, -1) / safe));
+						 fit->n_tasks, 100 * (1 - mean_loss(fit, -1) / safe));
 		for (int i = 0; i < fit->n_parts - 1; i++)
 			appendStringInfo(&line, "%s%s alone: %+.1f %%", i > 0 ? ", " : "", fit->parts[i].learner->name,
 							 100 * (mean_loss(fit, i) / safe - 1));
@@ -399,19 +428,6 @@ gather_parts(Fit *fit)
 		if (training->phases[p].iteration > 0 && isfinite(training->phases[p].best_loss))
 			component_from_phase(&fit->parts[fit->n_parts++], &training->phases[p]);
 	baseline_fit(training, learner_find("random_intercept"), &fit->parts[fit->n_parts++]);
-}
-
-/* Validation tasks, as many as there is memory for what the parts say of them. */
-static const Panel *
-fit_panel(const Fit *fit)
-{
-	const Training *training = fit->training;
-	Size		row = mul_size(fit->n_parts + 1, training->net.outputs) * sizeof(real) + sizeof(real) + sizeof(int);
-	Size		room = (Size) maintenance_work_mem * 1024 / mul_size(BLEND_QUERY, row);
-	const Panel *panel = panel_create(training->set, TASK_VALIDATION, training->options.seed,
-									  training->validation.panel->max_shots, BLEND_TASKS, BLEND_QUERY);
-
-	return room < (Size) panel->n_tasks ? panel_thin(panel, Max((int) room, 1)) : panel;
 }
 
 /* The phase whose learner counts most in the blend: its figures are the training's. */
@@ -452,9 +468,6 @@ choose_one(Training *training, Component *component)
 void
 blend_fit(Training *training, Component *component)
 {
-	MemoryContext own;
-	MemoryContext old;
-	Scorer	   *scorers[BLEND_MAX_PARTS];
 	Fit			fit = {0};
 	int			n_trained;
 	bool		finite = true;
@@ -475,28 +488,21 @@ blend_fit(Training *training, Component *component)
 		return;
 	}
 
-	own = AllocSetContextCreate(CurrentMemoryContext, "meta blend", ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(own);
-	fit.panel = fit_panel(&fit);
 	fit.n_shots = Min(training->validation.n_shots, BLEND_KNOTS);
-	for (int i = 0; i < fit.n_parts; i++)
-		scorers[i] = scorer_create(memory_arena("blend"), fit.panel, fit.parts[i].learner, &fit.parts[i].spec,
-								   &fit.parts[i].list, fit.parts[i].theta);
-	allocate_outputs(&fit);
 	for (int k = 0; k < fit.n_shots && finite; k++)
 	{
-		finite = collect(&fit, scorers, training->validation.shots[k]);
-		if (finite)
-			fit_shots(&fit, k);
+		MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta blend", ALLOCSET_DEFAULT_SIZES);
+		MemoryContext old = MemoryContextSwitchTo(own);
+
+		finite = fit_shots(&fit, k);
+		MemoryContextSwitchTo(old);
+		MemoryContextDelete(own);
 	}
-	MemoryContextSwitchTo(old);
-	if (finite)
-	{
-		drop_light_parts(&fit);
-		find_main_phase(&fit);
-		note_choice(&fit, n_trained);
-		if (fit.n_parts > 1)
-			compose(&fit, component);
-	}
-	MemoryContextDelete(own);
+	if (!finite)
+		return;
+	drop_light_parts(&fit);
+	find_main_phase(&fit);
+	note_choice(&fit, n_trained);
+	if (fit.n_parts > 1)
+		compose(&fit, component);
 }

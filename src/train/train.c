@@ -19,6 +19,9 @@ static const int validation_shots[] = {0, 1, 3, 5, 10, 20};
 #define POOLED_ITERATIONS 3000
 #define POOLED_RATE 0.003
 
+/* Rows of a category, on average, per column of its table. */
+#define ROWS_PER_WIDTH 20
+
 /* With fewer training tasks there is nothing to cross-fit. */
 #define MIN_CROSS_FIT_TASKS 8
 
@@ -84,6 +87,29 @@ training_loss(const Options *options, const Encoding *encoding)
 		encoding->target_kind == TARGET_CLASS ? LOSS_SOFTMAX : LOSS_SQUARED;
 }
 
+/*
+ * Tables of categories, narrower where a category has few rows: what a
+ * handful of rows is to tell about one is best a number or two, or it is learned by
+ * heart.
+ */
+static const Embedding *
+table_widths(const TaskSet *set)
+{
+	Embedding  *embeddings = encoding_embeddings(set->encoding);
+	int64		rows = 0;
+
+	for (int t = 0; t < set->n_tasks; t++)
+		if (set->tasks[t].role == TASK_TRAIN)
+			rows += set->tasks[t].rows;
+	for (int j = 0; j < set->encoding->width.c; j++)
+	{
+		int64		most = rows / ((int64) embeddings[j].size * ROWS_PER_WIDTH);
+
+		embeddings[j].width = (int) Max(1, Min(embeddings[j].width, most));
+	}
+	return embeddings;
+}
+
 static void
 add_phase(Training *training, const char *name, const Learner *learner, const LearnerSpec *spec, int fold)
 {
@@ -121,7 +147,7 @@ training_create(const Learner *learner, const Options *options, TaskSet *set,
 
 	training->net.inputs = encoding->width.x;
 	training->net.n_embeddings = encoding->width.c;
-	training->net.embeddings = encoding_embeddings(encoding);
+	training->net.embeddings = table_widths(set);
 	training->net.n_hidden = options->n_hidden;
 	memcpy(training->net.hidden, options->hidden, sizeof(training->net.hidden));
 	training->net.activation = options->activation;
