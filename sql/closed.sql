@@ -21,7 +21,7 @@ CREATE TABLE lines AS
 CREATE FUNCTION train(name text, target text, algorithm text, features text DEFAULT 'x', more jsonb DEFAULT '{}') RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	CALL meta.train(name, 'closed.lines', 'task', target, features => features, order_by => 'nr', algorithm => algorithm,
-					options => '{"iterations": 250, "hidden": [12], "features": 6, "context": 8, "meta_batch": 16, "outer_lr": 0.005, "shots": [0, 10], "query": 10}' || more);
+					options => '{"iterations": 250, "hidden": [12], "features": 6, "context": 8, "meta_batch": 16, "outer_lr": 0.005, "weight_decay": 0.001, "shots": [0, 10], "query": 10}' || more);
 END $$;
 SELECT train('cnp', 'y', 'cnp'), train('cnp, passed', 'passed', 'cnp'), train('cnp, mark', 'mark', 'cnp'),
 	   train('ridge', 'y', 'ridge'), train('ridge, passed', 'passed', 'ridge'), train('ridge, mark', 'mark', 'ridge'),

@@ -382,18 +382,18 @@ alpaca_losses(Tape *tape, const LearnerSpec *spec, const TensorList *list, const
 				surprise;
 
 	if (spec->loss == LOSS_LOGISTIC)
-		return loss_mean(tape, spec->loss, alpaca_predict(tape, spec, list, phi, query->x, query->c), query->y, query->w);
+		return mean_by_rows(tape, loss_rows(tape, spec->loss, alpaca_predict(tape, spec, list, phi, query->x, query->c), query->y), query->w);
 	predictive(tape, spec, phi, query->x, query->c, &mean, &variance);
 	square = tape_unary(tape, UNARY_SQUARE, 0, tape_axpy(tape, query->y, -1, mean));
 	surprise = tape_axpy(tape, vars_divide(tape, square, variance), 1, tape_unary(tape, UNARY_LOG, 0, variance));
-	return weighted_mean(tape, tape_scale(tape, tape_axpy(tape, square, 1, surprise), 0.5, 0), query->w);
+	return mean_by_rows(tape, tape_scale(tape, tape_axpy(tape, square, 1, surprise), 0.5, 0), query->w);
 }
 
 const Learner alpaca_learner = {
 	.name = "alpaca",
 	.summary = "a Bayesian last layer whose prior reads the support rows: closed form, no gradients to adapt",
 	.reference = "Harrison, Sharma, Pavone 2018",
-	.defaults = "outer_lr 0.0015; weight_decay 0.3; patience 20",
+	.defaults = "outer_lr 0.0015; meta_batch 64; weight_decay 0.3; patience 20",
 	.layout = alpaca_layout,
 	.initialise = alpaca_initialise,
 	.begin = alpaca_begin,
