@@ -25,7 +25,7 @@ ALGORITHMS=${ALGORITHMS:-maml fomaml reptile alpaca finetune random_intercept}
 SEED=${SEED:-0}
 OPTIONS=${OPTIONS:-"{}"}
 OUT=${OUT:-/dev/stdout}
-all="hsb82 exam_london65 school_ilea insteval star_tennessee star_by_pupil oulad pisa2003 assist2009 assist2015"
+all="hsb82 egsingle egsingle_child exam_london65 school_ilea insteval insteval_student star_tennessee star_by_pupil oulad pisa2003 assist2009 assist2015 statics2011"
 
 if [ ! -f "$DATA/load.sh" ]
 then
@@ -43,7 +43,10 @@ describe()
 	hsb82)			task=school target=math test=0.3 ;;
 	exam_london65)	task=school target=normexam test=0.3 ;;
 	school_ilea)	task=school target=exam_score test=0.3 ;;
+	egsingle)		task=schoolid target=math order=year exclude=childid test=0.3 ;;
+	egsingle_child)	load=egsingle source=d.egsingle task=childid target=math order=year test=0.3 shots='{0,1,3}' ;;
 	insteval)		task=lecturer target=rating exclude=student test=0.2 ;;
+	insteval_student)	load=insteval source=d.insteval task=student target=rating test=0.2 ;;
 	star_tennessee)	task=tch target=math exclude=pupil test=0.2 shots='{0,1,3,5,10}' ;;
 	# Pupils occur under several teachers: here those of test tasks are others
 	# than those of training tasks, besides the teachers being others.
@@ -55,6 +58,7 @@ describe()
 	oulad)			task=id_student target=score order=handed_in shots='{0,1,3,5}' ;;
 	pisa2003)		task='country, school_id' target=math exclude=stu_wgt ;;
 	assist2009)		task=student_id target=correct order=seq metrics='log_loss auc' ;;
+	statics2011)	task=student_id target=correct order=seq metrics='log_loss auc' test=0.3 ;;
 	assist2015)		task=student_id target=correct order=seq shots='{0,1,3,5,10}' metrics='log_loss auc' ;;
 	*) die "There is no data set $1; there are: $all." ;;
 	esac
