@@ -46,7 +46,7 @@ sub one
 
 # Rows go through files, so that there is something to leave behind.
 # (Several statements in one query would be a transaction block.)
-my $little = q{SET maintenance_work_mem = '1MB'};
+my $little = q{SET maintenance_work_mem = '2MB'};
 my $many = q{(SELECT i % 100000 AS student, i AS nr, i % 7 AS x, i % 11 AS score FROM generate_series(1, 20000000) i) a};
 my %states = (
 	loading => {
@@ -161,12 +161,12 @@ my $train = q{CALL meta.train('%s', 'answers', 'student', 'score', order_by => '
 one(q{SET maintenance_work_mem = '256MB'; SET log_temp_files = 0; } . sprintf($train, 'in memory'));
 my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile);
 unlike($log, qr/temporary file: path/, 'with enough memory no temporary file is used');
-one(q{SET maintenance_work_mem = '1MB'; SET log_temp_files = 0; } . sprintf($train, 'in files'));
+one(q{SET maintenance_work_mem = '2MB'; SET log_temp_files = 0; } . sprintf($train, 'in files'));
 $log = PostgreSQL::Test::Utils::slurp_file($node->logfile);
 like($log, qr/temporary file: path/, 'with little, there are some');
 is(one(q{SELECT meta.params('in memory') = meta.params('in files')}), 't', '... and the same bytes come out');
 
-($status, $stdout, $stderr) = $node->psql('postgres', q{SET maintenance_work_mem = '1MB'; SET temp_file_limit = '1MB'; } . sprintf($train, 'limited'));
+($status, $stdout, $stderr) = $node->psql('postgres', q{SET maintenance_work_mem = '2MB'; SET temp_file_limit = '1MB'; } . sprintf($train, 'limited'));
 like($stderr, qr/temporary file size exceeds temp_file_limit/, 'temp_file_limit is respected');
 is(temporary_files(), 0, '... and leaves no temporary file');
 is(one(q{SELECT count(*) FROM meta.model WHERE name = 'limited'}), '0', '... and no model');
@@ -177,7 +177,7 @@ my @limits = map { 1024 * $_ } 4 .. 12;
 my $offset = -s $node->logfile;
 foreach my $limit (@limits)
 {
-	$node->psql('postgres', "SET maintenance_work_mem = '1MB'; SET temp_file_limit = $limit; " . sprintf($train, 'limited'));
+	$node->psql('postgres', "SET maintenance_work_mem = '2MB'; SET temp_file_limit = $limit; " . sprintf($train, 'limited'));
 }
 $log = substr(PostgreSQL::Test::Utils::slurp_file($node->logfile), $offset);
 my @exceeded = $log =~ /ERROR:  temporary file size exceeds temp_file_limit \((\d+)kB\)/g;
