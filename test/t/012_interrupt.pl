@@ -173,7 +173,7 @@ is(one(q{SELECT count(*) FROM meta.model WHERE name = 'limited'}), '0', '... and
 
 # Whether the sort's files or the packed rows' reach the limit, there is one
 # error, and cleaning up after it is none.
-my @limits = map { 1024 * $_ } 4 .. 12;
+my @limits = map { 1024 * $_ } 4 .. 11;
 my $offset = -s $node->logfile;
 foreach my $limit (@limits)
 {
