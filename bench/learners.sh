@@ -70,7 +70,8 @@ END
 							algorithm => '$algorithm', options => '{"iterations": 400, "patience": 0, "exclude": ["place"]}');
 			WITH report AS (
 				SELECT h.* FROM meta.history h JOIN meta.model m ON m.id = h.model
-				WHERE m.name = 'bench.learners' AND h.phase = '$algorithm'),
+				WHERE m.name = 'bench.learners' AND h.phase = '$algorithm'
+					  AND h.version = (SELECT max(version) FROM meta.history l WHERE l.model = m.id)),
 			 rate AS (
 				SELECT (max(iteration) - min(iteration)) / nullif(extract(epoch FROM max(at) - min(at)), 0)
 					   * coalesce((SELECT (defaults ->> 'meta_batch')::float8 FROM meta.algorithms WHERE algorithm = '$algorithm'),
