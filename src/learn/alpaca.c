@@ -163,16 +163,6 @@ alpaca_begin(const LearnerSpec *spec, const TensorList *list, double between, do
 }
 
 static Var
-concatenate(Tape *tape, Var a, Var b)
-{
-	int			width_a = tape_shape(tape, a).cols;
-	int			width_b = tape_shape(tape, b).cols;
-
-	return tape_axpy(tape, tape_columns(tape, a, 0, width_a, 0, width_a + width_b), 1,
-					 tape_columns(tape, b, 0, width_b, width_a, width_a + width_b));
-}
-
-static Var
 scale_of(Tape *tape, Var stored)
 {
 	return tape_unary(tape, UNARY_EXP, 0, tape_scale(tape, stored, LOG_SCALE, 0));
@@ -203,13 +193,13 @@ see(Tape *tape, const LearnerSpec *spec, const Var *theta, Var x, Var c)
 	NetworkInput input = network_input(tape, &spec->net, theta, x, c);
 	NetworkLayers layers = network_layers(tape, &spec->net, theta, &input);
 	Shape		s = tape_shape(tape, x);
-	Var			all = concatenate(tape, layers.hidden, layers.in);
+	Var			all = vars_concatenate(tape, layers.hidden, layers.in);
 	Var			one = tape_expand(tape, scale_of(tape, own[LOG_INTERCEPT]), shape(s.tasks, s.rows, 1));
 	Seen		seen;
 
 	seen.in = layers.in;
 	seen.mean = layers.out;
-	seen.psi = concatenate(tape, one, tape_affine(tape, all, false, own[FEATURE_WEIGHT], false, own[FEATURE_BIAS]));
+	seen.psi = vars_concatenate(tape, one, tape_affine(tape, all, false, own[FEATURE_WEIGHT], false, own[FEATURE_BIAS]));
 	seen.b = pair(tape, spec, own + CONTEXT_WEIGHT_1, all);
 	seen.noise = TAPE_NONE;
 	if (spec->loss != LOSS_LOGISTIC)
@@ -228,7 +218,7 @@ context_of(Tape *tape, const LearnerSpec *spec, const Var *own)
 	Var			share = tape_unary(tape, UNARY_RECIPROCAL, 0, tape_axpy(tape, k, 1, scale_of(tape, own[LOG_COUNT])));
 	Var			z = tape_multiply(tape, own[STATE_SUMMARY], share);
 
-	z = concatenate(tape, z, tape_unary(tape, UNARY_LOG, 0, tape_scale(tape, k, 1, 1)));
+	z = vars_concatenate(tape, z, tape_unary(tape, UNARY_LOG, 0, tape_scale(tape, k, 1, 1)));
 	z = pair(tape, spec, own + READ_WEIGHT_1, z);
 	return tape_transpose(tape, tape_multiply(tape, z, tape_multiply(tape, k, share)));
 }
@@ -237,14 +227,8 @@ context_of(Tape *tape, const LearnerSpec *spec, const Var *own)
 static Var
 plus_identity(Tape *tape, Var a)
 {
-	int			n = tape_shape(tape, a).rows;
-	Var			identity = tape_leaf(tape, shape(1, n, n), NULL);
-
-	if (identity != TAPE_NONE)
-		for (int i = 0; i < n; i++)
-			tape_data(tape, identity)[i * n + i] = 1;
 	a = tape_scale(tape, tape_axpy(tape, a, 1, tape_transpose(tape, a)), 0.5, 0);
-	return tape_axpy(tape, a, 1, identity);
+	return tape_axpy(tape, a, 1, vars_identity(tape, tape_shape(tape, a).rows));
 }
 
 static void
@@ -306,7 +290,7 @@ alpaca_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	Var			e;
 
 	memcpy(phi, theta, list->n * sizeof(Var));
-	e = concatenate(tape, seen.in, concatenate(tape, support->y, tape_axpy(tape, support->y, -1, expected)));
+	e = vars_concatenate(tape, seen.in, vars_concatenate(tape, support->y, tape_axpy(tape, support->y, -1, expected)));
 	e = pair(tape, spec, own + SUMMARY_WEIGHT_1, e);
 	out[STATE_ROWS] = tape_axpy(tape, own[STATE_ROWS], 1, vars_sum_rows(tape, support->w));
 	out[STATE_SUMMARY] = tape_axpy(tape, own[STATE_SUMMARY], 1, vars_sum_rows(tape, tape_multiply(tape, e, support->w)));
