@@ -250,13 +250,13 @@ run_steps(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Inn
 	int		   *moved = arena_alloc(tape->arena, list->n, sizeof(int));
 	Var		   *wrt = arena_alloc(tape->arena, list->n, sizeof(Var));
 	Var		   *gradients = arena_alloc(tape->arena, list->n, sizeof(Var));
-	Var		   *moments = arena_alloc(tape->arena, list->n, sizeof(Var));
+	Var			(*memory)[INNER_MEMORY] = arena_alloc(tape->arena, list->n, sizeof(*memory));
 	Var		   *vars = arena_alloc(tape->arena, list->n, sizeof(Var));
 	SeenRows	seen[2];
 	Var			shrink[2];
 	int			n = 0;
 
-	if (moved == NULL || wrt == NULL || gradients == NULL || moments == NULL || vars == NULL)
+	if (moved == NULL || wrt == NULL || gradients == NULL || memory == NULL || vars == NULL)
 	{
 		tape->fault = "out of memory";
 		return;
@@ -275,7 +275,8 @@ run_steps(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Inn
 	for (int i = 0; i < list->n; i++)
 	{
 		phi[i] = theta[i];
-		moments[i] = TAPE_NONE;
+		for (int j = 0; j < INNER_MEMORY; j++)
+			memory[i][j] = TAPE_NONE;
 		if (is_moved(&list->tensors[i]))
 		{
 			Shape		s = tape_shape(tape, theta[i]);
@@ -301,14 +302,19 @@ run_steps(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Inn
 		tape_gradient(tape, loss, wrt, n, gradients);
 		for (int i = 0; i < n; i++)
 		{
+			int			at = moved[i];
 			Var			g = gradients[i];
 
 			if (loop->kind != INNER_EXACT)
 				g = tape_detach(tape, g);
 			if (loop->kind == INNER_ADAM)
-				g = adam_direction(tape, g, step, &moments[moved[i]]);
-			g = factor(tape, g, factor(tape, outside, learned_rate(tape, list, theta, list->tensors[moved[i]].name, step)));
-			phi[moved[i]] = tape_axpy(tape, phi[moved[i]], -spec->options.inner_lr, g);
+				g = adam_direction(tape, g, step, &memory[at][0]);
+			g = factor(tape, g, factor(tape, outside, learned_rate(tape, list, theta, list->tensors[at].name, step)));
+			if (loop->kind == INNER_LEARNED)
+				phi[at] = loop->rule(tape, &(InnerStep) {spec, theta, phi[at], g, tape_detach(tape, loss), seen[step % 2].rows->w},
+									 memory[at]);
+			else
+				phi[at] = tape_axpy(tape, phi[at], -spec->options.inner_lr, g);
 		}
 		if (path != NULL)
 			memcpy(path + (size_t) step * list->n, phi, list->n * sizeof(Var));

@@ -11,8 +11,28 @@ typedef enum InnerKind
 {
 	INNER_EXACT,				/* SGD; gradients flow through its gradients */
 	INNER_FIRST_ORDER,			/* SGD; they do not */
-	INNER_ADAM					/* Adam with beta1 = 0, as Reptile uses it; first order */
+	INNER_ADAM,					/* Adam with beta1 = 0, as Reptile uses it; first order */
+	INNER_LEARNED				/* a learned rule; first order */
 } InnerKind;
+
+/* What a learned rule is told about one tensor at one step. */
+typedef struct InnerStep
+{
+	const LearnerSpec *spec;
+	const Var  *theta;
+	Var			value;			/* (tasks, rows, cols) */
+	Var			gradient;		/* of the same shape; a constant, but for what is
+								 * learned about rates */
+	Var			loss;			/* (tasks, 1, 1), a constant */
+	Var			rows;			/* weights of the task's rows, (tasks, rows, 1) */
+} InnerStep;
+
+/*
+ * The tensor's next value.  memory is what the rule keeps about it from step to
+ * step, TAPE_NONE at first.
+ */
+#define INNER_MEMORY 3
+typedef Var (*InnerRule) (Tape *tape, const InnerStep *step, Var *memory);
 
 /* The network's tensors, into vars, from a learner's own. */
 typedef void (*NetworkView) (Tape *tape, const LearnerSpec *spec, const TensorList *list,
@@ -23,6 +43,7 @@ typedef struct InnerLoop
 {
 	InnerKind	kind;
 	NetworkView view;			/* NULL: a learner's tensors are the network's */
+	InnerRule	rule;			/* of INNER_LEARNED */
 } InnerLoop;
 
 /*

@@ -13,6 +13,7 @@ extern const Learner meta_sgd_learner;
 extern const Learner anil_learner;
 extern const Learner cavia_learner;
 extern const Learner reptile_learner;
+extern const Learner lstm_learner;
 extern const Learner pooled_learner;
 extern const Learner random_intercept_learner;
 extern const Learner finetune_learner;
@@ -31,6 +32,7 @@ const Learner *const learners[] = {
 	&anil_learner,
 	&cavia_learner,
 	&reptile_learner,
+	&lstm_learner,
 	&alpaca_learner,
 	&cnp_learner,
 	&ridge_learner,

@@ -34,9 +34,9 @@
 
 #include <limits.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "learn/lstm_cell.h"
 #include "learn/vars.h"
 
 #define READ_STEPS 3
@@ -77,8 +77,7 @@ enum
 	READ_INPUT,
 	READ_HIDDEN,
 	READ_BIAS,
-	READ_MEMORY,				/* (features, 4 features) */
-	CONTEXT_END
+	READ_MEMORY					/* (features, 4 features) */
 };
 
 static const char *const lstm_names[] = {"forward", "backward", "read"};
@@ -100,22 +99,6 @@ memory_room(const LearnerSpec *spec)
 }
 
 static bool
-add_lstm(TensorList *list, const char *name, int features)
-{
-	static const char *const parts[] = {"input.weight", "hidden.weight", "bias"};
-
-	for (int i = 0; i < 3; i++)
-	{
-		char		full[TENSOR_NAME_LENGTH];
-
-		snprintf(full, sizeof(full), "%s.%s", name, parts[i]);
-		if (tensor_add(list, full, i == 2 ? 1 : features, 4 * features, TENSOR_SHARED) < 0)
-			return false;
-	}
-	return true;
-}
-
-static bool
 matching_layout(const LearnerSpec *spec, TensorList *list)
 {
 	int			features = spec->options.features;
@@ -128,7 +111,7 @@ matching_layout(const LearnerSpec *spec, TensorList *list)
 	if (!spec->options.full_context)
 		return true;
 	for (int i = 0; i < 3; i++)
-		if (!add_lstm(list, lstm_names[i], features))
+		if (!lstm_layout(list, lstm_names[i], features, features))
 			return false;
 	return tensor_add(list, "read.memory.weight", features, 4 * features, TENSOR_SHARED) >= 0;
 }
@@ -145,17 +128,10 @@ matching_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, r
 	values[own[SLOT].offset] = spec->options.way > 0 ? 0 : FIRST_SLOT;
 	if (!spec->options.full_context)
 		return;
-	for (int i = FORWARD_INPUT; i < CONTEXT_END; i++)
-	{
-		real	   *to = values + own[i].offset;
-
-		if (own[i].rows == 1)
-			for (int j = 0; j < features; j++)
-				to[features + j] = 1;	/* forget gates begin open */
-		else
-			for (int j = 0; j < own[i].rows * own[i].cols; j++)
-				to[j] = sqrt(0.5 / features) * rng_normal(rng);
-	}
+	for (int i = FORWARD_INPUT; i < READ_MEMORY; i += LSTM_TENSORS)
+		lstm_initialise(&own[i], rng, values);
+	for (int j = 0; j < own[READ_MEMORY].rows * own[READ_MEMORY].cols; j++)
+		values[own[READ_MEMORY].offset + j] = sqrt(0.5 / features) * rng_normal(rng);
 }
 
 /*
@@ -195,44 +171,11 @@ matching_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 
 /* ---- full context embeddings ---- */
 
-typedef struct Lstm
-{
-	Var			hidden;			/* (tasks, rows, features) */
-	Var			cell;
-} Lstm;
-
-static Var
-gate(Tape *tape, Var gates, int which, UnaryKind kind)
-{
-	int			width = tape_shape(tape, gates).cols / 4;
-
-	return tape_unary(tape, kind, 0, tape_columns(tape, gates, which * width, width, 0, width));
-}
-
-/* From the sums before the gates, (tasks, rows, 4 features), and the last cell. */
-static Lstm
-lstm_step(Tape *tape, Var gates, Var cell)
-{
-	Lstm		next;
-
-	next.cell = tape_axpy(tape, tape_multiply(tape, gate(tape, gates, 1, UNARY_SIGMOID), cell), 1,
-						  tape_multiply(tape, gate(tape, gates, 0, UNARY_SIGMOID), gate(tape, gates, 2, UNARY_TANH)));
-	next.hidden = tape_multiply(tape, gate(tape, gates, 3, UNARY_SIGMOID), tape_unary(tape, UNARY_TANH, 0, next.cell));
-	return next;
-}
-
 /* Row i of a transposed matrix: (tasks, cols, rows) -> (tasks, 1, cols) */
 static Var
 row_of(Tape *tape, Var transposed, int i)
 {
 	return tape_transpose(tape, tape_columns(tape, transposed, i, 1, 0, 1));
-}
-
-/* a where the mask is 1, b where it is 0 */
-static Var
-choose(Tape *tape, Var mask, Var a, Var b)
-{
-	return tape_axpy(tape, b, 1, tape_multiply(tape, mask, tape_axpy(tape, a, -1, b)));
 }
 
 /*
@@ -246,19 +189,16 @@ add_context(Tape *tape, const Var *lstm, Var rows, Var weight, bool backward, Va
 	Shape		s = tape_shape(tape, rows);
 	Var			gates = tape_transpose(tape, tape_affine(tape, rows, false, lstm[0], false, lstm[2]));
 	Var			mask = tape_transpose(tape, tape_unary(tape, UNARY_RELU, 1, weight));
-	Lstm		last;
+	Var			last = lstm_zero(tape, s.cols);
 
-	last.hidden = last.cell = tape_leaf(tape, shape(1, 1, s.cols), NULL);
 	for (int step = 0; step < s.rows; step++)
 	{
 		int			i = backward ? s.rows - 1 - step : step;
 		Var			here = tape_columns(tape, mask, i, 1, 0, 1);
-		Lstm		next = lstm_step(tape, tape_affine(tape, last.hidden, false, lstm[1], false, row_of(tape, gates, i)),
-									 last.cell);
+		Var			sums = tape_affine(tape, lstm_hidden(tape, last), false, lstm[1], false, row_of(tape, gates, i));
 
-		last.hidden = choose(tape, here, next.hidden, last.hidden);
-		last.cell = choose(tape, here, next.cell, last.cell);
-		sum = tape_axpy(tape, sum, 1, tape_columns(tape, tape_transpose(tape, last.hidden), 0, 1, i, s.rows));
+		last = vars_choose(tape, here, tape_lstm(tape, sums, last), last);
+		sum = tape_axpy(tape, sum, 1, tape_columns(tape, tape_transpose(tape, lstm_hidden(tape, last)), 0, 1, i, s.rows));
 	}
 	return sum;
 }
@@ -300,17 +240,16 @@ see_rows(Tape *tape, const Var *own, Var rows, Var memory, Var log_weight)
 	Var			input = tape_affine(tape, rows, false, own[READ_INPUT], false, own[READ_BIAS]);
 	Var			nothing = tape_constant(tape, 0);
 	Var			gates = input;
-	Var			cell = nothing;
+	Var			state = TAPE_NONE;
 	Var			seen = rows;
 	double		scale = 1 / sqrt(tape_shape(tape, rows).cols > 0 ? tape_shape(tape, rows).cols : 1);
 
 	for (int step = 0; step < READ_STEPS; step++)
 	{
-		Lstm		next = lstm_step(tape, gates, cell);
 		Var			read;
 
-		cell = next.cell;
-		seen = tape_axpy(tape, next.hidden, 1, rows);
+		state = tape_lstm(tape, gates, state);
+		seen = tape_axpy(tape, lstm_hidden(tape, state), 1, rows);
 		if (step == READ_STEPS - 1)
 			break;
 		read = tape_scale(tape, tape_affine(tape, seen, false, memory, true, TAPE_NONE), scale, 0);

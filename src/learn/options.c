@@ -56,7 +56,7 @@ const OptionInfo option_table[] = {
 	{"features", OPTION_INTEGER, "12", 1, 256, NULL, FIELD(features),
 	"Features of the last layer that a task has of its own (alpaca, ridge), besides the intercept; coordinates of the space in which rows are compared (prototypical, matching)."},
 	{"context", OPTION_INTEGER, "16", 0, 256, NULL, FIELD(context),
-	"Width of the summary of the support rows (alpaca, cnp), or context inputs (cavia); 0 is none."},
+	"Width of the summary of the support rows (alpaca, cnp), or context inputs (cavia), or of the LSTM (lstm); 0 is none."},
 
 	/* metric-based learners */
 	{"full_context", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(full_context),

@@ -21,6 +21,12 @@ vars_concatenate(Tape *tape, Var a, Var b)
 }
 
 Var
+vars_choose(Tape *tape, Var mask, Var a, Var b)
+{
+	return tape_axpy(tape, b, 1, tape_multiply(tape, mask, tape_axpy(tape, a, -1, b)));
+}
+
+Var
 vars_identity(Tape *tape, int n)
 {
 	Var			identity = tape_leaf(tape, shape(1, n, n), NULL);

@@ -13,6 +13,9 @@ extern Var	vars_divide(Tape *tape, Var a, Var b);
 /* The columns of a, then those of b: rows and tasks repeated where they are 1. */
 extern Var	vars_concatenate(Tape *tape, Var a, Var b);
 
+/* a where the mask is 1, b where it is 0. */
+extern Var	vars_choose(Tape *tape, Var mask, Var a, Var b);
+
 /* The identity matrix: (1, n, n) */
 extern Var	vars_identity(Tape *tape, int n);
 

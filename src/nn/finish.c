@@ -504,6 +504,30 @@ put_transpose(Rewrite *rw, Var a)
 	return put(rw, &node);
 }
 
+static Var
+put_reshape(Rewrite *rw, Var a, Shape s)
+{
+	const TapeNode *in = a == TAPE_NONE ? NULL : at(rw, a);
+	TapeNode	node;
+
+	if (in == NULL || (in->shape.rows == s.rows && in->shape.tasks == s.tasks))
+		return a;
+	if (in->op == OP_RESHAPE)
+		return put_reshape(rw, in->in[0], s);
+	if (in->op == OP_SCALE)
+	{
+		real		scale = in->scale;
+		real		offset = in->offset;
+
+		return put_scale(rw, put_reshape(rw, in->in[0], s), scale, offset);
+	}
+	/* repeated for every task: so is its reshape */
+	if (in->op == OP_EXPAND && at(rw, in->in[0])->shape.rows == in->shape.rows && at(rw, in->in[0])->shape.cols == in->shape.cols)
+		return put_expand(rw, put_reshape(rw, in->in[0], shape(1, s.rows, s.cols)), s);
+	node = new_node(OP_RESHAPE, s, a, TAPE_NONE, TAPE_NONE);
+	return put(rw, &node);
+}
+
 /* A factor without what a product does by itself. */
 static Var
 strip_factor(const Rewrite *rw, Var v, bool *transpose, real *alpha)
@@ -758,6 +782,8 @@ put_built(Rewrite *rw, const TapeNode *built)
 			return put_multiply(rw, node.in[0], node.in[1]);
 		case OP_TRANSPOSE:
 			return put_transpose(rw, node.in[0]);
+		case OP_RESHAPE:
+			return put_reshape(rw, node.in[0], node.shape);
 		case OP_AFFINE:
 			return put_expand(rw, put_affine(rw, node.in[0], node.transpose_a, node.in[1], node.transpose_b, node.in[2],
 											 node.scale, node.offset), node.shape);

@@ -5,6 +5,9 @@
  */
 #include "nn/kernels.h"
 
+#include <math.h>
+#include <string.h>
+
 typedef void (*TileFunction) (const Product *p, int i, int j, int last);
 
 /* Four or eight numbers turned with shuffles, where the compiler has these. */

@@ -51,7 +51,20 @@ typedef struct Kernels
 	void		(*scale) (size_t n, const real *a, real scale, real offset, real *to);	/* scale a + offset */
 	void		(*relu) (size_t n, const real *a, real *to);
 	void		(*mask) (size_t n, const real *a, const real *b, real *to);	/* a where b > 0, else 0 */
+
+	/*
+	 * A cell of long short-term memory: gates (rows, 4 width) before the
+	 * sigmoid, in the order i, f, g, o; the last state (rows, 2 width), hidden
+	 * then cell, or NULL for zeros; to (rows, 2 width) is the next state.
+	 */
+	void		(*lstm) (size_t rows, int width, const real *gates, const real *last, real *to);
+
+	/* From the gradient of the next state that of the gates and of the last cell: to (rows, 5 width). */
+	void		(*lstm_back) (size_t rows, int width, const real *gates, const real *gradient, const real *last, real *to);
 } Kernels;
+
+/* of a state that lstm and lstm_back can work with */
+#define LSTM_MAX_WIDTH 1024
 
 /* The best that this processor can run. */
 extern const Kernels *kernels(void);

@@ -359,6 +359,104 @@ KERNEL(mask)(size_t n, const real *a, const real *b, real *to)
 		to[i] = b[i] > 0 ? a[i] : 0;
 }
 
+/*
+ * 1 / (1 + e^-x), in straight lines: e^y = 2^n e^r, r within ln 2 / 2, by its
+ * series.
+ */
+static inline KERNEL_TARGET real
+KERNEL(sigmoid)(real x)
+{
+#ifdef NN_DOUBLE
+	return 1 / (1 + exp(-x));
+#else
+	float		y = x > 80 ? -80 : x < -80 ? 80 : -x;
+	float		n = (y * 1.44269504f + 12582912) - 12582912;	/* 1.5 * 2^23: rounds */
+	float		r = (y - n * 0.693359375f) + n * 2.12194440e-4f;
+	float		series = 1 + r * (1 + r * (1 / 2.0f + r * (1 / 6.0f + r * (1 / 24.0f + r * (1 / 120.0f + r * (1 / 720.0f))))));
+	int32_t		bits = ((int32_t) n + 127) * (1 << 23);
+	float		power;
+
+	memcpy(&power, &bits, sizeof(power));
+	return 1 / (1 + series * power);
+#endif
+}
+
+/* The gates of one row, i, f, g, o. */
+static inline KERNEL_TARGET void
+KERNEL(open_gates)(int width, const real *gates, real *open)
+{
+	for (int j = 0; j < 2 * width; j++)
+		open[j] = KERNEL(sigmoid)(gates[j]);
+	for (int j = 2 * width; j < 3 * width; j++)
+		open[j] = 2 * KERNEL(sigmoid)(2 * gates[j]) - 1;
+	for (int j = 3 * width; j < 4 * width; j++)
+		open[j] = KERNEL(sigmoid)(gates[j]);
+}
+
+static KERNEL_TARGET void
+KERNEL(lstm)(size_t rows, int width, const real *gates, const real *last, real *to)
+{
+	real		open[4 * LSTM_MAX_WIDTH];
+	const real *in = open;
+	const real *forget = open + width;
+	const real *new = open + 2 * width;
+	const real *out = open + 3 * width;
+
+	for (size_t r = 0; r < rows; r++, gates += 4 * width, to += 2 * width)
+	{
+		real	   *cell = to + width;
+
+		KERNEL(open_gates)(width, gates, open);
+		if (last)
+		{
+			const real *before = last + r * 2 * width + width;
+
+			_Pragma("GCC ivdep")
+			for (int j = 0; j < width; j++)
+				cell[j] = forget[j] * before[j] + in[j] * new[j];
+		}
+		else
+			for (int j = 0; j < width; j++)
+				cell[j] = in[j] * new[j];
+		_Pragma("GCC ivdep")
+		for (int j = 0; j < width; j++)
+			to[j] = out[j] * (2 * KERNEL(sigmoid)(2 * cell[j]) - 1);
+	}
+}
+
+static KERNEL_TARGET void
+KERNEL(lstm_back)(size_t rows, int width, const real *gates, const real *gradient, const real *last, real *to)
+{
+	real		open[4 * LSTM_MAX_WIDTH];
+	real		before[LSTM_MAX_WIDTH];
+	const real *in = open;
+	const real *forget = open + width;
+	const real *new = open + 2 * width;
+	const real *out = open + 3 * width;
+
+	for (int j = 0; j < width; j++)
+		before[j] = 0;
+	for (size_t r = 0; r < rows; r++, gates += 4 * width, gradient += 2 * width, to += 5 * width)
+	{
+		KERNEL(open_gates)(width, gates, open);
+		if (last)
+			memcpy(before, last + r * 2 * width + width, width * sizeof(real));
+		_Pragma("GCC ivdep")
+		for (int j = 0; j < width; j++)
+		{
+			real		cell = forget[j] * before[j] + in[j] * new[j];
+			real		shown = 2 * KERNEL(sigmoid)(2 * cell) - 1;
+			real		of_cell = gradient[width + j] + gradient[j] * out[j] * (1 - shown * shown);
+
+			to[j] = of_cell * new[j] * in[j] * (1 - in[j]);
+			to[width + j] = of_cell * before[j] * forget[j] * (1 - forget[j]);
+			to[2 * width + j] = of_cell * in[j] * (1 - new[j] * new[j]);
+			to[3 * width + j] = gradient[j] * shown * out[j] * (1 - out[j]);
+			to[4 * width + j] = of_cell * forget[j];
+		}
+	}
+}
+
 static const Kernels KERNEL(set) = {
 	.name = KERNEL_LABEL,
 	.product = KERNEL(product),
@@ -368,6 +466,8 @@ static const Kernels KERNEL(set) = {
 	.scale = KERNEL(scale),
 	.relu = KERNEL(relu),
 	.mask = KERNEL(mask),
+	.lstm = KERNEL(lstm),
+	.lstm_back = KERNEL(lstm_back),
 };
 
 #undef TILE_ROW

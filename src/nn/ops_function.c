@@ -5,6 +5,7 @@
  */
 #include "nn/tape_private.h"
 
+#include <string.h>
 #include <tgmath.h>
 
 #include "nn/kernels.h"
@@ -257,4 +258,46 @@ softmax_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
 	gy = tape_multiply(tape, g, v);
 	out[0] = tape_axpy(tape, gy, -1,
 					   tape_multiply(tape, v, tape_sum(tape, gy, shape(s.tasks, s.rows, 1))));
+}
+
+Var
+tape_least(Tape *tape, Var a, int n)
+{
+	Shape		s = tape_shape(tape, a);
+	Var			v;
+
+	if (tape->fault)
+		return TAPE_NONE;
+	if (n < 0 || n > s.cols)
+		return tape_fault(tape, "a row has fewer elements than are to be found");
+	v = tape_append(tape, OP_LEAST, s, a, TAPE_NONE, TAPE_NONE);
+	if (v != TAPE_NONE)
+		tape_node(tape, v)->width = n;
+	return v;
+}
+
+/* Few are wanted: they are found one after the other. */
+void
+least_forward(const Tape *tape, const TapeNode *node)
+{
+	const TapeNode *a = tape_node(tape, node->in[0]);
+	size_t		rows = (size_t) a->shape.tasks * a->shape.rows;
+	int			cols = a->shape.cols;
+
+	memset(node->data, 0, rows * cols * sizeof(real));
+	for (size_t r = 0; r < rows; r++)
+	{
+		const real *row = a->data + r * cols;
+		real	   *to = node->data + r * cols;
+
+		for (int i = 0; i < node->width; i++)
+		{
+			int			least = -1;
+
+			for (int c = 0; c < cols; c++)
+				if (to[c] == 0 && (least < 0 || row[c] < row[least]))
+					least = c;
+			to[least] = 1;
+		}
+	}
 }

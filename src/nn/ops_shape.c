@@ -333,6 +333,37 @@ columns_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
 		out[0] = tape_columns(tape, g, node.to, node.width, node.from, tape_shape(tape, node.in[0]).cols);
 }
 
+/* ---- other rows ---- */
+
+Var
+tape_reshape(Tape *tape, Var a, int rows, int cols)
+{
+	Shape		s = tape_shape(tape, a);
+
+	if (tape->fault)
+		return TAPE_NONE;
+	if (rows < 0 || cols < 0 || (int64_t) rows * cols != (int64_t) s.rows * s.cols)
+		return tape_fault(tape, "a matrix does not fit another shape");
+	if (a != TAPE_NONE && rows == s.rows)
+		return a;
+	return tape_append(tape, OP_RESHAPE, shape(s.tasks, rows, cols), a, TAPE_NONE, TAPE_NONE);
+}
+
+void
+reshape_forward(const Tape *tape, const TapeNode *node)
+{
+	memcpy(node->data, tape_node(tape, node->in[0])->data, shape_size(node->shape) * sizeof(real));
+}
+
+void
+reshape_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
+{
+	Shape		s = tape_shape(tape, tape_node(tape, v)->in[0]);
+
+	if (wanted[0])
+		out[0] = tape_reshape(tape, g, s.rows, s.cols);
+}
+
 /* ---- tables ---- */
 
 static Var

@@ -16,6 +16,7 @@ const Operation operations[OP_COUNT] = {
 	[OP_AFFINE] = {"affine", 2, affine_forward, affine_backward},
 	[OP_MATMUL_SUM] = {"matmul_sum", 2, matmul_sum_forward, matmul_sum_backward},
 	[OP_TRANSPOSE] = {"transpose", 1, transpose_forward, transpose_backward},
+	[OP_RESHAPE] = {"reshape", 1, reshape_forward, reshape_backward},
 	[OP_SOLVE] = {"solve", 2, solve_forward, solve_backward},
 	[OP_AXPY] = {"axpy", 2, axpy_forward, axpy_backward},
 	[OP_SCALE] = {"scale", 1, scale_forward, scale_backward},
@@ -28,6 +29,9 @@ const Operation operations[OP_COUNT] = {
 	[OP_UNARY] = {"unary", 1, unary_forward, unary_backward},
 	[OP_LOGSUMEXP] = {"logsumexp", 1, logsumexp_forward, logsumexp_backward},
 	[OP_SOFTMAX] = {"softmax", 1, softmax_forward, softmax_backward},
+	[OP_LEAST] = {"least", 1, least_forward, NULL},
+	[OP_LSTM] = {"lstm", 1, lstm_forward, lstm_backward},
+	[OP_LSTM_BACK] = {"lstm_back", 2, lstm_back_forward, lstm_back_backward},
 	[OP_MASK] = {"mask", 2, mask_forward, NULL},
 };
 

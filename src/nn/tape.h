@@ -146,6 +146,9 @@ extern Var	tape_columns(Tape *tape, Var a, int from, int width, int to, int cols
 /* a^T per task: (tasks, cols, rows) */
 extern Var	tape_transpose(Tape *tape, Var a);
 
+/* The same numbers per task in other rows: rows * cols must stay. */
+extern Var	tape_reshape(Tape *tape, Var a, int rows, int cols);
+
 /*
  * Rows of a table by number: table (1 or tasks, size, width), column col of
  * index (tasks, rows, .), result (tasks, rows, width).
@@ -171,8 +174,22 @@ extern Var	tape_logsumexp(Tape *tape, Var a);
 /* exp(a - logsumexp(a)) over the columns */
 extern Var	tape_softmax(Tape *tape, Var a);
 
+/*
+ * 1 for the n least of each row, else 0; of equal ones the first.  Constant
+ * almost everywhere: no gradient.
+ */
+extern Var	tape_least(Tape *tape, Var a, int n);
+
 /* a, through which no gradient flows; no copy. */
 extern Var	tape_detach(Tape *tape, Var a);
+
+/*
+ * One step of a long short-term memory (learn/lstm_cell.h): gates (tasks, rows,
+ * 4 width) before the sigmoid, in the order input, forget, new, output; the
+ * last state (repeated to tasks and rows; 2 width), hidden then cell, or
+ * TAPE_NONE for zeros.  Result (tasks, rows, 2 width), the next state.
+ */
+extern Var	tape_lstm(Tape *tape, Var gates, Var last);
 
 /* ---- gradients ---- */
 

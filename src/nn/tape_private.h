@@ -15,6 +15,7 @@ typedef enum OpCode
 	OP_AFFINE,
 	OP_MATMUL_SUM,
 	OP_TRANSPOSE,
+	OP_RESHAPE,
 	OP_SOLVE,
 	OP_AXPY,
 	OP_SCALE,
@@ -27,6 +28,9 @@ typedef enum OpCode
 	OP_UNARY,
 	OP_LOGSUMEXP,
 	OP_SOFTMAX,
+	OP_LEAST,
+	OP_LSTM,
+	OP_LSTM_BACK,
 	OP_MASK,					/* of finished tapes only: in[0] where in[1] > 0 */
 	OP_COUNT
 } OpCode;
@@ -47,7 +51,7 @@ struct TapeNode
 	int			order;
 	int			from;			/* OP_COLUMNS; OP_GATHER, OP_SCATTER: the
 								 * index column */
-	int			width;
+	int			width;			/* OP_LEAST: how many */
 	int			to;
 	bool		constant;		/* OP_LEAF: of tape_constant */
 };
@@ -123,6 +127,9 @@ extern void gather_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *o
 extern void scatter_forward(const Tape *tape, const TapeNode *node);
 extern void scatter_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
 
+extern void reshape_forward(const Tape *tape, const TapeNode *node);
+extern void reshape_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+
 /* ops_function.c */
 extern void unary_forward(const Tape *tape, const TapeNode *node);
 extern void unary_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
@@ -131,5 +138,12 @@ extern void logsumexp_forward(const Tape *tape, const TapeNode *node);
 extern void logsumexp_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
 extern void softmax_forward(const Tape *tape, const TapeNode *node);
 extern void softmax_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void least_forward(const Tape *tape, const TapeNode *node);
+
+/* ops_lstm.c */
+extern void lstm_forward(const Tape *tape, const TapeNode *node);
+extern void lstm_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void lstm_back_forward(const Tape *tape, const TapeNode *node);
+extern void lstm_back_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
 
 #endif							/* NN_TAPE_PRIVATE_H */

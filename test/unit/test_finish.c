@@ -65,7 +65,7 @@ random_operation(Tape *tape, Rng *rng, const Var *pool, int n)
 	bool		product = (ta ? sa.rows : sa.cols) == (tb ? sb.cols : sb.rows) && fits(sa.tasks, sb.tasks);
 	bool		pair = fits(sa.tasks, sb.tasks) && fits(sa.rows, sb.rows) && fits(sa.cols, sb.cols);
 
-	switch (rng_below(rng, 12))
+	switch (rng_below(rng, 13))
 	{
 		case 0:
 		case 1:
@@ -91,6 +91,10 @@ random_operation(Tape *tape, Rng *rng, const Var *pool, int n)
 			return tape_scale(tape, a, (real) (rng_uniform(rng) - 0.5), rng_below(rng, 2) ? 0 : (real) 0.25);
 		case 10:
 			return rng_below(rng, 2) ? tape_transpose(tape, a) : tape_detach(tape, a);
+		case 11:
+			if (rng_below(rng, 2))
+				return tape_reshape(tape, a, sa.cols, sa.rows);
+			/* FALLTHROUGH */
 		default:
 			return tape_expand(tape, a, shape(sa.tasks == 1 ? 2 : sa.tasks, sa.rows, sa.cols));
 	}

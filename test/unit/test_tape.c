@@ -131,6 +131,16 @@ test_one_operand(void)
 	v = leaf(&at, shape(T, R, C));
 	check_derivatives(&at.tape, tape_transpose(&at.tape, v), &v, 1, &at.rng, 2, "transpose");
 	case_end(&at);
+
+	case_begin(&at);
+	v = leaf(&at, shape(T, R, C));
+	check_derivatives(&at.tape, tape_reshape(&at.tape, v, 2, 6), &v, 1, &at.rng, 2, "reshape");
+	case_end(&at);
+
+	case_begin(&at);
+	v = leaf(&at, shape(T, R, C));
+	check_derivatives(&at.tape, tape_multiply(&at.tape, v, tape_least(&at.tape, v, 2)), &v, 1, &at.rng, 2, "least");
+	case_end(&at);
 }
 
 static void
@@ -513,6 +523,75 @@ test_rows(void)
 	case_end(&at);
 }
 
+/* The least of each row; of equal ones the first. */
+static void
+test_least(void)
+{
+	static const real rows[2][5] = {{3, 1, 2, 1, 1}, {-1, 5, -2, 0, -2}};
+	static const real marks[4][2][5] = {
+		{{0, 0, 0, 0, 0}, {0, 0, 0, 0, 0}},
+		{{0, 1, 0, 0, 0}, {0, 0, 1, 0, 0}},
+		{{0, 1, 0, 1, 0}, {0, 0, 1, 0, 1}},
+		{{0, 1, 0, 1, 1}, {1, 0, 1, 0, 1}},
+	};
+
+	for (int n = 0; n < 4; n++)
+	{
+		Case		at;
+		Var			v;
+		Var			y;
+
+		case_begin(&at);
+		v = tape_leaf(&at.tape, shape(1, 2, 5), NULL);
+		memcpy(tape_data(&at.tape, v), rows, sizeof(rows));
+		y = tape_least(&at.tape, v, n);
+		tape_run(&at.tape);
+		ok(memcmp(tape_data(&at.tape, y), marks[n], sizeof(marks[n])) == 0, "the %d least of a row", n);
+		case_end(&at);
+	}
+}
+
+/* A step of an LSTM: its derivatives, and its values by definition. */
+static void
+test_lstm(void)
+{
+	static const struct
+	{
+		const char *name;
+		int			mask;		/* of the last state; -1: none */
+	}			cases[] = {{"lstm", 7}, {"lstm, one state for all tasks", 3}, {"lstm, one state for all rows", 5},
+	{"lstm, one state for all", 1}, {"lstm without a state", -1}};
+	const int	width = 3;
+
+	for (int i = 0; i < 5; i++)
+	{
+		bool		begins = cases[i].mask < 0;
+		Case		at;
+		Var			v[2];
+		Var			y;
+		double		worst = 0;
+
+		case_begin(&at);
+		v[0] = leaf(&at, shape(T, R, 4 * width));
+		v[1] = begins ? TAPE_NONE : leaf(&at, shape(cases[i].mask & 4 ? T : 1, cases[i].mask & 2 ? R : 1, 2 * width));
+		y = tape_lstm(&at.tape, v[0], v[1]);
+		check_derivatives(&at.tape, y, v, begins ? 1 : 2, &at.rng, 2, cases[i].name);
+		for (int r = 0; r < T * R; r++)
+			for (int j = 0; j < width; j++)
+			{
+				const real *gates = tape_data(&at.tape, v[0]) + r * 4 * width;
+				int			row = (cases[i].mask & 4 ? r / R : 0) * (cases[i].mask & 2 ? R : 1) + (cases[i].mask & 2 ? r % R : 0);
+				double		last = begins ? 0 : tape_data(&at.tape, v[1])[row * 2 * width + width + j];
+				double		cell = last / (1 + exp(-gates[width + j])) + tanh(gates[2 * width + j]) / (1 + exp(-gates[j]));
+
+				worst = fmax(worst, fabs(tape_data(&at.tape, y)[(r * 2 + 1) * width + j] - cell));
+				worst = fmax(worst, fabs(tape_data(&at.tape, y)[r * 2 * width + j] - tanh(cell) / (1 + exp(-gates[3 * width + j]))));
+			}
+		is_close(worst, 0, sizeof(real) == 8 ? 1e-14 : 1e-6, "%s: values", cases[i].name);
+		case_end(&at);
+	}
+}
+
 /* What tape_gradient says of nodes in special places. */
 static void
 test_gradient(void)
@@ -716,6 +795,11 @@ test_faults(void)
 	FAULT("a summed product that does not fit", tape_matmul_sum(&at.tape, a, false, b, false));
 	FAULT("a sum to another shape", tape_sum(&at.tape, a, shape(1, 2, 1)));
 	FAULT("an expansion of what is not 1", tape_expand(&at.tape, a, shape(T, R, 2 * C)));
+	FAULT("a reshape to another size", tape_reshape(&at.tape, a, 5, 2));
+	FAULT("a reshape to less than nothing", tape_reshape(&at.tape, a, -R, -C));
+	FAULT("more of the least than there are", tape_least(&at.tape, a, C + 1));
+	FAULT("gates that are not four", tape_lstm(&at.tape, b, TAPE_NONE));
+	FAULT("a state that does not fit its gates", tape_lstm(&at.tape, a, a));
 	FAULT("columns that are not there", tape_columns(&at.tape, a, 3, 2, 0, 4));
 	FAULT("columns placed outside", tape_columns(&at.tape, a, 0, 2, 3, 4));
 	FAULT("columns before the first", tape_columns(&at.tape, a, -1, 2, 0, 4));
@@ -740,6 +824,9 @@ test_faults(void)
 	FAULT("scale of no node", tape_scale(&at.tape, TAPE_NONE, 1, 0));
 	FAULT("unary of no node", tape_unary(&at.tape, UNARY_EXP, 0, TAPE_NONE));
 	FAULT("transpose of no node", tape_transpose(&at.tape, TAPE_NONE));
+	FAULT("reshape of no node", tape_reshape(&at.tape, TAPE_NONE, 0, 0));
+	FAULT("lstm of no node", tape_lstm(&at.tape, TAPE_NONE, TAPE_NONE));
+	FAULT("least of no node", tape_least(&at.tape, TAPE_NONE, 0));
 	FAULT("logsumexp of no node", tape_logsumexp(&at.tape, TAPE_NONE));
 	FAULT("softmax of no node", tape_softmax(&at.tape, TAPE_NONE));
 	FAULT("detach of no node", tape_detach(&at.tape, TAPE_NONE));
@@ -804,6 +891,8 @@ main(void)
 	test_solve();
 	test_unary();
 	test_rows();
+	test_least();
+	test_lstm();
 	test_gradient();
 	test_replay();
 	test_faults();

@@ -1,0 +1,70 @@
+-- learners that are LSTMs: how parameters move is learned (lstm)
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS meta;
+DELETE FROM meta.model;
+CREATE SCHEMA recurrent;
+SET search_path = recurrent;
+
+-- 200 tasks, each a line of its own
+CREATE FUNCTION u(VARIADIC text[]) RETURNS float8 LANGUAGE sql IMMUTABLE
+	RETURN ('x' || left(md5(array_to_string($1, ' ')), 8))::bit(32)::bigint / 4294967296.0;
+CREATE TABLE lines AS
+	SELECT task, nr, x, slope * x + intercept + 0.2 * (u('noise', task::text, nr::text) - 0.5) AS y,
+		   u('flip', task::text, nr::text) < 1 / (1 + exp(-4 * (slope * x + intercept))) AS above,
+		   CASE WHEN slope * x + intercept > 0.5 THEN 'high' WHEN slope * x + intercept < -0.5 THEN 'low' ELSE 'middle' END AS level
+	FROM generate_series(1, 200) task, generate_series(1, 25) nr,
+		 LATERAL (SELECT 4 * u('slope', task::text) - 2 AS slope, 2 * u('intercept', task::text) - 1 AS intercept,
+						 2 * u('x', task::text, nr::text) - 1 AS x) l;
+CREATE FUNCTION train(name text, target text, algorithm text, more jsonb DEFAULT '{}') RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	CALL meta.train(name, 'recurrent.lines', 'task', target, features => 'x', order_by => 'nr', algorithm => algorithm,
+					options => '{"iterations": 200, "hidden": [12], "meta_batch": 8, "outer_lr": 0.01}' || more);
+END $$;
+SELECT train('lstm y', 'y', 'lstm', '{"context": 8}');
+SELECT train('lstm above', 'above', 'lstm', '{"context": 8}');
+SELECT train('lstm level', 'level', 'lstm', '{"context": 8}');
+
+-- they learn: after ten rows they are better than without, than one for all, and than a shift
+CREATE TABLE results AS
+	SELECT m.name, e.* FROM meta.model m, LATERAL meta.evaluate(m.name, shots => '{0,10}') e WHERE metric IN ('rmse', 'log_loss') AND method <> 'single_task';
+SELECT name, adapted < 0.8 * prior AS than_prior, adapted < 0.8 * pooled AS than_pooled, adapted < 0.9 * shifted AS than_shifted
+FROM (SELECT name, max(value) FILTER (WHERE method = 'adapted') AS adapted, max(value) FILTER (WHERE method = 'prior') AS prior,
+			 max(value) FILTER (WHERE method = 'pooled') AS pooled, max(value) FILTER (WHERE method = 'random_intercept') AS shifted
+	  FROM results WHERE shots = 10 GROUP BY 1) r ORDER BY 1;
+SELECT count(*) AS differences FROM results a JOIN results p USING (name) WHERE a.shots = 0 AND p.shots = 0 AND a.method = 'adapted' AND p.method = 'prior' AND a.value <> p.value;
+
+-- no rows: the start; rows: something else; further rows: something else again
+CREATE TABLE steps AS
+	SELECT m.name, none, one, (SELECT meta.adapt(one, t) FROM lines t WHERE task = 7 AND nr BETWEEN 4 AND 6) AS two
+	FROM meta.model m,
+		 LATERAL (SELECT (SELECT meta.adapt(m.name, n) FROM (SELECT NULL::lines AS n) no_row) AS none,
+						 (SELECT meta.adapt(m.name, t) FROM lines t WHERE task = 7 AND nr <= 3) AS one) a;
+SELECT s.name, meta.describe(none) ->> 'rows' AS rows, meta.describe(two) ->> 'rows' AS rows_of_two, bool_and(meta.predict(none, t) = meta.predict(s.name, t)) AS prior,
+	   bool_or(meta.predict(one, t) <> meta.predict(none, t)) AS moves, bool_or(meta.predict(two, t) <> meta.predict(one, t)) AS moves_on
+FROM steps s, lines t WHERE t.task = 9 AND s.name NOT LIKE '%level' GROUP BY 1, 2, 3 ORDER BY 1;
+SELECT s.name, bool_or(meta.probabilities(one, t) <> meta.probabilities(none, t)) AS moves FROM steps s, lines t WHERE t.task = 9 AND s.name LIKE '%level' GROUP BY 1 ORDER BY 1;
+
+-- what is learned about steps, beside the network
+SELECT t ->> 'name' AS tensor, t ->> 'shape' AS shape
+FROM jsonb_array_elements(meta.describe('lstm y') -> 'tensors') t WHERE t ->> 'name' ~ '^lstm/(lstm|step|shrink)' ORDER BY 1;
+
+-- in parallel: the same bytes
+CREATE TABLE many AS SELECT task, nr, x, y, above FROM lines;
+ANALYZE many;
+CREATE TABLE alone AS SELECT m.name, t.task, meta.adapt(m.name, t) AS params FROM meta.model m, lines t WHERE m.name IN ('lstm y') GROUP BY 1, 2;
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+SELECT count(*) AS tasks, bool_and(a.params = p.params) AS same
+FROM (SELECT task, meta.adapt('lstm y', m) AS params FROM many m GROUP BY task) p JOIN alone a USING (task) WHERE a.name = 'lstm y';
+RESET parallel_setup_cost;
+RESET parallel_tuple_cost;
+RESET min_parallel_table_scan_size;
+
+-- errors
+\set VERBOSITY terse
+SELECT meta.predict_interval('lstm y', t) FROM lines t LIMIT 1;
+SELECT train('bad', 'y', 'lstm', '{"context": 300}');
+\set VERBOSITY default
+DELETE FROM meta.model;
+DROP SCHEMA recurrent CASCADE;

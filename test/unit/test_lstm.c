@@ -1,0 +1,122 @@
+/*
+ * test_lstm.c
+ *	  The LSTM meta-learner and the network with a memory against an
+ *	  independent implementation: goldens/lstm.h, made with PyTorch by
+ *	  goldens/make_lstm_goldens.py.  And what holds of them by definition.
+ */
+#include "learn/apply.h"
+#include "learn/meta_step.h"
+
+#include "check.h"
+#include "small_tasks.h"
+
+#include "goldens/lstm.h"
+
+/* Set before anything was measured. */
+#define GOLDEN_TOLERANCE (sizeof(real) == 8 ? 1e-8 : 1e-4)
+
+static const char *const loss_words[] = {"squared", "logistic", "softmax"};
+
+/* A learner on the small tasks, of which nothing is known at first. */
+static void
+prepare(SmallTasks *small, const char *learner, LossKind loss, bool skip, int n_embeddings, bool episode,
+		int inner_steps, bool shrink, int seed)
+{
+	small_tasks(small, learner, loss, UNARY_TANH, skip, n_embeddings, inner_steps, 0, seed);
+	small->spec.options.way = episode ? GOLDEN_CLASSES : 0;
+	small->spec.options.inner_loss = shrink ? INNER_LOSS_SHRUNK : INNER_LOSS_MEAN;
+	small_layout(small);
+	for (int i = 0; i < small->list.n; i++)
+		if (small->tensors[i].role == TENSOR_STATE)
+			memset(small->theta + small->tensors[i].offset, 0,
+				   sizeof(real) * small->tensors[i].rows * small->tensors[i].cols);
+}
+
+static void
+test_golden(const GoldenLstm *golden)
+{
+	static SmallTasks small;
+	static real gradient[SMALL_MAX_SIZE];
+	static double got[SMALL_MAX_SIZE];
+	double		losses[GOLDEN_TASKS];
+	char		name[160];
+	Heap		heap = {0};
+	Arena		arena;
+	MetaStep	step;
+
+	snprintf(name, sizeof(name), "%s, %s%s%s%s%s, %d step(s)", golden->learner, loss_words[golden->loss],
+			 golden->skip ? ", skip" : "", golden->n_embeddings > 0 ? ", embeddings" : "",
+			 golden->episode ? ", episode" : "", golden->shrink ? ", shrink" : "", golden->inner_steps);
+	prepare(&small, golden->learner, golden->loss, golden->skip, golden->n_embeddings, golden->episode,
+			golden->inner_steps, golden->shrink, golden->seed);
+	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
+
+	/* Tapes that are wider than the rows. */
+	meta_step_init(&step, &arena, small.learner, &small.spec, &small.list, small.theta,
+				   0, GOLDEN_ROWS + 3, GOLDEN_ROWS + 1, NULL);
+	if (!ok(step.fault == NULL && small.list.size == golden->size, "%s: built", name))
+	{
+		diag("fault: %s; %zu numbers, expected %zu", step.fault, small.list.size, golden->size);
+		heap_free(&heap);
+		return;
+	}
+	memset(gradient, 0, sizeof(gradient));
+	meta_step_run(&step, &small.part[0], &small.part[1], 0, gradient);
+	for (size_t i = 0; i < golden->size; i++)
+		got[i] = gradient[i];
+	for (int t = 0; t < GOLDEN_TASKS; t++)
+		losses[t] = tape_data(&step.sizes[0].tape, step.sizes[0].losses)[t];
+	is_close(norm_error(losses, golden->losses, GOLDEN_TASKS), 0, GOLDEN_TOLERANCE, "%s: losses", name);
+	is_close(norm_error(got, golden->gradient, golden->size), 0, GOLDEN_TOLERANCE, "%s: outer gradient", name);
+	heap_free(&heap);
+}
+
+/* With gates that are told nothing, it is descent at one rate with a decay. */
+static void
+test_descent(void)
+{
+	static SmallTasks small[2];
+	static real phi[2][SMALL_MAX_SIZE] __attribute__((aligned(64)));
+	const double rate = 1 / (1 + exp(4.5));
+	double		a[SMALL_MAX_SIZE];
+	double		b[SMALL_MAX_SIZE];
+	size_t		n = 0;
+
+	prepare(&small[0], "fomaml", LOSS_SQUARED, true, 2, false, 3, false, 5);
+	small[0].spec.options.inner_lr = rate;
+	prepare(&small[1], "lstm", LOSS_SQUARED, true, 2, false, 3, false, 5);
+	memset(small_tensor(&small[1], small[1].theta, "step.hidden.weight"), 0, sizeof(real) * 4);
+	memset(small_tensor(&small[1], small[1].theta, "step.value.weight"), 0, sizeof(real) * 2);
+	memset(small_tensor(&small[1], small[1].theta, "step.last.weight"), 0, sizeof(real) * 2);
+	small_tensor(&small[1], small[1].theta, "step.bias")[0] = 60;
+	small_tensor(&small[1], small[1].theta, "step.bias")[1] = -4.5;
+	for (int i = 0; i < 2; i++)
+	{
+		Heap		heap = {0};
+		Arena		arena;
+		Rows		rows = small_task(&small[i], 0, 0);
+
+		arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
+		applier_adapt(applier_create(&arena, small[i].learner, &small[i].spec, &small[i].list, small[i].theta, NULL),
+					  &rows, NULL, phi[i]);
+		heap_free(&heap);
+	}
+	for (int i = 0; i < small[0].list.n; i++)
+		if (small[0].tensors[i].role == TENSOR_ADAPTED)
+			for (int k = 0; k < small[0].tensors[i].rows * small[0].tensors[i].cols; k++, n++)
+			{
+				a[n] = phi[0][small[0].tensors[i].offset + k] - small[0].theta[small[0].tensors[i].offset + k];
+				b[n] = phi[1][small[1].tensors[i].offset + k] - small[1].theta[small[1].tensors[i].offset + k];
+			}
+	ok(norm_of(a, n) > 1e-3, "descent moves");
+	is_close(norm_error(b, a, n), 0, sizeof(real) == 8 ? 1e-12 : 1e-4, "lstm: with gates that are told nothing it is descent");
+}
+
+int
+main(void)
+{
+	for (size_t i = 0; i < sizeof(golden_lstm) / sizeof(golden_lstm[0]); i++)
+		test_golden(&golden_lstm[i]);
+	test_descent();
+	return tap_done();
+}
