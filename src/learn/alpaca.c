@@ -362,15 +362,14 @@ alpaca_losses(Tape *tape, const LearnerSpec *spec, const TensorList *list, const
 {
 	Var			mean,
 				variance,
-				square,
-				surprise;
+				square;
 
 	if (spec->loss == LOSS_LOGISTIC)
 		return mean_by_rows(tape, loss_rows(tape, spec->loss, alpaca_predict(tape, spec, list, phi, query->x, query->c), query->y), query->w);
 	predictive(tape, spec, phi, query->x, query->c, &mean, &variance);
 	square = tape_unary(tape, UNARY_SQUARE, 0, tape_axpy(tape, query->y, -1, mean));
-	surprise = tape_axpy(tape, vars_divide(tape, square, variance), 1, tape_unary(tape, UNARY_LOG, 0, variance));
-	return mean_by_rows(tape, tape_scale(tape, tape_axpy(tape, square, 1, surprise), 0.5, 0), query->w);
+	square = tape_axpy(tape, square, 1, gaussian_surprise(tape, square, variance));
+	return mean_by_rows(tape, tape_scale(tape, square, 0.5, 0), query->w);
 }
 
 const Learner alpaca_learner = {

@@ -260,8 +260,7 @@ cnp_losses(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Va
 	}
 	predictive(tape, spec, phi, query->x, query->c, &mean, &variance);
 	square = tape_unary(tape, UNARY_SQUARE, 0, tape_axpy(tape, query->y, -1, mean));
-	square = tape_axpy(tape, vars_divide(tape, square, variance), 1, tape_unary(tape, UNARY_LOG, 0, variance));
-	return mean_by_rows(tape, tape_scale(tape, square, 0.5, 0), query->w);
+	return mean_by_rows(tape, tape_scale(tape, gaussian_surprise(tape, square, variance), 0.5, 0), query->w);
 }
 
 const Learner cnp_learner = {

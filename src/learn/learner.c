@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "learn/vars.h"
+
 extern const Learner auto_learner;
 extern const Learner maml_learner;
 extern const Learner fomaml_learner;
@@ -83,6 +85,12 @@ loss_rows(Tape *tape, LossKind kind, Var outputs, Var y)
 							 tape_sum(tape, tape_multiply(tape, outputs, y), shape(s.tasks, s.rows, 1)));
 	}
 	return TAPE_NONE;
+}
+
+Var
+gaussian_surprise(Tape *tape, Var square, Var variance)
+{
+	return tape_axpy(tape, vars_divide(tape, square, variance), 1, tape_unary(tape, UNARY_LOG, 0, variance));
 }
 
 Var

@@ -175,7 +175,13 @@ extern Var	loss_rows(Tape *tape, LossKind kind, Var outputs, Var y);
  */
 extern Var	loss_mean(Tape *tape, LossKind kind, Var outputs, Var y, Var w);
 
-/* The same of losses that are already there, (tasks, rows, 1). */
+/*
+ * Twice the negative log likelihood of numbers around their predictions, less
+ * log 2 pi: square / v + log v of rows' squared errors and variances.
+ */
+extern Var	gaussian_surprise(Tape *tape, Var square, Var variance);
+
+/* As loss_mean, of losses that are already there, (tasks, rows, 1). */
 extern Var	weighted_mean(Tape *tape, Var rows, Var w);
 
 /*
