@@ -310,6 +310,34 @@ CREATE FUNCTION meta.probabilities(params bytea, r record) RETURNS jsonb
 COMMENT ON FUNCTION meta.probabilities(bytea, record) IS 'every class of the target with its probability, as a JSON object; "false" and "true" for a boolean target, for a row of the task that the params were adapted to. Columns are matched by name. A numeric target is an error: use meta.predict.';
 
 ---------------------------------------------------------------------------
+-- generate
+---------------------------------------------------------------------------
+
+CREATE FUNCTION meta.generate(model text, n integer, seed bigint DEFAULT 0) RETURNS SETOF jsonb
+	AS 'MODULE_PATHNAME', 'meta_generate_model' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 10000 ROWS 100;
+COMMENT ON FUNCTION meta.generate(text, integer, bigint) IS 'n rows that the model makes up, as JSON objects by column, all of one task that is drawn from the prior: a task never seen. Another seed, another task. For the algorithm vaml.';
+
+CREATE FUNCTION meta.generate(params bytea, n integer, seed bigint DEFAULT 0) RETURNS SETOF jsonb
+	AS 'MODULE_PATHNAME', 'meta_generate_params' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 10000 ROWS 100;
+COMMENT ON FUNCTION meta.generate(bytea, integer, bigint) IS 'n rows that the model makes up, as JSON objects by column, all of one task that is like the one that the params were adapted to. Another seed, other rows. For the algorithm vaml.';
+
+CREATE FUNCTION meta.log_likelihood(model text, r record) RETURNS float8
+	AS 'MODULE_PATHNAME', 'meta_log_likelihood_model' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION meta.log_likelihood(text, record) IS 'log likelihood of a whole row, features and target, before anything is known of its task; NULL without a target. For the algorithm vaml.';
+
+CREATE FUNCTION meta.log_likelihood(params bytea, r record) RETURNS float8
+	AS 'MODULE_PATHNAME', 'meta_log_likelihood_params' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION meta.log_likelihood(bytea, record) IS 'log likelihood of a whole row, features and target, of the task that the params were adapted to: how usual it is there; NULL without a target. For the algorithm vaml.';
+
+CREATE FUNCTION meta.embed(model text) RETURNS real[]
+	AS 'MODULE_PATHNAME', 'meta_embed_model' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION meta.embed(text) IS 'the mean of the latent variables of a task of which nothing is known. For the algorithm vaml.';
+
+CREATE FUNCTION meta.embed(params bytea) RETURNS real[]
+	AS 'MODULE_PATHNAME', 'meta_embed_params' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION meta.embed(bytea) IS 'a task in a few numbers, the mean of its latent variables: tasks that are alike lie near each other. The first is its level (one per class of a class target). For the algorithm vaml.';
+
+---------------------------------------------------------------------------
 -- evaluate
 ---------------------------------------------------------------------------
 

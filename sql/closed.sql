@@ -1,4 +1,4 @@
--- Learners whose adaptation is a formula: alpaca, cnp, ridge
+-- Learners whose adaptation is a formula: alpaca, cnp, vaml, ridge
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS meta;
 DELETE FROM meta.model;
@@ -24,6 +24,7 @@ BEGIN
 					options => '{"iterations": 250, "hidden": [12], "features": 6, "context": 8, "meta_batch": 16, "outer_lr": 0.005, "weight_decay": 0.001, "shots": [0, 10], "query": 10}' || more);
 END $$;
 SELECT train('cnp', 'y', 'cnp'), train('cnp, passed', 'passed', 'cnp'), train('cnp, mark', 'mark', 'cnp'),
+	   train('vaml', 'y', 'vaml'), train('vaml, passed', 'passed', 'vaml'), train('vaml, mark', 'mark', 'vaml'),
 	   train('ridge', 'y', 'ridge'), train('ridge, passed', 'passed', 'ridge'), train('ridge, mark', 'mark', 'ridge'),
 	   train('alpaca', 'y', 'alpaca');
 
@@ -41,15 +42,15 @@ SELECT name, max(abs(meta.predict(once, l) - meta.predict(further, l))) < 0.0001
 FROM (SELECT name, once, meta.adapt(first, l) AS further
 	  FROM adapted JOIN (SELECT m.name, meta.adapt(m.name, l) AS first FROM meta.model m, lines l WHERE l.task = 7 AND nr <= 8 GROUP BY 1) f USING (name),
 		   lines l WHERE l.task = 7 AND nr > 8 GROUP BY 1, 2, first) t, lines l
-WHERE l.task = 7 AND name IN ('alpaca', 'cnp', 'ridge') GROUP BY 1, once ORDER BY 1;
+WHERE l.task = 7 AND name IN ('alpaca', 'cnp', 'vaml', 'ridge') GROUP BY 1, once ORDER BY 1;
 SELECT name, bool_and(meta.predict(params, l) = meta.predict(name, l)) AS prior
-FROM (SELECT name, meta.adapt(name, NULL::lines) AS params FROM meta.model WHERE name IN ('alpaca', 'cnp', 'ridge') GROUP BY 1) p, lines l
+FROM (SELECT name, meta.adapt(name, NULL::lines) AS params FROM meta.model WHERE name IN ('alpaca', 'cnp', 'vaml', 'ridge') GROUP BY 1) p, lines l
 WHERE task = 9 GROUP BY 1 ORDER BY 1;
 SELECT DISTINCT name, meta.classify(once, l) IN ('low', 'middle', 'high') AS class FROM adapted, lines l WHERE name LIKE '%mark' AND task = 7 ORDER BY 1;
 
 -- intervals: of those that have some, about nine of ten hold what comes
 SELECT name, avg((y BETWEEN lower AND upper)::int) BETWEEN 0.8 AND 0.97 AS covers
-FROM (SELECT name, l.task, meta.adapt(name, l) AS params FROM meta.model, lines l WHERE name IN ('alpaca', 'cnp') AND nr <= 5 GROUP BY 1, 2) p
+FROM (SELECT name, l.task, meta.adapt(name, l) AS params FROM meta.model, lines l WHERE name IN ('alpaca', 'cnp', 'vaml') AND nr <= 5 GROUP BY 1, 2) p
 	 JOIN lines l USING (task), LATERAL meta.predict_interval(params, l, 0.9) WHERE nr > 10 GROUP BY 1 ORDER BY 1;
 SELECT meta.predict_interval(once, l) FROM adapted, lines l WHERE name = 'ridge' LIMIT 1;
 

@@ -3,7 +3,7 @@
  *	  An encoding's layout, and the encoding as JSON.
  *
  *	  {"features": [{"column": "age", "kind": "number", "mean": 14.2,
- *					 "deviation": 1.9, "indicator": true},
+ *					 "deviation": 1.9, "type": "integer", "indicator": true},
  *					{"column": "skill", "kind": "category", "one_hot": true,
  *					 "labels": ["algebra", "geometry"]},
  *					{"column": "photo", "kind": "image", "image": [28, 28, 1]},
@@ -49,6 +49,17 @@ static const char *const target_names[] = {
 	[TARGET_CLASS] = "class",
 };
 
+static const char *const type_names[] = {
+	[VALUE_PLAIN] = "plain",
+	[VALUE_INTEGER] = "integer",
+	[VALUE_DATE] = "date",
+	[VALUE_TIME] = "time",
+	[VALUE_TIMETZ] = "timetz",
+	[VALUE_TIMESTAMP] = "timestamp",
+	[VALUE_TIMESTAMPTZ] = "timestamptz",
+	[VALUE_INTERVAL] = "interval",
+};
+
 const char *
 encoder_kind_name(EncoderKind kind)
 {
@@ -81,6 +92,42 @@ encoding_embeddings(const Encoding *encoding)
 		embeddings[encoder->c].width = embedding_width(encoder->n_labels);
 	}
 	return embeddings;
+}
+
+RowColumn  *
+encoding_columns(const Encoding *encoding, int *n)
+{
+	RowColumn  *columns = palloc(sizeof(RowColumn) * Max(encoding->n_encoders, 1));
+
+	for (int i = 0; i < encoding->n_encoders; i++)
+	{
+		const Encoder *encoder = &encoding->encoders[i];
+		bool		table = encoder->c >= 0;
+
+		columns[i].at = table ? encoder->c : encoder->x;
+		columns[i].width = table ? 0 : encoder_values(encoder);
+		columns[i].indicator = encoder->indicator;
+		columns[i].missing = encoder->kind == ENCODER_BOOLEAN ? encoder->mean : 0;
+		switch (encoder->kind)
+		{
+			case ENCODER_NUMBER:
+			case ENCODER_RAW:
+				columns[i].kind = INPUT_NUMBER;
+				break;
+			case ENCODER_BOOLEAN:
+				columns[i].kind = INPUT_BOOLEAN;
+				break;
+			case ENCODER_CATEGORY:
+				columns[i].kind = table ? INPUT_TABLE : INPUT_ONE_HOT;
+				break;
+			case ENCODER_VECTOR:
+			case ENCODER_IMAGE:
+				columns[i].kind = INPUT_OTHER;
+				break;
+		}
+	}
+	*n = encoding->n_encoders;
+	return columns;
 }
 
 bool
@@ -161,6 +208,13 @@ append_moments(StringInfo out, double mean, double deviation)
 }
 
 static void
+append_type(StringInfo out, ValueType type)
+{
+	if (type != VALUE_PLAIN)
+		appendStringInfo(out, ", \"type\": \"%s\"", type_names[type]);
+}
+
+static void
 append_encoder(StringInfo out, const Encoder *encoder)
 {
 	appendStringInfoString(out, "{\"column\": ");
@@ -188,6 +242,7 @@ append_encoder(StringInfo out, const Encoder *encoder)
 		case ENCODER_RAW:
 			break;
 	}
+	append_type(out, encoder->type);
 	if (encoder->indicator)
 		appendStringInfoString(out, ", \"indicator\": true");
 	appendStringInfoChar(out, '}');
@@ -208,6 +263,7 @@ encoding_to_json(const Encoding *encoding, StringInfo out)
 	appendStringInfo(out, ", \"kind\": \"%s\"", target_names[encoding->target_kind]);
 	if (encoding->target_kind == TARGET_NUMBER)
 		append_moments(out, encoding->target_mean, encoding->target_deviation);
+	append_type(out, encoding->target_type);
 	if (encoding->target_kind == TARGET_CLASS)
 	{
 		if (encoding->way > 0)
@@ -386,6 +442,15 @@ position_of(char *word, const char *const *words, int n, const char *what)
 	return -1;					/* keep compiler quiet */
 }
 
+/* Models of before it was noted have none. */
+static ValueType
+type_of(JsonbValue *value)
+{
+	if (value == NULL)
+		return VALUE_PLAIN;
+	return (ValueType) position_of(string_of(value, "a type"), type_names, lengthof(type_names), "a type");
+}
+
 static void
 read_encoder(JsonbContainer *object, Encoder *encoder)
 {
@@ -393,6 +458,7 @@ read_encoder(JsonbContainer *object, Encoder *encoder)
 	encoder->kind = (EncoderKind) position_of(string_of(member(object, "kind"), "a kind"),
 											  kind_names, lengthof(kind_names), "a kind");
 	encoder->indicator = flag_of(member(object, "indicator"), "an indicator");
+	encoder->type = type_of(member(object, "type"));
 	encoder->mean = 0;
 	encoder->deviation = 1;
 	switch (encoder->kind)
@@ -446,6 +512,7 @@ read_target(JsonbContainer *object, Encoding *encoding)
 	encoding->target = name_of(member(object, "column"), "the target");
 	encoding->target_kind = (TargetKind) position_of(string_of(member(object, "kind"), "the target's kind"),
 													 target_names, lengthof(target_names), "the target's kind");
+	encoding->target_type = type_of(member(object, "type"));
 	encoding->target_mean = 0;
 	encoding->target_deviation = 1;
 	if (encoding->target_kind == TARGET_NUMBER)

@@ -17,6 +17,7 @@
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
+#include "learn/learner.h"
 #include "nn/network.h"
 #include "nn/rows.h"
 
@@ -30,10 +31,24 @@ typedef enum EncoderKind
 	ENCODER_RAW					/* a number as it is */
 } EncoderKind;
 
+/* What a number was before it became one. */
+typedef enum ValueType
+{
+	VALUE_PLAIN,				/* a number; of a boolean, a boolean */
+	VALUE_INTEGER,				/* also 0 and 1 for a boolean */
+	VALUE_DATE,					/* these are seconds: see data/column.h */
+	VALUE_TIME,
+	VALUE_TIMETZ,
+	VALUE_TIMESTAMP,
+	VALUE_TIMESTAMPTZ,
+	VALUE_INTERVAL
+} ValueType;
+
 typedef struct Encoder
 {
 	char	   *column;			/* exact column name */
 	EncoderKind kind;
+	ValueType	type;			/* of kinds number, boolean and raw */
 	double		mean;
 	double		deviation;
 	bool		indicator;		/* NULLs occurred in training: one more input,
@@ -61,6 +76,7 @@ typedef struct Encoding
 
 	char	   *target;			/* column */
 	TargetKind	target_kind;
+	ValueType	target_type;	/* of numbers and binary targets */
 	double		target_mean;	/* 0 and 1 where raw or not a number */
 	double		target_deviation;
 	int			n_classes;		/* TARGET_CLASS only, else 0 */
@@ -87,6 +103,9 @@ typedef struct Encoding
 
 /* Entries of embedding tables (size = n_labels + 1), width.c of them. */
 extern Embedding *encoding_embeddings(const Encoding *encoding);
+
+/* What its columns became among a row's inputs. */
+extern RowColumn *encoding_columns(const Encoding *encoding, int *n);
 
 /*
  * Gives every encoder its numeric inputs or its embedded column, in order, and

@@ -232,6 +232,36 @@ compare_with_task(Stats *stats, int n_tasks)
 		(double) stats->labels->n * FEW_TASKS > (double) n_tasks;
 }
 
+/* What numbers of a column are, so that they can be shown as such. */
+static ValueType
+value_type(const Column *column, bool boolean)
+{
+	if (boolean)
+		return column->class == COLUMN_BOOLEAN ? VALUE_PLAIN : VALUE_INTEGER;
+	switch (column->type)
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case OIDOID:
+			return VALUE_INTEGER;
+		case DATEOID:
+			return VALUE_DATE;
+		case TIMEOID:
+			return VALUE_TIME;
+		case TIMETZOID:
+			return VALUE_TIMETZ;
+		case TIMESTAMPOID:
+			return VALUE_TIMESTAMP;
+		case TIMESTAMPTZOID:
+			return VALUE_TIMESTAMPTZ;
+		case INTERVALOID:
+			return VALUE_INTERVAL;
+		default:
+			return VALUE_PLAIN;
+	}
+}
+
 static void
 fit_encoder(Fit *fit, int i, Encoder *encoder)
 {
@@ -247,13 +277,16 @@ fit_encoder(Fit *fit, int i, Encoder *encoder)
 	switch (candidate->kind)
 	{
 		case ENCODER_NUMBER:
+			encoder->type = value_type(&candidate->column, false);
 			encoder->mean = stats->mean;
 			encoder->deviation = deviation_of(stats);
 			break;
 		case ENCODER_BOOLEAN:
+			encoder->type = value_type(&candidate->column, true);
 			encoder->mean = stats->mean;
 			break;
 		case ENCODER_RAW:
+			encoder->type = value_type(&candidate->column, false);
 			break;
 		case ENCODER_CATEGORY:
 			encoder->labels = label_dict_sort(stats->labels);
@@ -327,9 +360,11 @@ fit_target(Fit *fit, const Options *options, Encoding *encoding)
 	if (plan == TARGET_PLAN_BINARY || (plan == TARGET_PLAN_OPEN && fit->only_01))
 	{
 		encoding->target_kind = TARGET_BINARY;
+		encoding->target_type = value_type(&fit->plan->target, true);
 		return;
 	}
 	encoding->target_kind = TARGET_NUMBER;
+	encoding->target_type = value_type(&fit->plan->target, false);
 	if (plan != TARGET_PLAN_RAW)
 	{
 		encoding->target_mean = stats->mean;

@@ -33,8 +33,9 @@ anil_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 
 static Var
 anil_episode(Tape *tape, const LearnerSpec *spec, const TensorList *list,
-			 const RowVars *support, const RowVars *query, const Var *theta, Var progress)
+			 const RowVars *support, const RowVars *query, const Var *theta, Var progress, Var noise)
 {
+	(void) noise;
 	return inner_losses(tape, spec, list, &exact, support, query, theta, progress);
 }
 

@@ -88,8 +88,9 @@ cavia_predict(Tape *tape, const LearnerSpec *spec, const TensorList *list, const
 
 static Var
 cavia_episode(Tape *tape, const LearnerSpec *spec, const TensorList *list,
-			  const RowVars *support, const RowVars *query, const Var *theta, Var progress)
+			  const RowVars *support, const RowVars *query, const Var *theta, Var progress, Var noise)
 {
+	(void) noise;
 	return inner_losses(tape, spec, list, &exact, support, query, theta, progress);
 }
 

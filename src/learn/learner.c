@@ -22,6 +22,7 @@ extern const Learner finetune_learner;
 extern const Learner single_task_learner;
 extern const Learner alpaca_learner;
 extern const Learner cnp_learner;
+extern const Learner vaml_learner;
 extern const Learner ridge_learner;
 extern const Learner prototypical_learner;
 extern const Learner matching_learner;
@@ -37,6 +38,7 @@ const Learner *const learners[] = {
 	&lstm_learner,
 	&alpaca_learner,
 	&cnp_learner,
+	&vaml_learner,
 	&ridge_learner,
 	&prototypical_learner,
 	&matching_learner,
@@ -54,6 +56,12 @@ learner_find(const char *name)
 		if (strcmp((*l)->name, name) == 0)
 			return *l;
 	return NULL;
+}
+
+int
+learner_max_tensors(const Network *net)
+{
+	return network_count(net) + net->n_embeddings + 48;
 }
 
 bool
@@ -107,14 +115,21 @@ weighted_mean(Tape *tape, Var rows, Var w)
 }
 
 Var
-mean_by_rows(Tape *tape, Var rows, Var w)
+share_by_rows(Tape *tape, Var w)
 {
-	int			tasks = tape_shape(tape, rows).tasks;
 	Var			in_task = tape_sum(tape, w, shape(tape_shape(tape, w).tasks, 1, 1));
 	Var			total = tape_sum(tape, in_task, shape(1, 1, 1));
 	Var			with_rows = tape_sum(tape, tape_unary(tape, UNARY_RELU, 1, in_task), shape(1, 1, 1));
-	Var			share = tape_multiply(tape, with_rows,
-									  tape_unary(tape, UNARY_RECIPROCAL, 0, tape_scale(tape, total, 1, 1e-30)));
+
+	return tape_multiply(tape, with_rows,
+						 tape_unary(tape, UNARY_RECIPROCAL, 0, tape_scale(tape, total, 1, 1e-30)));
+}
+
+Var
+mean_by_rows(Tape *tape, Var rows, Var w)
+{
+	int			tasks = tape_shape(tape, rows).tasks;
+	Var			share = share_by_rows(tape, w);
 
 	return tape_multiply(tape, share, tape_sum(tape, tape_multiply(tape, rows, w), shape(tasks, 1, 1)));
 }

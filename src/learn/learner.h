@@ -30,10 +30,32 @@ typedef struct LearnerPart
 	Options		options;
 } LearnerPart;
 
+/* What a column of the source became among a row's inputs. */
+typedef enum InputKind
+{
+	INPUT_NUMBER,				/* one number */
+	INPUT_BOOLEAN,				/* 0 or 1 */
+	INPUT_ONE_HOT,				/* a category: width numbers, one of which is 1,
+								 * or none where it is not known */
+	INPUT_TABLE,				/* a category: a code */
+	INPUT_OTHER					/* width numbers: a vector, an image */
+} InputKind;
+
+typedef struct RowColumn
+{
+	InputKind	kind;
+	int			at;				/* its first number; of a table, which code */
+	int			width;			/* numbers, the indicator not counted; 0 of a table */
+	bool		indicator;		/* one more number follows: 1 where it is missing */
+	real		missing;		/* what the number is then */
+} RowColumn;
+
 /* Everything that is fixed before the first iteration. */
 typedef struct LearnerSpec
 {
 	Network		net;
+	int			n_columns;		/* whose inputs the network's are, in order */
+	const RowColumn *columns;
 	LossKind	loss;
 	Options		options;		/* of learn/options.h, resolved */
 	int			n_parts;		/* of a blend (LEARNER_BLEND), else 0 */
@@ -111,12 +133,19 @@ typedef struct Learner
 	/*
 	 * Appends adaptation and loss in one, for a learner whose outer loop
 	 * descends more than the loss of what adapt ends with: (tasks, 1, 1).
-	 * progress is a leaf (1, 1, 1), the share of the iterations that are done.
+	 * progress is a leaf (1, 1, 1), the share of the iterations that are done;
+	 * noise one of standard normal numbers, or TAPE_NONE: see noise below.
 	 * NULL: adapt, then losses.
 	 */
 	Var			(*episode) (Tape *tape, const LearnerSpec *spec, const TensorList *list,
 							const RowVars *support, const RowVars *query, const Var *theta,
-							Var progress);
+							Var progress, Var noise);
+
+	/*
+	 * Random numbers that an episode wants per task, other ones in each
+	 * meta-iteration: (rows, cols) of noise, (tasks, rows, cols).  NULL: none.
+	 */
+	void		(*noise) (const LearnerSpec *spec, int *rows, int *cols);
 
 	/*
 	 * Appends what one meta-iteration computes, for a learner that does not
@@ -127,6 +156,9 @@ typedef struct Learner
 	void		(*outer) (Tape *tape, const LearnerSpec *spec, const TensorList *list,
 						  const RowVars *support, const RowVars *query, const Var *theta,
 						  Var *losses, Var *gradients);
+
+	/* For a learner that models whole rows: see learn/generate.h; else NULL. */
+	const struct Generative *generative;
 
 	/*
 	 * Where a task's own tensors are prototypes of classes: the names of that
@@ -164,6 +196,9 @@ extern const Learner *const learners[];
 /* By name, or NULL. */
 extern const Learner *learner_find(const char *name);
 
+/* No learner has more tensors than this. */
+extern int	learner_max_tensors(const Network *net);
+
 extern bool learner_supports(const Learner *learner, LossKind loss);
 
 /* Loss of every row: outputs, y (tasks, rows, outputs) -> (tasks, rows, 1). */
@@ -191,5 +226,8 @@ extern Var	weighted_mean(Tape *tape, Var rows, Var w);
  * if one with a single query row counts as much as one with twenty.
  */
 extern Var	mean_by_rows(Tape *tape, Var rows, Var w);
+
+/* What it scales the sums by, (1, 1, 1). */
+extern Var	share_by_rows(Tape *tape, Var w);
 
 #endif							/* LEARN_LEARNER_H */

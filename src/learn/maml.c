@@ -34,8 +34,9 @@ maml_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 
 static Var
 maml_episode(Tape *tape, const LearnerSpec *spec, const TensorList *list,
-			 const RowVars *support, const RowVars *query, const Var *theta, Var progress)
+			 const RowVars *support, const RowVars *query, const Var *theta, Var progress, Var noise)
 {
+	(void) noise;
 	return inner_losses(tape, spec, list, &exact, support, query, theta, progress);
 }
 
@@ -48,8 +49,9 @@ fomaml_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 
 static Var
 fomaml_episode(Tape *tape, const LearnerSpec *spec, const TensorList *list,
-			   const RowVars *support, const RowVars *query, const Var *theta, Var progress)
+			   const RowVars *support, const RowVars *query, const Var *theta, Var progress, Var noise)
 {
+	(void) noise;
 	return inner_losses(tape, spec, list, &first_order, support, query, theta, progress);
 }
 

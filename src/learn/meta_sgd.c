@@ -30,8 +30,9 @@ meta_sgd_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 
 static Var
 meta_sgd_episode(Tape *tape, const LearnerSpec *spec, const TensorList *list,
-				 const RowVars *support, const RowVars *query, const Var *theta, Var progress)
+				 const RowVars *support, const RowVars *query, const Var *theta, Var progress, Var noise)
 {
+	(void) noise;
 	return inner_losses(tape, spec, list, &exact, support, query, theta, progress);
 }
 

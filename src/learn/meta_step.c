@@ -40,6 +40,7 @@ build(MetaStep *step, MetaTape *mt, Arena *arena, const real *theta, int query, 
 	Tape	   *tape = &mt->tape;
 	Var		   *vars = arena_alloc(arena, list->n, sizeof(Var));
 	Var		   *phi = arena_alloc(arena, list->n, sizeof(Var));
+	Var			noise;
 
 	tape_init(tape, arena);
 	tape->interrupt = interrupt;
@@ -54,12 +55,14 @@ build(MetaStep *step, MetaTape *mt, Arena *arena, const real *theta, int query, 
 	mt->support = rows_leaves(tape, step->spec, META_SLICE, mt->support_rows);
 	mt->query = rows_leaves(tape, step->spec, META_SLICE, query);
 	mt->progress = tape_leaf(tape, shape(1, 1, 1), NULL);
+	noise = step->noise == NULL ? TAPE_NONE :
+		tape_leaf(tape, shape(META_SLICE, step->noise_rows, step->noise_cols), step->noise);
 
 	if (step->learner->outer)
 		step->learner->outer(tape, step->spec, list, &mt->support, &mt->query, vars, &mt->losses, mt->gradients);
 	else if (step->learner->episode)
 	{
-		mt->losses = step->learner->episode(tape, step->spec, list, &mt->support, &mt->query, vars, mt->progress);
+		mt->losses = step->learner->episode(tape, step->spec, list, &mt->support, &mt->query, vars, mt->progress, noise);
 		tape_gradient(tape, mt->losses, vars, list->n, mt->gradients);
 	}
 	else
@@ -90,6 +93,13 @@ meta_step_init(MetaStep *step, Arena *arena, const Learner *learner, const Learn
 	step->list = list;
 	if (learner->flags & LEARNER_NO_SUPPORT)
 		lowest = shots = 0;
+	if (learner->noise)
+	{
+		learner->noise(spec, &step->noise_rows, &step->noise_cols);
+		step->noise = arena_alloc(arena, (size_t) META_SLICE * step->noise_rows * step->noise_cols, sizeof(real));
+		if (step->noise == NULL)
+			step->fault = "out of memory";
+	}
 
 	/* Largest first: shots, then halves of it down to the fewest asked for. */
 	for (int rows = shots; step->n_sizes < META_MAX_SIZES && step->fault == NULL; rows /= 2)
@@ -100,6 +110,20 @@ meta_step_init(MetaStep *step, Arena *arena, const Learner *learner, const Learn
 		build(step, &step->sizes[step->n_sizes++], arena, theta, query, interrupt);
 		if (rows <= lowest)
 			break;
+	}
+}
+
+void
+meta_step_draw(MetaStep *step, int iteration, int place)
+{
+	int			n = step->noise_rows * step->noise_cols;
+
+	for (int t = 0; t < META_SLICE && n > 0; t++)
+	{
+		Rng			rng = rng_stream(step->spec->options.seed, RNG_NOISE, iteration, place + t);
+
+		for (int i = 0; i < n; i++)
+			step->noise[t * n + i] = rng_normal(&rng);
 	}
 }
 

@@ -31,6 +31,9 @@ typedef struct MetaStep
 	const Learner *learner;
 	const LearnerSpec *spec;
 	const TensorList *list;
+	int			noise_rows;		/* of the learner's noise; 0: it wants none */
+	int			noise_cols;
+	real	   *noise;			/* (META_SLICE, noise_rows, noise_cols) */
 	int			n_sizes;
 	MetaTape	sizes[META_MAX_SIZES];
 	const char *fault;
@@ -44,6 +47,12 @@ typedef struct MetaStep
 extern void meta_step_init(MetaStep *step, Arena *arena, const Learner *learner, const LearnerSpec *spec,
 						   const TensorList *list, const real *theta, int lowest, int shots, int query,
 						   void (*interrupt) (void));
+
+/*
+ * Draws the noise of the next run's tasks, which are those from place on of a
+ * meta-iteration.  Undrawn it is 0.
+ */
+extern void meta_step_draw(MetaStep *step, int iteration, int place);
 
 /*
  * Adds the gradient, summed over the slice's tasks, to gradient (list->size

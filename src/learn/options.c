@@ -54,9 +54,19 @@ const OptionInfo option_table[] = {
 
 	/* a Bayesian last layer */
 	{"features", OPTION_INTEGER, "12", 1, 256, NULL, FIELD(features),
-	"Features of the last layer that a task has of its own (alpaca, ridge), besides the intercept; coordinates of the space in which rows are compared (prototypical, matching)."},
+	"Features of the last layer that a task has of its own (alpaca, ridge), besides the intercept; coordinates of the space in which rows are compared (prototypical, matching), or that a task bends (vaml)."},
 	{"context", OPTION_INTEGER, "16", 0, 256, NULL, FIELD(context),
-	"Width of the summary of the support rows (alpaca, cnp), or context inputs (cavia), or of the LSTM (lstm); 0 is none."},
+	"Width of the summary of the support rows (alpaca, cnp, vaml), or context inputs (cavia), or of the LSTM (lstm); 0 is none."},
+
+	/* a generative learner */
+	{"latent", OPTION_INTEGER, "8", 0, 256, NULL, FIELD(latent),
+	"Latent variables that tell tasks apart, besides their level (vaml)."},
+	{"samples", OPTION_INTEGER, "32", 1, 256, NULL, FIELD(samples),
+	"Draws of the latent variables over which predictions are averaged (vaml)."},
+	{"kl_weight", OPTION_NUMBER, "1", 0, 1000, NULL, FIELD(kl_weight),
+	"Weight of the divergence between what the support rows and what all rows say of a task (vaml)."},
+	{"row_weight", OPTION_NUMBER, "0.1", 0, 1000, NULL, FIELD(row_weight),
+	"Weight of the likelihood of whole rows beside that of their targets (vaml); 0 learns no rows to make up."},
 
 	/* metric-based learners */
 	{"full_context", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(full_context),

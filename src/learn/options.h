@@ -56,6 +56,11 @@ typedef struct Options
 	/* a Bayesian last layer */
 	int			features;
 	int			context;
+	/* a generative learner */
+	int			latent;
+	int			samples;
+	double		kl_weight;
+	double		row_weight;
 	/* metric-based learners */
 	bool		full_context;
 	int			memory;

@@ -22,7 +22,8 @@ typedef enum RngPurpose
 	RNG_EVALUATE,				/* support and query rows in evaluation */
 	RNG_BOOTSTRAP,				/* resampling of tasks */
 	RNG_EPISODE,				/* classes of an N-way episode */
-	RNG_SAMPLE					/* draws of a generative learner */
+	RNG_SAMPLE,					/* rows that a generative learner makes up */
+	RNG_NOISE					/* what it draws in training */
 } RngPurpose;
 
 typedef struct Rng

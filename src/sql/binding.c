@@ -196,6 +196,38 @@ binding_variance(Binding *binding, const Rows *rows, real *variances)
 	correct_variances(&binding->correction, variances, rows->rows);
 }
 
+void
+binding_generator_fault(const char *fault)
+{
+	if (fault != NULL && strcmp(fault, "out of memory") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("not enough memory to make up rows"),
+				 errdetail("maintenance_work_mem is %d kB.", maintenance_work_mem),
+				 errhint("Raise maintenance_work_mem.")));
+	if (fault != NULL)
+		raise_fault(fault);
+}
+
+Generator *
+binding_generator(Binding *binding)
+{
+	const Component *component = binding->component;
+
+	if (binding->generator == NULL)
+	{
+		MemoryContext context = AllocSetContextCreate(binding->context, "meta generator", ALLOCSET_DEFAULT_SIZES);
+		Arena	   *arena = (Arena *) MemoryContextAllocZero(context, sizeof(Arena));
+
+		arena_init(arena, apply_grow, context, (size_t) maintenance_work_mem * 1024);
+		binding->generator = generator_create(arena, component->learner, &component->spec, &component->list,
+											  component->theta, apply_interrupt);
+		if (binding->generator == NULL)
+			binding_generator_fault("out of memory");
+	}
+	return binding->generator;
+}
+
 /*
  * In N-way episodes the classes are a task's, otherwise the model's.
  */

@@ -356,6 +356,24 @@ callsite_bind_subject(CallSite *site, const Subject *subject, Datum argument)
 	return callsite_bind(site, subject->digest, NULL);
 }
 
+Binding *
+callsite_task(FunctionCallInfo fcinfo, bool by_name, void (*check) (const Binding *binding))
+{
+	Datum		argument = PG_GETARG_DATUM(0);
+	CallSite   *site = callsite_get(fcinfo, by_name ? -1 : 0);
+	const Subject *subject = by_name ? callsite_name(site, argument) : callsite_params(site, argument);
+	Binding    *binding = callsite_bind_subject(site, subject, argument);
+
+	if (check)
+		check(binding);
+	if (binding->phi_serial != subject->serial)
+	{
+		binding_set_phi(binding, subject->kind == PARAMS_TASK ? callsite_bytes(site, argument) : NULL);
+		binding->phi_serial = subject->serial;
+	}
+	return binding;
+}
+
 const Subject *
 callsite_name(CallSite *site, Datum name)
 {

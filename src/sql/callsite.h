@@ -16,6 +16,7 @@
 #include "fmgr.h"
 
 #include "learn/apply.h"
+#include "learn/generate.h"
 #include "store/params.h"
 
 typedef struct CallSite CallSite;
@@ -62,6 +63,7 @@ typedef struct Binding
 								 * hand, or NULL */
 	bool		phi_filled;		/* the shared tensors are in place */
 	uint64		phi_serial;		/* of the subject they are; 0: of none */
+	Generator  *generator;		/* of a learner that models rows; or NULL */
 	Correction	correction;		/* of what they predict */
 	int			n_labels;		/* classes that the parameters tell apart, by */
 	char	  **labels;			/* output: a task's own in N-way episodes */
@@ -103,6 +105,13 @@ extern Binding *callsite_bind(CallSite *site, const char *digest, const bytea *m
 /* The model that a subject, found from the argument, names. */
 extern Binding *callsite_bind_subject(CallSite *site, const Subject *subject, Datum argument);
 
+/*
+ * The binding of a function's first argument, params or (by_name) a model's
+ * name, with its parameters in place: see binding_set_phi.  check, unless
+ * NULL, is called before these are looked at.
+ */
+extern Binding *callsite_task(FunctionCallInfo fcinfo, bool by_name, void (*check) (const Binding *binding));
+
 /* Does the catalog have the model, for the current user? */
 extern bool callsite_is_stored(Binding *binding);
 
@@ -128,5 +137,12 @@ extern int64 binding_set_phi(Binding *binding, const bytea *task);
 extern const char *binding_adapt(Binding *binding, const Rows *support, const real *from, real *to);
 extern void binding_predict(Binding *binding, const Rows *rows, real *outputs);
 extern void binding_variance(Binding *binding, const Rows *rows, real *variances);
+
+/*
+ * What makes up rows, and the error of one of its messages.  Only for a learner
+ * that models rows.
+ */
+extern Generator *binding_generator(Binding *binding);
+extern void binding_generator_fault(const char *fault);
 
 #endif							/* SQL_CALLSITE_H */

@@ -21,14 +21,6 @@
 #include "compat.h"
 #include "sql/callsite.h"
 
-typedef enum PredictForm
-{
-	PREDICT_VALUE,
-	PREDICT_INTERVAL,
-	PREDICT_CLASS,
-	PREDICT_PROBABILITIES
-} PredictForm;
-
 /* Does the model say how far off it may be? */
 static void
 check_interval(const Binding *binding)
@@ -45,25 +37,28 @@ check_interval(const Binding *binding)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("algorithm \"%s\" has no predictive distribution", component->learner->name),
-				 errhint("Train with alpaca, cnp or random_intercept.")));
+				 errhint("Train with alpaca, cnp, vaml or random_intercept.")));
 }
 
-/*
- * Is what is asked for something that the model's target has?
- */
+/* Is what is asked for something that the model's target has? */
 static void
-check_form(const Binding *binding, PredictForm form)
+check_value(const Binding *binding)
 {
 	const Encoding *encoding = binding->model->encoding;
 
-	if (form == PREDICT_VALUE && encoding->target_kind == TARGET_CLASS)
+	if (encoding->target_kind == TARGET_CLASS)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("the model's target \"%s\" is a class, not a number", encoding->target),
 				 errhint("Use meta.classify for the most probable class, or meta.probabilities for all of them.")));
-	if (form == PREDICT_INTERVAL)
-		check_interval(binding);
-	else if (form != PREDICT_VALUE && encoding->target_kind == TARGET_NUMBER)
+}
+
+static void
+check_class(const Binding *binding)
+{
+	const Encoding *encoding = binding->model->encoding;
+
+	if (encoding->target_kind == TARGET_NUMBER)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("the model's target \"%s\" is a number, not a class", encoding->target),
@@ -91,24 +86,14 @@ one_row(const Binding *binding)
  * or its probability of being true, or one probability per class.
  */
 static Binding *
-predict_row(FunctionCallInfo fcinfo, bool by_name, PredictForm form)
+predict_row(FunctionCallInfo fcinfo, bool by_name, void (*check) (const Binding *binding))
 {
-	Datum		argument = PG_GETARG_DATUM(0);
-	CallSite   *site = callsite_get(fcinfo, by_name ? -1 : 0);
-	const Subject *subject = by_name ? callsite_name(site, argument) : callsite_params(site, argument);
-	Binding    *binding = callsite_bind_subject(site, subject, argument);
+	Binding    *binding = callsite_task(fcinfo, by_name, check);
 	const Encoding *encoding = binding->model->encoding;
 	RowType    *row_type;
 	Rows		rows;
 	int			width;
 	int			i;
-
-	check_form(binding, form);
-	if (binding->phi_serial != subject->serial)
-	{
-		binding_set_phi(binding, subject->kind == PARAMS_TASK ? callsite_bytes(site, argument) : NULL);
-		binding->phi_serial = subject->serial;
-	}
 
 	if (encoding->way > 0 && binding->n_labels == 0)
 		ereport(ERROR,
@@ -141,14 +126,14 @@ PG_FUNCTION_INFO_V1(meta_predict_model);
 Datum
 meta_predict_model(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_FLOAT8(predict_row(fcinfo, true, PREDICT_VALUE)->values[0]);
+	PG_RETURN_FLOAT8(predict_row(fcinfo, true, check_value)->values[0]);
 }
 
 PG_FUNCTION_INFO_V1(meta_predict_params);
 Datum
 meta_predict_params(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_FLOAT8(predict_row(fcinfo, false, PREDICT_VALUE)->values[0]);
+	PG_RETURN_FLOAT8(predict_row(fcinfo, false, check_value)->values[0]);
 }
 
 /* ---- an interval ---- */
@@ -189,7 +174,7 @@ interval(FunctionCallInfo fcinfo, bool by_name)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("coverage must be between 0 and 1, not %g", coverage),
 				 errhint("0.9 gives an interval that nine of ten outcomes fall into.")));
-	binding = predict_row(fcinfo, by_name, PREDICT_INTERVAL);
+	binding = predict_row(fcinfo, by_name, check_interval);
 	rows = one_row(binding);
 	binding_variance(binding, &rows, &variance);
 	reach = normal_within(coverage) * sqrt(variance) * binding->model->encoding->target_deviation;
@@ -236,14 +221,14 @@ PG_FUNCTION_INFO_V1(meta_classify_model);
 Datum
 meta_classify_model(PG_FUNCTION_ARGS)
 {
-	return most_probable(predict_row(fcinfo, true, PREDICT_CLASS));
+	return most_probable(predict_row(fcinfo, true, check_class));
 }
 
 PG_FUNCTION_INFO_V1(meta_classify_params);
 Datum
 meta_classify_params(PG_FUNCTION_ARGS)
 {
-	return most_probable(predict_row(fcinfo, false, PREDICT_CLASS));
+	return most_probable(predict_row(fcinfo, false, check_class));
 }
 
 /* ---- every class with its probability ---- */
@@ -290,12 +275,12 @@ PG_FUNCTION_INFO_V1(meta_probabilities_model);
 Datum
 meta_probabilities_model(PG_FUNCTION_ARGS)
 {
-	return all_probabilities(predict_row(fcinfo, true, PREDICT_PROBABILITIES));
+	return all_probabilities(predict_row(fcinfo, true, check_class));
 }
 
 PG_FUNCTION_INFO_V1(meta_probabilities_params);
 Datum
 meta_probabilities_params(PG_FUNCTION_ARGS)
 {
-	return all_probabilities(predict_row(fcinfo, false, PREDICT_PROBABILITIES));
+	return all_probabilities(predict_row(fcinfo, false, check_class));
 }

@@ -570,6 +570,7 @@ read_component(Component *component, JsonbContainer *object, const Encoding *enc
 	component->learner = known_learner(learner);
 	component->spec.loss = (LossKind) word_value("loss", get_string(object, "loss"));
 	read_network(&component->spec.net, get_object(object, "network"), encoding);
+	component->spec.columns = encoding_columns(encoding, &component->spec.n_columns);
 	if (component->spec.loss != LOSS_SOFTMAX && component->spec.net.outputs != 1)
 		params_damaged("The loss of the component \"%s\" does not fit its outputs.", component->prefix);
 	options_default(&component->spec.options, component->learner->defaults);

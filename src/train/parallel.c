@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/parallel.h"
 #include "access/xact.h"
 #include "miscadmin.h"
@@ -52,6 +53,7 @@ typedef struct TeamShared
 	char		learner[NAMEDATALEN];
 	LearnerSpec spec;			/* its pointers are not valid in a worker */
 	Embedding	embeddings[MAX_EMBEDDINGS];
+	RowColumn	columns[MaxTupleAttributeNumber];
 	TeamSizes	sizes;
 	Size		list_size;
 	int			n_slices;
@@ -183,6 +185,7 @@ work(TeamShared *shared, char *numbers, MetaStep *step)
 			return;
 		slice_rows(shared, numbers, TICKET_ROUND(ticket) & 1, slice, &support, &query);
 		memset(gradient, 0, shared->list_size * sizeof(real));
+		meta_step_draw(step, (int) TICKET_ROUND(ticket), slice * META_SLICE);
 		shared->losses[slice] = meta_step_run(step, &support, &query, shared->progress, gradient);
 		/* a full barrier */
 		if (pg_atomic_add_fetch_u32(&shared->done, 1) == (uint32) shared->n_slices && IsParallelWorker())
@@ -230,8 +233,9 @@ meta_train_worker(dsm_segment *segment, shm_toc *toc)
 
 	pg_atomic_fetch_add_u32(&shared->started, 1);
 	spec.net.embeddings = shared->embeddings;
+	spec.columns = shared->columns;
 	spec.options.weight = NULL;
-	list.max = network_count(&spec.net) + 32;
+	list.max = learner_max_tensors(&spec.net);
 	list.tensors = palloc0(mul_size(list.max, sizeof(Tensor)));
 	if (learner == NULL || !learner->layout(&spec, &list) || list.size != shared->list_size)
 		elog(ERROR, "the leader trains something else than learner \"%s\" of this worker", shared->learner);
@@ -263,7 +267,7 @@ team_create(const Phase *phase, MetaStep *step, Sampler *sampler, const TeamSize
 	Team	   *team;
 
 	if (max_parallel_maintenance_workers == 0 || IsParallelWorker() || IsInParallelMode() ||
-		n_slices < 2 || n_slices > MAX_SLICES || phase->spec.net.n_embeddings > MAX_EMBEDDINGS ||
+		n_slices < 2 || n_slices > MAX_SLICES || phase->spec.net.n_embeddings > MAX_EMBEDDINGS || phase->spec.n_columns > MaxTupleAttributeNumber ||
 		tape_cost(&step->sizes[0].tape) * n_slices < WORTHWHILE ||
 		numbers_size(sizes, phase->list.size, n_slices) > (Size) maintenance_work_mem * 1024)
 		return NULL;
@@ -337,6 +341,7 @@ enter(Team *team)
 		strlcpy(shared->learner, phase->learner->name, sizeof(shared->learner));
 		shared->spec = phase->spec;
 		memcpy(shared->embeddings, phase->spec.net.embeddings, phase->spec.net.n_embeddings * sizeof(Embedding));
+		memcpy(shared->columns, phase->spec.columns, phase->spec.n_columns * sizeof(RowColumn));
 		shared->sizes = team->sizes;
 		shared->list_size = phase->list.size;
 		shared->n_slices = team->n_slices;

@@ -22,6 +22,13 @@
  */
 #define AVERAGE_DECAY 0.99
 
+/*
+ * Of a learner that models whole rows, their loss counts for so much of its
+ * weight in training: enough for it to go on while rows are still being
+ * learned, and little beside what is predicted.
+ */
+#define ROWS_SHARE 0.1
+
 /* Validations in a training that is not stopped early. */
 #define VALIDATIONS 40
 
@@ -36,7 +43,7 @@ void
 phase_init(Phase *phase, const char *name, const Learner *learner, const LearnerSpec *spec, int fold)
 {
 	Rng			rng = rng_stream(spec->options.seed, RNG_INITIALISE, 0, 0);
-	int			max = network_count(&spec->net) + 32;
+	int			max = learner_max_tensors(&spec->net);
 
 	memset(phase, 0, sizeof(*phase));
 	phase->name = name;
@@ -118,6 +125,7 @@ meta_iteration(Phase *phase, Bench *bench)
 		{
 			sampler_fill(bench->sampler, phase->iteration, place, Min(META_SLICE, options->meta_batch - place),
 						 &bench->support, &bench->query);
+			meta_step_draw(&bench->step, phase->iteration, place);
 			loss += meta_step_run(&bench->step, &bench->support, &bench->query, progress, gradient);
 		}
 	for (size_t i = 0; i < phase->list.size; i++)
@@ -155,6 +163,8 @@ validate(Phase *phase, Scorer *scorer, const Validation *validation)
 		return false;
 	}
 	score = phase->validation_loss = scorer_loss(scorer, validation->shots, validation->n_shots);
+	score += ROWS_SHARE * phase->spec.options.row_weight *
+		scorer_rows_loss(scorer, validation->shots[validation->n_shots - 1]);
 	if (metric != OPTION_UNSET)
 	{
 		phase->metric = scorer_metric(scorer, metric, validation->shots, validation->n_shots);
@@ -223,7 +233,10 @@ bench_create(Phase *phase, TaskSet *set, const Validation *validation)
 		bench->scorer = scorer_create(arena, validation->panel, phase->learner, &phase->spec, &phase->list,
 									  phase->average);
 	if (bench->scorer)
+	{
+		scorer_want_rows(bench->scorer, arena, &phase->list, phase->average);
 		scorer_reserve(bench->scorer);
+	}
 	return bench;
 }
 

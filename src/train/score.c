@@ -91,6 +91,16 @@ scorer_want_variances(Scorer *scorer)
 		scorer->variances = numbers(scorer->panel->max_query, 1, sizeof(real));
 }
 
+void
+scorer_want_rows(Scorer *scorer, Arena *arena, const TensorList *list, const real *theta)
+{
+	if (scorer->learner->generative == NULL || scorer->spec->options.row_weight == 0)
+		return;
+	scorer->generator = generator_create(arena, scorer->learner, scorer->spec, list, theta, check_interrupts);
+	if (scorer->generator == NULL)
+		memory_error();
+}
+
 static bool
 all_finite(const real *numbers, Size n)
 {
@@ -104,6 +114,8 @@ void
 scorer_reserve(Scorer *scorer)
 {
 	diverged(applier_reserve(scorer->applier, scorer->panel->max_support, scorer->panel->max_query));
+	if (scorer->generator)
+		diverged(generator_reserve(scorer->generator));
 }
 
 bool
@@ -243,6 +255,36 @@ scorer_loss(Scorer *scorer, const int *shots, int n_shots)
 		}
 	}
 	return weight > 0 ? sum / weight : NAN;
+}
+
+double
+scorer_rows_loss(Scorer *scorer, int shots)
+{
+	const Panel *panel = scorer->panel;
+	Rows		query;
+	real		likelihood[GENERATE_ROWS];
+	double		sum = 0;
+	double		weight = 0;
+
+	for (int t = 0; t < panel->n_tasks && scorer->generator; t++)
+	{
+		const PanelTask *task = &panel->tasks[t];
+
+		CHECK_FOR_INTERRUPTS();
+		panel_support(panel, task, shots, &scorer->support);
+		panel_query(panel, task, &scorer->query);
+		query = scorer->query;
+		query.rows = Min(query.rows, GENERATE_ROWS);
+		if (diverged(applier_adapt(scorer->applier, &scorer->support, NULL, scorer->phi)) ||
+			diverged(generator_log_likelihood(scorer->generator, scorer->phi, &query, likelihood)))
+			return INFINITY;
+		for (int r = 0; r < query.rows; r++)
+		{
+			sum -= query.w[r] * likelihood[r];
+			weight += query.w[r];
+		}
+	}
+	return weight > 0 ? sum / weight : 0;
 }
 
 int

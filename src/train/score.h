@@ -8,6 +8,7 @@
 #include "data/panel.h"
 #include "learn/apply.h"
 #include "learn/calibration.h"
+#include "learn/generate.h"
 #include "nn/metrics.h"
 #include "store/params.h"
 
@@ -18,6 +19,7 @@ typedef struct Scorer
 	const Learner *learner;
 	const LearnerSpec *spec;
 	Applier    *applier;
+	Generator  *generator;		/* NULL: whole rows are not looked at */
 	Rows		support;
 	Rows		query;
 	real	   *phi;
@@ -49,6 +51,9 @@ extern Scorer *scorer_create(Arena *arena, const Panel *panel, const Learner *le
 /* From now on variances, too, where the learner has them. */
 extern void scorer_want_variances(Scorer *scorer);
 
+/* From now on whole rows, too, where the learner models them. */
+extern void scorer_want_rows(Scorer *scorer, Arena *arena, const TensorList *list, const real *theta);
+
 /* Takes all memory that judging the panel needs, or raises that there is too little. */
 extern void scorer_reserve(Scorer *scorer);
 
@@ -74,6 +79,12 @@ extern void row_loss_slope(LossKind loss, const real *outputs, const real *y, in
  * rows, infinite where adapting diverges.
  */
 extern double scorer_loss(Scorer *scorer, const int *shots, int n_shots);
+
+/*
+ * The same of minus the log likelihood of whole rows, for one number of shots;
+ * 0 where they are not wanted.
+ */
+extern double scorer_rows_loss(Scorer *scorer, int shots);
 
 /* What metrics call n_classes, of a loss with width outputs. */
 extern int	metric_classes(LossKind loss, int width);

@@ -156,6 +156,7 @@ training_create(const Learner *learner, const Options *options, TaskSet *set,
 	choose_validation(training);
 
 	spec.net = training->net;
+	spec.columns = encoding_columns(encoding, &spec.n_columns);
 	spec.loss = training->loss;
 	spec.options = *options;
 	if (options->inner_loss == OPTION_UNSET)

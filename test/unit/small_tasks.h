@@ -24,6 +24,7 @@ typedef struct SmallTasks
 	int			seed;
 	LearnerSpec spec;
 	LearnerPart parts[2];		/* of a blend */
+	RowColumn	columns[4];
 	Tensor		tensors[SMALL_MAX_TENSORS];
 	TensorList	list;
 	real		theta[SMALL_MAX_SIZE] __attribute__((aligned(64)));
@@ -111,6 +112,10 @@ small_tasks(SmallTasks *small, const char *learner, LossKind loss, UnaryKind act
 	small->spec.options.features = 2;
 	small->spec.options.context = 2;
 	small->spec.options.memory = 8;
+	small->spec.options.latent = 2;
+	small->spec.options.samples = 5;
+	small->spec.options.kl_weight = 0.7;
+	small->spec.options.row_weight = 0.3;
 	small->spec.options.shots[1] = 0;
 	small->spec.options.full_context = small_full_context;
 	small->spec.loss = loss;
@@ -131,6 +136,21 @@ small_tasks(SmallTasks *small, const char *learner, LossKind loss, UnaryKind act
 	net->activation = activation;
 	net->outputs = loss == LOSS_SOFTMAX ? GOLDEN_CLASSES : 1;
 	net->skip = skip;
+
+	/* what the inputs are: no learner looks at the values for it */
+	if (n_embeddings > 0)
+	{
+		small->columns[small->spec.n_columns++] = (RowColumn) {INPUT_NUMBER, 0, 1, true, 0};
+		small->columns[small->spec.n_columns++] = (RowColumn) {INPUT_BOOLEAN, 2, 1, false, 0};
+		for (int j = 0; j < n_embeddings; j++)
+			small->columns[small->spec.n_columns++] = (RowColumn) {INPUT_TABLE, j, 0, false, 0};
+	}
+	else
+	{
+		small->columns[small->spec.n_columns++] = (RowColumn) {INPUT_ONE_HOT, 0, 2, false, 0};
+		small->columns[small->spec.n_columns++] = (RowColumn) {INPUT_NUMBER, 2, 1, false, 0};
+	}
+	small->spec.columns = small->columns;
 
 	small_layout(small);
 	small_rows(small, 0, seed);

@@ -1,11 +1,12 @@
 /*
  * test_closed.c
- *	  Learners whose adaptation is a formula: cnp and ridge against an
+ *	  Learners whose adaptation is a formula: cnp, ridge and vaml against an
  *	  independent implementation, the numbers of goldens/closed.h, made with
  *	  PyTorch by goldens/make_closed_goldens.py; alpaca against the mixed model;
  *	  and systems of equations that are singular.
  */
 #include "learn/apply.h"
+#include "learn/generate.h"
 #include "learn/meta_step.h"
 
 #include "check.h"
@@ -26,6 +27,29 @@ clear_state(SmallTasks *small)
 		if (small->tensors[i].role == TENSOR_STATE)
 			memset(small->theta + small->tensors[i].offset, 0,
 				   sizeof(real) * small->tensors[i].rows * small->tensors[i].cols);
+}
+
+/* Of whole rows, query rows again. */
+static void
+test_likelihoods(SmallTasks *small, const GoldenClosed *golden, Applier *applier, Arena *arena, const char *name)
+{
+	static real phi[SMALL_MAX_SIZE] __attribute__((aligned(64)));
+	Generator  *generator = generator_create(arena, small->learner, &small->spec, &small->list, small->theta, NULL);
+	double		got[GOLDEN_TASKS * GOLDEN_ROWS];
+	real		values[GENERATE_ROWS];
+	int			n = 0;
+
+	for (int t = 0; t < GOLDEN_TASKS; t++)
+	{
+		Rows		support = small_task(small, 0, t);
+		Rows		query = small_task(small, 1, t);
+
+		applier_adapt(applier, &support, NULL, phi);
+		is_string(generator_log_likelihood(generator, phi, &query, values), NULL, "%s: likelihoods of task %d", name, t);
+		for (int r = 0; r < query.rows; r++)
+			got[n++] = values[r];
+	}
+	is_close(norm_error(got, golden->likelihoods, n), 0, GOLDEN_TOLERANCE, "%s: likelihoods of rows", name);
 }
 
 static void
@@ -65,7 +89,9 @@ test_golden(const GoldenClosed *golden)
 		return;
 	}
 	memset(gradient, 0, sizeof(gradient));
-	meta_step_run(&step, &small.part[0], &small.part[1], 0, gradient);
+	for (int i = 0; i < META_SLICE * step.noise_rows * step.noise_cols; i++)
+		step.noise[i] = 2 * wave(golden->seed, 50, i);
+	meta_step_run(&step, &small.part[0], &small.part[1], GOLDEN_PROGRESS, gradient);
 	for (size_t i = 0; i < golden->size; i++)
 		got[i] = gradient[i];
 	for (int t = 0; t < GOLDEN_TASKS; t++)
@@ -102,6 +128,8 @@ test_golden(const GoldenClosed *golden)
 			variance[rows++] = values[r];
 	}
 	is_string(fault, NULL, "%s: adapts and predicts", name);
+	if (golden->likelihoods != NULL)
+		test_likelihoods(&small, golden, applier, &arena, name);
 	is_close(norm_error(output, golden->outputs, n), 0, GOLDEN_TOLERANCE, "%s: outputs", name);
 	if (golden->variances != NULL)
 		is_close(norm_error(variance, golden->variances, rows), 0, GOLDEN_TOLERANCE, "%s: variances", name);

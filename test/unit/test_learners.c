@@ -234,7 +234,7 @@ test_at_work(const Learner *learner, LossKind loss)
 		bool		less = true;
 
 		/* by a formula, that is: a network may learn that it is not, and a mixture's members may part */
-		bool		learned = strcmp(learner->name, "cnp") == 0 || learner->flags & LEARNER_BLEND;
+		bool		learned = strcmp(learner->name, "cnp") == 0 || learner->generative || learner->flags & LEARNER_BLEND;
 
 		applier_variance(applier, small.theta, &query, before);
 		applier_variance(applier, phi, &query, after);

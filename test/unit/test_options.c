@@ -9,6 +9,7 @@
 
 static const char *const documented_names[] = {
 	"hidden", "activation", "skip", "start_pooled", "inner_steps", "inner_lr", "features", "context",
+	"latent", "samples", "kl_weight", "row_weight",
 	"outer_lr", "schedule", "iterations", "meta_batch",
 	"shots", "query", "way", "validation", "test", "patience", "metric", "loss", "weight_decay", "clip",
 	"seed", "weight", "encode", "exclude", "checkpoint", "report", "keep", "time_limit",

@@ -1,0 +1,83 @@
+/*
+ * generate.h
+ *	  Learners that model whole rows, at work: what a task is in a few
+ *	  numbers, rows that are made up, and how likely rows are.
+ *
+ * Such a learner takes a task for a draw of latent variables z, and a row of
+ * it for a draw of its columns one by one, each given z and the columns before
+ * it, and of its target at last.  Columns that are vectors, images, or
+ * categories of very many labels are not modelled: they stay unknown.
+ */
+#ifndef LEARN_GENERATE_H
+#define LEARN_GENERATE_H
+
+#include "learn/learner.h"
+
+typedef struct Generative
+{
+	/* How many numbers z is. */
+	int			(*latent) (const LearnerSpec *spec);
+
+	/* Appends what a task's parameters say of z: (tasks, 1, latent) each. */
+	void		(*posterior) (Tape *tape, const LearnerSpec *spec, const Var *phi, Var *mean, Var *log_variance);
+
+	/* Is a column modelled? */
+	bool		(*models) (const LearnerSpec *spec, int column);
+
+	/*
+	 * Appends what z (tasks, 1, latent) says of rows: of each modelled column,
+	 * given those before it, as draw reads it (tasks, rows, .); and of the
+	 * target, given all of them: the outputs (tasks, rows, outputs), and of a
+	 * number the variance (tasks, rows, 1), else TAPE_NONE.
+	 */
+	Var			(*columns) (Tape *tape, const LearnerSpec *spec, const Var *phi, Var z, Var x, Var c);
+	void		(*target) (Tape *tape, const LearnerSpec *spec, const Var *phi, Var z, Var x, Var c,
+						   Var *outputs, Var *variance);
+
+	/* Draws a modelled column of a row (x, c) from what columns said of it. */
+	void		(*draw) (const LearnerSpec *spec, const TensorList *list, const real *phi, int column,
+						 const real *said, Rng *rng, real *x, int32_t *c);
+
+	/*
+	 * Appends the log likelihood of whole rows, modelled columns and target,
+	 * on the encoded scale: (tasks, rows, 1).
+	 */
+	Var			(*log_likelihood) (Tape *tape, const LearnerSpec *spec, const Var *phi, const RowVars *rows);
+} Generative;
+
+/* Rows that are worked on at a time. */
+#define GENERATE_ROWS 64
+
+typedef struct Generator Generator;
+
+/*
+ * For a learner that has Learner.generative; NULL when the arena is full.
+ * What it is given must stay in place; theta (list->size numbers) may change.
+ */
+extern Generator *generator_create(Arena *arena, const Learner *learner, const LearnerSpec *spec,
+								   const TensorList *list, const real *theta, void (*interrupt) (void));
+
+/*
+ * Builds what the log likelihood takes, so that nothing is allocated later.
+ * Returns NULL or a static message.
+ */
+extern const char *generator_reserve(Generator *generator);
+
+/*
+ * The mean of z, and its deviations (NULL: not wanted), of a task with the
+ * full parameters phi (list->size numbers).  This and what follows return
+ * NULL or a static message.
+ */
+extern const char *generator_task(Generator *generator, const real *phi, real *mean, real *deviation);
+
+/*
+ * Makes up rows first .. first + n - 1, n at most GENERATE_ROWS, of one task:
+ * rows->x, c and y, where there is room for GENERATE_ROWS of them.  The same
+ * seed draws the same task and rows, however many are asked for at a time.
+ */
+extern const char *generator_rows(Generator *generator, const real *phi, uint64_t seed, int64_t first, int n, Rows *rows);
+
+/* The log likelihood of up to GENERATE_ROWS rows. */
+extern const char *generator_log_likelihood(Generator *generator, const real *phi, const Rows *rows, real *likelihood);
+
+#endif							/* LEARN_GENERATE_H */

@@ -1,0 +1,38 @@
+/*
+ * vaml.h
+ *	  The second decoder of vaml: rows' columns from a task's latent variables.
+ */
+#ifndef LEARN_VAML_H
+#define LEARN_VAML_H
+
+#include "learn/learner.h"
+
+/* Its tensors: as many as columns_count says, in the list from a position on. */
+extern bool columns_layout(const LearnerSpec *spec, int latent, TensorList *list);
+extern int	columns_count(const LearnerSpec *spec);
+extern void columns_initialise(const LearnerSpec *spec, const Tensor *own, Rng *rng, real *values);
+
+/*
+ * Is a column modelled?  Those that are not are unknown to it, and not drawn.
+ */
+extern bool columns_models(const LearnerSpec *spec, int column);
+
+/*
+ * Appends what z (tasks, 1, latent) says of rows whose network input is in,
+ * (tasks, rows, .); own are its tensors.
+ */
+extern Var	columns_say(Tape *tape, const LearnerSpec *spec, const Var *own, Var in, Var z);
+
+/*
+ * Appends the log likelihood of rows' modelled columns under what was said of
+ * them, (tasks, rows, 1).  A number that is missing counts by its being so; a
+ * category that is not known does not count.  tables are the network's tensors.
+ */
+extern Var	columns_log_likelihood(Tape *tape, const LearnerSpec *spec, const Var *own, const Var *tables,
+								   Var said, Var in, Var x, Var c);
+
+/* Draws a column of one row from what was said of the row. */
+extern void columns_draw(const LearnerSpec *spec, const Tensor *own, const Tensor *tables, const real *values,
+						 int column, const real *said, Rng *rng, real *x, int32_t *c);
+
+#endif							/* LEARN_VAML_H */
