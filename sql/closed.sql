@@ -24,7 +24,8 @@ BEGIN
 					options => '{"iterations": 250, "hidden": [12], "features": 6, "context": 8, "meta_batch": 16, "outer_lr": 0.005, "weight_decay": 0.001, "shots": [0, 10], "query": 10}' || more);
 END $$;
 SELECT train('cnp', 'y', 'cnp'), train('cnp, passed', 'passed', 'cnp'), train('cnp, mark', 'mark', 'cnp'),
-	   train('vaml', 'y', 'vaml'), train('vaml, passed', 'passed', 'vaml'), train('vaml, mark', 'mark', 'vaml'),
+	   train('vaml', 'y', 'vaml', more => '{"features": 16, "context": 16}'), train('vaml, passed', 'passed', 'vaml', more => '{"features": 16, "context": 16}'),
+	   train('vaml, mark', 'mark', 'vaml', more => '{"features": 16, "context": 16}'),
 	   train('ridge', 'y', 'ridge'), train('ridge, passed', 'passed', 'ridge'), train('ridge, mark', 'mark', 'ridge'),
 	   train('alpaca', 'y', 'alpaca');
 

@@ -145,6 +145,7 @@ vaml_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real 
 		FILM_WEIGHT_1, FILM_WEIGHT_2, FEATURE_WEIGHT, HEAD_WEIGHT
 	};
 	const Tensor *own = &list->tensors[network_count(&spec->net)];
+	const Tensor *reader = &own[READER_WEIGHT_2];
 
 	network_initialise(&spec->net, list, rng, values);
 	for (size_t i = 0; i < sizeof(weights) / sizeof(weights[0]); i++)
@@ -160,6 +161,10 @@ vaml_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real 
 	values[own[LOG_SPREAD].offset] = log(spec->loss == LOSS_SQUARED ? 0.1 : 0.4) / LOG_SCALE;
 	values[own[LOG_NOISE].offset] = spec->loss == LOSS_SQUARED ? log(0.9) / LOG_SCALE : 0;
 	values[own[LOG_COUNT].offset] = 1 / LOG_SCALE;
+	/* tasks' means of z differ, from the beginning, by as much as draws of it: else it takes long until they are heeded */
+	for (int i = 0; i < reader->rows; i++)
+		for (int j = spec->net.outputs; j < latent_width(spec); j++)
+			values[reader->offset + (size_t) i * reader->cols + j] = rng_normal(rng) / sqrt(reader->rows);
 	columns_initialise(spec, own + COLUMNS, rng, values);
 }
 
