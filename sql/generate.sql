@@ -26,7 +26,7 @@ CREATE TABLE pupils AS
 
 CALL meta.train('score', 'generate.pupils', 'school', 'score', features => 'age, hours, books, travel, club, member, joined, seen, way, at, pair',
 				order_by => 'nr', algorithm => 'vaml',
-				options => '{"iterations": 400, "hidden": [16], "meta_batch": 16, "outer_lr": 0.005, "weight_decay": 0.001, "shots": [0, 12], "query": 12, "row_weight": 1, "latent": 3, "patience": 0}');
+				options => '{"iterations": 300, "hidden": [16], "meta_batch": 16, "outer_lr": 0.005, "weight_decay": 0.001, "shots": [0, 12], "query": 12, "row_weight": 1, "latent": 3, "patience": 0}');
 CREATE TABLE schools AS
 	SELECT school, meta.adapt('score', p) AS params FROM pupils p WHERE nr <= 12 AND school <= 60 GROUP BY 1;
 

@@ -150,8 +150,9 @@ lstm_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 
 static Var
 lstm_episode(Tape *tape, const LearnerSpec *spec, const TensorList *list,
-			 const RowVars *support, const RowVars *query, const Var *theta, Var progress)
+			 const RowVars *support, const RowVars *query, const Var *theta, Var progress, Var noise)
 {
+	(void) noise;
 	return inner_losses(tape, spec, list, &learned, support, query, theta, progress);
 }
 
