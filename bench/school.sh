@@ -4,25 +4,30 @@
 #	bench/school.sh [set ...]		(default: all of them)
 #
 #	DATA		folder with load.sh and the data	(default: ../shared/data)
-#	ALGORITHMS	what is trained		(default: maml fomaml reptile alpaca finetune random_intercept)
-#	SEED		of the splits and the trainings		(default: 0)
+#	ALGORITHMS	what is trained		(default: all that learn from rows; auto alone tells what the default is worth)
+#	SEEDS		of the splits and the trainings		(default: 0 1 2)
 #	OPTIONS		further options, as a JSON object	(default: {})
 #	OUT			file the tables are written to		(default: standard output)
 #
 # Each model is trained with its algorithm's defaults on training tasks and
-# evaluated by meta.evaluate on test tasks; the same query rows serve every K
-# and every method.  Where rows have an order, support comes first.
-# meta.evaluate compares with the random_intercept of the same model; the tables
-# say where that is not the same in all.  All figures are kept in the table
-# bench.result.
+# evaluated by meta.evaluate on test tasks, once per seed; the same query rows
+# serve every K and every method.  Where rows have an order, support comes first.
+#
+# linear stands for a setting: alpaca without hidden layers and
+# without a context, which is the linear mixed model with random slopes of 12
+# combinations of the inputs beside the random intercept, fitted by prediction.
+#
+# All figures are kept in the table bench.result.  What it holds already is not
+# run again, so that a run that was broken off goes on; where OPTIONS are others
+# than before, empty it.
 
 set -eu
 cd "$(dirname "$0")/.."
 . bench/lib.sh
 
 DATA=${DATA:-../shared/data}
-ALGORITHMS=${ALGORITHMS:-maml fomaml reptile alpaca finetune random_intercept}
-SEED=${SEED:-0}
+ALGORITHMS=${ALGORITHMS:-auto alpaca cnp linear ridge prototypical matching maml fomaml meta_sgd anil cavia reptile finetune}
+SEEDS=${SEEDS:-0 1 2}
 OPTIONS=${OPTIONS:-"{}"}
 OUT=${OUT:-/dev/stdout}
 all="hsb82 egsingle egsingle_child exam_london65 school_ilea insteval insteval_student star_tennessee star_by_pupil oulad pisa2003 assist2009 assist2015 statics2011"
@@ -72,22 +77,38 @@ literal()
 	fi
 }
 
+# Does bench.result lack it, and can the algorithm learn this target?
+wanted()
+{
+	case $2:$metrics in
+	prototypical:rmse) return 1 ;;
+	esac
+	[ "$(ask "SELECT count(*) FROM bench.result WHERE set = '$1' AND algorithm = '$2' AND seed = $3")" = 0 ]
+}
+
 # Trains one model and keeps what meta.evaluate says of it.
 measure()
 {
-	say "$1: $2" >&2
-	options="jsonb_build_object('seed', $SEED, 'test', $test) || $(literal "$OPTIONS")::jsonb"
+	algorithm=$2
+	options="jsonb_build_object('seed', $3, 'test', $test) || $(literal "$OPTIONS")::jsonb"
 	[ -z "$exclude" ] || options="$options || '{\"exclude\": [\"$exclude\"]}'"
+	if [ "$algorithm" = linear ]
+	then
+		algorithm=alpaca
+		options="$options || '{\"hidden\": [], \"context\": 0}'"
+	fi
+	say "$1: $2, seed $3" >&2
 	run >&2 <<-END
 		SET client_min_messages = warning;
 		SELECT $options AS options \gset
 		CALL meta.train('bench.$1.$2', $(literal "$source"), task => $(literal "$task"), target => '$target',
-						order_by => $(literal "$order"), algorithm => '$2', options => :'options');
+						order_by => $(literal "$order"), algorithm => '$algorithm', options => :'options');
 		INSERT INTO bench.result
-		SELECT '$1', '$2', $SEED, v.seconds, e.*
+		SELECT '$1', '$2', $3, v.seconds, e.*
 		FROM   meta.evaluate('bench.$1.$2', source => $(literal "$held"), shots => '$shots') e,
 			   LATERAL (SELECT v.seconds FROM meta.model m JOIN meta.version v ON v.model = m.id
 						WHERE m.name = 'bench.$1.$2' ORDER BY v.version DESC LIMIT 1) v;
+		DELETE FROM meta.model WHERE name = 'bench.$1.$2';
 	END
 }
 
@@ -95,51 +116,52 @@ measure()
 table()
 {
 	ks=$(printf %s "$shots" | tr -d '{}' | tr , ' ')
-	ask "SELECT format(E'\n%s, %s, %s tasks, %s query rows\n', '$1', '$2', min(tasks), min(rows))
-		 FROM bench.result WHERE set = '$1' AND metric = '$2' AND seed = $SEED"
 	header='| |' rule='|---|'
 	for k in $ks
 	do
 		header="$header k = $k |" rule="$rule---|"
 	done
+	run -A -t <<-END
+		SELECT format(E'\n%s, %s: %s test tasks, %s query rows in all\n', '$1', '$2', sum(tasks), sum(rows))
+		FROM (SELECT DISTINCT ON (seed) seed, tasks, rows FROM bench.result
+			  WHERE set = '$1' AND metric = '$2' AND seed = ANY ($seeds) ORDER BY seed, shots) s
+	END
 	say "$header s |"
 	say "$rule---|"
 	run -A -t <<-END
-		WITH model AS (
-			SELECT algorithm, row_number() OVER (ORDER BY algorithm <> 'random_intercept',
-												 array_position(string_to_array('$ALGORITHMS', ' '), algorithm)) AS place
-			FROM (SELECT DISTINCT algorithm FROM bench.result WHERE set = '$1' AND seed = $SEED) a),
-		result AS (
-			SELECT r.*, m.place FROM bench.result r JOIN model m USING (algorithm)
-			WHERE set = '$1' AND metric = '$2' AND seed = $SEED AND method <> 'prior'),
-		-- one reference and one set of baselines for all lines: those of random_intercept's own model
+		WITH result AS (
+			SELECT *, value - difference AS own, 100 * difference / (value - difference) AS change,
+				   50 * (difference_upper - difference_lower) / (value - difference) AS half
+			FROM bench.result
+			WHERE set = '$1' AND metric = '$2' AND seed = ANY ($seeds) AND algorithm = ANY (string_to_array('$ALGORITHMS', ' '))),
+		-- one reference, and one set of baselines: those within the first algorithm's models
+		common AS (
+			SELECT * FROM result WHERE method <> 'prior' AND method <> 'adapted' AND algorithm = split_part('$ALGORITHMS', ' ', 1)),
 		line AS (
-			SELECT CASE method WHEN 'adapted' THEN algorithm ELSE method END AS name, method <> 'adapted' AS baseline, *
-			FROM result WHERE method = 'adapted'
+			SELECT r.algorithm AS name, r.shots, r.seed, r.seconds, r.value, r.half,
+				   100 * (r.value - c.value) / c.value AS change,
+				   abs(r.own - c.value) <= 0.0005 * abs(c.value) AS paired
+			FROM result r JOIN common c ON c.seed = r.seed AND c.shots = r.shots AND c.method = 'random_intercept'
+			WHERE r.method = 'adapted'
 			UNION ALL
-			SELECT method, true, * FROM result
-			WHERE place = 1 AND method <> 'adapted' AND method <> ALL (string_to_array('$ALGORITHMS', ' '))),
-		compared AS (
-			SELECT l.*, own.value AS own, common.value AS common,
-				   abs(own.value - common.value) <= 0.0005 * abs(common.value) AS same
-			FROM line l
-				 JOIN result own ON own.algorithm = l.algorithm AND own.shots = l.shots AND own.method = 'random_intercept'
-				 JOIN result common ON common.place = 1 AND common.shots = l.shots AND common.method = 'random_intercept'),
+			SELECT method, shots, seed, NULL, value, half, change, true FROM common),
 		cell AS (
-			SELECT name, baseline, shots, seconds,
-				   format('%s [%s, %s]', round(value::numeric, d), round(lower::numeric, d), round(upper::numeric, d)) ||
+			SELECT name, shots, max(seconds) AS seconds, avg(value) AS value, avg(change) AS change,
+				   sqrt(sum(half ^ 2)) / count(*) AS half, bool_and(paired) AS paired, count(DISTINCT seed) AS seeds
+			FROM line GROUP BY 1, 2),
+		shown AS (
+			SELECT name, shots, seconds, seeds,
+				   round(value::numeric, CASE WHEN value < 2 THEN 4 ELSE 2 END) ||
 				   CASE WHEN name = 'random_intercept' THEN ''
-						WHEN NOT same THEN format('<br>%s %% †', to_char(100 * (value - common) / common, 'SGFM990.0'))
-						WHEN difference IS NULL THEN ''
-						ELSE format('<br>%s%s %% [%s, %s]%1\$s', CASE WHEN difference_lower > 0 OR difference_upper < 0 THEN '**' ELSE '' END,
-									to_char(100 * difference / own, 'SGFM990.0'),
-									to_char(100 * difference_lower / own, 'SGFM990.0'),
-									to_char(100 * difference_upper / own, 'SGFM990.0')) END AS shown
-			FROM compared, LATERAL (SELECT CASE WHEN common < 2 THEN 4 ELSE 2 END AS d) x)
-		SELECT '| ' || name || ' | ' || string_agg(shown, ' | ' ORDER BY shots) || ' | ' ||
-			   CASE WHEN bool_or(baseline) THEN '' ELSE round(min(seconds))::text END || ' |'
-		FROM cell GROUP BY name, baseline
-		ORDER BY baseline, array_position(string_to_array('$ALGORITHMS pooled single_task', ' '), name);
+						WHEN NOT paired THEN format('<br>%s %% †', to_char(change, 'SGFM9990.0'))
+						ELSE format('<br>%s%s %% [%s, %s]%1\$s', CASE WHEN abs(change) > half THEN '**' ELSE '' END,
+									to_char(change, 'SGFM9990.0'), to_char(change - half, 'SGFM9990.0'),
+									to_char(change + half, 'SGFM9990.0')) END AS text
+			FROM cell)
+		SELECT '| ' || name || CASE WHEN min(seeds) < $n_seeds THEN format(' (%s of $n_seeds seeds)', min(seeds)) ELSE '' END || ' | ' ||
+			   string_agg(text, ' | ' ORDER BY shots) || ' | ' || coalesce(round(max(seconds))::text, '') || ' |'
+		FROM shown GROUP BY name
+		ORDER BY array_position(string_to_array('random_intercept $ALGORITHMS pooled single_task', ' '), name);
 	END
 }
 
@@ -154,19 +176,30 @@ CREATE TABLE IF NOT EXISTS bench.result (
 	value float8, lower float8, upper float8, difference float8, difference_lower float8, difference_upper float8,
 	tasks bigint, rows bigint)"
 
+seeds="string_to_array('$SEEDS', ' ')::bigint[]"
+n_seeds=$(set -- $SEEDS; echo $#)
+for seed in $SEEDS
+do
+	for name in "$@"
+	do
+		describe "$name"
+		[ "$(ask "SELECT to_regclass('d.$load') IS NOT NULL")" = t ] || bash "$DATA/load.sh" "$load" >&2
+		for algorithm in $ALGORITHMS
+		do
+			if wanted "$name" "$algorithm" "$seed"; then measure "$name" "$algorithm" "$seed"; fi
+		done
+	done
+done
 {
 	machine
-	say "Value [95 % interval over tasks]; below it the paired difference to random_intercept, in percent of it, and"
-	say "bold where its interval excludes 0; less is better, but for auc. s: seconds of training, baselines included."
-	say "Seed $SEED. †: the random_intercept within that model is another one than the table's; the percentage is to the"
-	say "table's, and has no interval because the two were not resampled together. Nothing is corrected for how many"
-	say "intervals there are: of twenty, one excludes 0 by chance."
+	say "Mean over the seeds $SEEDS; below it the change against random_intercept, in percent, with a 95 % interval of the"
+	say "mean from each seed's paired interval over test tasks, bold where it excludes 0; less is better, but for auc. s:"
+	say "seconds of the longest training, baselines included. linear: the linear mixed model with random slopes (see"
+	say "bench/school.sh). †: the model's own random_intercept is another one than the table's, so there is no paired interval."
+	say "Nothing is corrected for how many intervals there are: of twenty, one excludes 0 by chance."
+	for name in "$@"
+	do
+		describe "$name"
+		for metric in $metrics; do table "$name" "$metric"; done
+	done
 } >"$OUT"
-for name in "$@"
-do
-	describe "$name"
-	[ "$(ask "SELECT to_regclass('d.$load') IS NOT NULL")" = t ] || bash "$DATA/load.sh" "$load" >&2
-	run -c "DELETE FROM bench.result WHERE set = '$name' AND seed = $SEED"
-	for algorithm in $ALGORITHMS; do measure "$name" "$algorithm"; done
-	for metric in $metrics; do table "$name" "$metric"; done >>"$OUT"
-done

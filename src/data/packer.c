@@ -115,7 +115,7 @@ packer_create(MemoryContext result, const Encoding *encoding, const struct Optio
 	packed->context = context;
 	packed->width = encoding->width;
 	packed->classes = encoding->target_kind == TARGET_CLASS;
-	packed->row_bytes = PACKED_FLAGS(packed) + sizeof(uint32);
+	packed->row_bytes = PACKED_OFFSET(packed) + sizeof(float);
 	callback = palloc0(sizeof(MemoryContextCallback));
 	callback->func = close_file;
 	callback->arg = packed;
@@ -183,6 +183,7 @@ emit_row(Packer *packer, const char *record, bool tied)
 	PackedRows *packed = packer->packed;
 	Size		size = PACKED_FLAGS(packed);
 	uint32		flags = tied ? PACKED_TIED : 0;
+	float		offset = 0;
 	char	   *to;
 
 	if (packer->used + packed->row_bytes > packer->room)
@@ -201,6 +202,7 @@ emit_row(Packer *packer, const char *record, bool tied)
 	to = packer->chunk + packer->used;
 	memcpy(to, record, size);
 	memcpy(to + size, &flags, sizeof(flags));
+	memcpy(to + PACKED_OFFSET(packed), &offset, sizeof(offset));
 	packer->used += packed->row_bytes;
 	packer->set->n_rows++;
 }

@@ -36,6 +36,7 @@ typedef struct PackedRows
 #define PACKED_Y(p) (PACKED_C(p) + (Size) (p)->width.c * sizeof(int32))
 #define PACKED_W(p) (PACKED_Y(p) + sizeof(float))
 #define PACKED_FLAGS(p) (PACKED_W(p) + sizeof(float))
+#define PACKED_OFFSET(p) (PACKED_FLAGS(p) + sizeof(uint32))
 
 typedef struct Packer Packer;
 

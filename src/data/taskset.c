@@ -89,7 +89,11 @@ unpack(const PackedRows *packed, const char *row, Rows *rows, size_t at)
 {
 	const Width *width = &packed->width;
 
-	memcpy(rows->x + at * width->x, row, sizeof(float) * width->x);
+	real	   *x = rows->x + at * rows->width.x;
+
+	memcpy(x, row, sizeof(float) * width->x);
+	if (rows->width.x > width->x)
+		memcpy(x + width->x, row + PACKED_OFFSET(packed), sizeof(float));
 	if (width->c > 0)
 		memcpy(rows->c + at * width->c, row + PACKED_C(packed), sizeof(int32) * width->c);
 	if (packed->classes)
@@ -144,6 +148,35 @@ taskset_read_chosen(TaskSet *set, const Task *task, const int *chosen, int n, Ro
 		taskset_read(set, task, chosen[i], run, rows, at + i);
 		i += run;
 	}
+}
+
+void
+taskset_set_offsets(TaskSet *set, const Task *task, int from, int n, const float *offsets)
+{
+	PackedRows *packed = set->packed;
+	char	   *chunk = NULL;
+	char	   *rows;
+	off_t		at = (off_t) (task->first + from) * packed->row_bytes;
+	Size		size = (Size) n * packed->row_bytes;
+
+	check_range(task, from, n);
+	if (packed->memory != NULL)
+		rows = packed->memory + at;
+	else
+	{
+		rows = chunk = palloc(size);
+		read_file(packed, chunk, size, at);
+	}
+	for (int i = 0; i < n; i++)
+		memcpy(rows + i * packed->row_bytes + PACKED_OFFSET(packed), &offsets[i], sizeof(float));
+	if (chunk == NULL)
+		return;
+	packed->window_rows = 0;	/* it may hold these rows */
+	if (FileWrite(packed->file, chunk, (int) size, at, WAIT_EVENT_BUFFILE_WRITE) != (int) size)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not write to the temporary file of packed rows: %m")));
+	pfree(chunk);
 }
 
 void

@@ -145,7 +145,7 @@ rows_leaves(Tape *tape, const LearnerSpec *spec, int tasks, int rows)
 {
 	RowVars		vars;
 
-	vars.x = tape_leaf(tape, shape(tasks, rows, spec->net.inputs), NULL);
+	vars.x = tape_leaf(tape, shape(tasks, rows, spec->net.inputs + spec->net.given), NULL);
 	vars.c = spec->net.n_embeddings == 0 ? TAPE_NONE :
 		tape_index(tape, shape(tasks, rows, spec->net.n_embeddings));
 	vars.y = tape_leaf(tape, shape(tasks, rows, spec->net.outputs), NULL);
@@ -153,17 +153,30 @@ rows_leaves(Tape *tape, const LearnerSpec *spec, int tasks, int rows)
 	return vars;
 }
 
-/* Copies a block of (tasks, rows, width) elements, zeroing what is padding. */
+/*
+ * Copies a block of (tasks, rows, width) elements to one of wide columns,
+ * zeroing what is padding.
+ */
 static void
-copy_padded(char *to, Shape s, const char *from, const Rows *rows, int width, size_t element)
+copy_padded(char *to, Shape s, int wide, const char *from, const Rows *rows, int width, size_t element)
 {
+	size_t		to_row = wide * element;
 	size_t		row = width * element;
 
-	if (row == 0)
+	if (to_row == 0)
 		return;
-	memset(to, 0, (size_t) s.tasks * s.rows * row);
+	memset(to, 0, (size_t) s.tasks * s.rows * to_row);
 	for (int t = 0; t < rows->tasks; t++)
-		memcpy(to + (size_t) t * s.rows * row, from + (size_t) t * rows->rows * row, rows->rows * row);
+	{
+		char	   *task = to + (size_t) t * s.rows * to_row;
+		const char *own = from + (size_t) t * rows->rows * row;
+
+		if (row == to_row)
+			memcpy(task, own, rows->rows * row);
+		else
+			for (int r = 0; r < rows->rows; r++)
+				memcpy(task + r * to_row, own + r * row, row);
+	}
 }
 
 void
@@ -171,9 +184,9 @@ rows_copy(const Tape *tape, const RowVars *vars, const Rows *rows)
 {
 	Shape		s = tape_shape(tape, vars->w);
 
-	copy_padded((char *) tape_data(tape, vars->x), s, (const char *) rows->x, rows, rows->width.x, sizeof(real));
-	copy_padded((char *) tape_data(tape, vars->y), s, (const char *) rows->y, rows, rows->width.y, sizeof(real));
-	copy_padded((char *) tape_data(tape, vars->w), s, (const char *) rows->w, rows, 1, sizeof(real));
+	copy_padded((char *) tape_data(tape, vars->x), s, tape_shape(tape, vars->x).cols, (const char *) rows->x, rows, rows->width.x, sizeof(real));
+	copy_padded((char *) tape_data(tape, vars->y), s, rows->width.y, (const char *) rows->y, rows, rows->width.y, sizeof(real));
+	copy_padded((char *) tape_data(tape, vars->w), s, 1, (const char *) rows->w, rows, 1, sizeof(real));
 	if (vars->c != TAPE_NONE)
-		copy_padded((char *) tape_index_data(tape, vars->c), s, (const char *) rows->c, rows, rows->width.c, sizeof(int32_t));
+		copy_padded((char *) tape_index_data(tape, vars->c), s, rows->width.c, (const char *) rows->c, rows, rows->width.c, sizeof(int32_t));
 }

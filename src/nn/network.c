@@ -72,14 +72,19 @@ bool
 network_layout(const Network *net, TensorRole body, TensorRole linear, TensorList *list)
 {
 	int			width = network_in_width(net);
+	TensorRole	wide = net->given ? TENSOR_FIXED : TENSOR_SHARED;
 
 	for (int j = 0; j < net->n_embeddings; j++)
-		if (!add_numbered(list, "embedding.%d", j, net->embeddings[j].size, net->embeddings[j].width, TENSOR_SHARED))
+	{
+		const Embedding *e = &net->embeddings[j];
+
+		if (!add_numbered(list, "embedding.%d", j, e->size, e->width, e->rare ? wide : TENSOR_SHARED))
 			return false;
+	}
 	if (net->skip)
 	{
 		for (int j = 0; j < net->n_embeddings; j++)
-			if (!add_numbered(list, "wide.%d", j, net->embeddings[j].size, net->outputs, TENSOR_SHARED))
+			if (!add_numbered(list, "wide.%d", j, net->embeddings[j].size, net->outputs, wide))
 				return false;
 		if (tensor_add(list, "skip.weight", net->inputs, net->outputs, linear) < 0)
 			return false;
@@ -129,8 +134,13 @@ network_input(Tape *tape, const Network *net, const Var *vars, Var x, Var c)
 	int			width = network_in_width(net);
 	int			at = net->inputs;
 
-	input.x = x;
 	input.wide = TAPE_NONE;
+	if (net->given)
+	{
+		input.wide = tape_columns(tape, x, net->inputs, 1, 0, 1);
+		x = tape_columns(tape, x, 0, net->inputs, 0, net->inputs);
+	}
+	input.x = x;
 	input.in = net->n_embeddings == 0 ? x : tape_columns(tape, x, 0, net->inputs, 0, width);
 	for (int j = 0; j < net->n_embeddings; j++)
 	{

@@ -28,6 +28,8 @@ typedef struct Embedding
 {
 	int			size;			/* categories, "unknown" (code 0) included */
 	int			width;
+	bool		rare;			/* a category has too few rows to learn a vector
+								 * from */
 } Embedding;
 
 typedef struct Network
@@ -40,6 +42,10 @@ typedef struct Network
 	UnaryKind	activation;
 	int			outputs;
 	bool		skip;			/* a linear path beside the layers */
+	bool		given;			/* in a training: categories' effects in the
+								 * linear path are given, not learned, nor are
+								 * vectors of rare ones; rows have one number
+								 * more than inputs, added to those effects */
 } Network;
 
 /* What a training does with a tensor. */

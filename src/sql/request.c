@@ -15,19 +15,12 @@
 
 /*
  * What auto chooses among: what did best on held-out tasks of real schools, see
- * bench/RESULTS.md.  Answers to items say little each, and a learner that is
- * free to remember students does: it is held back.
+ * bench/RESULTS.md.
  */
-typedef struct Suitable
-{
-	const char *name;
-	const char *defaults;		/* on top of its own */
-} Suitable;
-
-static const Suitable number_learners[] = {{"alpaca"}, {"cnp"}, {NULL}};
-static const Suitable binary_learners[] = {{"alpaca", "weight_decay 1"}, {"cnp", "weight_decay 1; outer_lr 0.0003"}, {NULL}};
-static const Suitable class_learners[] = {{"ridge"}, {"prototypical"}, {NULL}};
-static const Suitable episode_learners[] = {{"prototypical"}, {"ridge"}, {NULL}};
+/* of numbers and of two values */
+static const char *const number_learners[] = {"alpaca", "cnp", NULL};
+static const char *const class_learners[] = {"ridge", "prototypical", NULL};
+static const char *const episode_learners[] = {"prototypical", "ridge", NULL};
 
 /* With fewer training tasks there is too little to learn a prior from. */
 #define CANDIDATE_TASKS 150
@@ -207,17 +200,15 @@ check_episodes(TrainRequest *request)
 	options->shots[1] = Max(options->shots[1], 1);
 }
 
-/* The options as given, on top of the learner's defaults and some more (or NULL). */
+/* The options as given, on top of the learner's defaults. */
 static void
-parse_options(TrainRequest *request, const char *more)
+parse_options(TrainRequest *request)
 {
 	JsonbIterator *it;
 	JsonbValue	value;
 	JsonbIteratorToken token;
 
-	options_default(&request->options, more == NULL ? request->learner->defaults :
-					request->learner->defaults == NULL ? more :
-					psprintf("%s; %s", request->learner->defaults, more));
+	options_default(&request->options, request->learner->defaults);
 	if (request->given == NULL)
 		return;
 
@@ -282,15 +273,14 @@ request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool
 			algorithm = aggregate_text("algorithm", found);
 	}
 	request->learner = find_algorithm(algorithm ? algorithm : DEFAULT_ALGORITHM);
-	parse_options(request, NULL);
+	parse_options(request);
 }
 
 void
 request_settle(TrainRequest *request, const TaskSet *set)
 {
 	LossKind	loss = training_loss(&request->options, set->encoding);
-	const Suitable *suitable = loss == LOSS_SQUARED ? number_learners :
-		loss == LOSS_LOGISTIC ? binary_learners : class_learners;
+	const char *const *suitable = loss == LOSS_SOFTMAX ? class_learners : number_learners;
 	int			tasks[3] = {0};
 
 	if (!(request->learner->flags & LEARNER_BLEND))
@@ -301,15 +291,15 @@ request_settle(TrainRequest *request, const TaskSet *set)
 		suitable = episode_learners;
 	else if (tasks[TASK_TRAIN] < CANDIDATE_TASKS || tasks[TASK_VALIDATION] == 0)
 		return;					/* nothing can be told apart: random_intercept is safe */
-	for (; suitable->name; suitable++)
+	for (; *suitable; suitable++)
 	{
 		TrainRequest own = *request;
 		Candidate  *candidate = &request->candidates[request->n_candidates];
 
-		own.learner = learner_find(suitable->name);
+		own.learner = learner_find(*suitable);
 		if (!learner_supports(own.learner, loss))
 			continue;
-		parse_options(&own, suitable->defaults);
+		parse_options(&own);
 		request->n_candidates++;
 		candidate->learner = own.learner;
 		candidate->options = own.options;

@@ -387,27 +387,68 @@ copy_tensor(const TensorList *list, real *theta, const char *to, const Component
 		   (size_t) tensor->rows * tensor->cols * sizeof(real));
 }
 
-bool
-start_linear(Training *training, const LearnerSpec *spec, const TensorList *list, real *theta,
-			 VarianceComponents *components)
+/* Is the linear form the better one whatever the number of rows? */
+static bool
+linear_everywhere(const Component *intercept)
 {
-	Component	intercept;
-	const Tensor *head;
+	return tensor_values(intercept, "linear.", "from")[0] == 0 &&
+		tensor_values(intercept, "linear.", "to")[0] == FLT_MAX;
+}
 
-	if (training->loss != LOSS_LOGISTIC || !spec->net.skip || training->validation.panel == NULL)
+/* Sets the rows' offsets, once for all phases. */
+static void
+leave_tasks_out(Training *training, const Component *intercept)
+{
+	const Network *net = &training->net;
+	LinearIntercept linear;
+
+	if (training->left_out)
+		return;
+	linear.weight = tensor_values(intercept, "linear.", "weight");
+	linear.bias = tensor_values(intercept, "linear.", "bias")[0];
+	linear.precision = tensor_values(intercept, "linear.", "precision")[0];
+	linear.tables = palloc(sizeof(real *) * (net->n_embeddings + 1));
+	for (int j = 0; j < net->n_embeddings; j++)
+		linear.tables[j] = tensor_values(intercept, "linear.", psprintf("table.%d", j));
+	leave_out(training->set, net, &linear);
+	training->left_out = true;
+}
+
+bool
+start_linear(Training *training, Phase *phase, VarianceComponents *components)
+{
+	const TensorList *list = &phase->list;
+	real	   *theta = phase->theta;
+	Component	intercept;
+	const Tensor *tensor;
+
+	if (training->loss != LOSS_LOGISTIC || !training->net.skip || training->validation.panel == NULL)
 		return false;
 	baseline_fit(training, learner_find("random_intercept"), &intercept);
-	if (tensor_values(&intercept, "linear.", "from")[0] > 0 ||
-		tensor_values(&intercept, "linear.", "to")[0] < FLT_MAX)
+	if (!linear_everywhere(&intercept))
 		return false;
+	if (training->net.n_embeddings > 0)
+	{
+		leave_tasks_out(training, &intercept);
+		phase_give_effects(phase);
+	}
+	components->task = 1 / tensor_values(&intercept, "linear.", "precision")[0];
+	components->noise = 1;
+	if (phase->iteration > 0)
+		return true;
 
 	copy_tensor(list, theta, "skip.weight", &intercept, "linear.weight");
 	copy_tensor(list, theta, "head.bias", &intercept, "linear.bias");
-	for (int j = 0; j < spec->net.n_embeddings; j++)
+	tensor = &list->tensors[tensor_find(list, "head.weight")];
+	memset(theta + tensor->offset, 0, (size_t) tensor->rows * tensor->cols * sizeof(real));
+	for (int j = 0; j < training->net.n_embeddings; j++)
+	{
 		copy_tensor(list, theta, psprintf("wide.%d", j), &intercept, psprintf("linear.table.%d", j));
-	head = &list->tensors[tensor_find(list, "head.weight")];
-	memset(theta + head->offset, 0, (size_t) head->rows * head->cols * sizeof(real));
-	components->task = 1 / tensor_values(&intercept, "linear.", "precision")[0];
-	components->noise = 1;
+
+		/* a vector fitted to a few rows would tell what the offsets conceal */
+		tensor = &list->tensors[tensor_find(list, psprintf("embedding.%d", j))];
+		if (training->net.embeddings[j].rare)
+			memset(theta + tensor->offset, 0, (size_t) tensor->rows * tensor->cols * sizeof(real));
+	}
 	return true;
 }

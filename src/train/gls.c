@@ -47,7 +47,6 @@
 
 /* Both in units of the logit's precision. */
 #define LOGIT_ROUNDS 8
-#define LOGIT_RIDGE_CATEGORY 1.0
 #define MIN_CURVATURE 0.01		/* of p (1 - p): a sure row is not thrown away */
 
 #define MIN_COMPONENT 1e-6
@@ -89,18 +88,24 @@ residuals_components(const ResidualSums *sums)
 	return v;
 }
 
-void
-visit_training_rows(TaskSet *set, RowsVisit visit, void *context)
+int64
+visit_stride(const TaskSet *set)
 {
-	Rows		rows;
 	int64		total = 0;
-	int64		stride;
-	int64		seen = 0;
 
 	for (int t = 0; t < set->n_tasks; t++)
 		if (set->tasks[t].role == TASK_TRAIN)
 			total += set->tasks[t].rows;
-	stride = total / MAX_ROWS + 1;
+	return total / MAX_ROWS + 1;
+}
+
+void
+visit_training_rows(TaskSet *set, RowsVisit visit, void *context)
+{
+	Rows		rows;
+	int64		stride = visit_stride(set);
+	int64		seen = 0;
+
 	rows_allocate(&rows, set->encoding->width, 1, VISIT_MAX_ROWS);
 	for (int t = 0; t < set->n_tasks; t++)
 	{

@@ -87,6 +87,16 @@ tensors_copy(const TensorList *to_list, real *to, const TensorList *from_list, c
 	}
 }
 
+void
+phase_give_effects(Phase *phase)
+{
+	phase->spec.net.given = true;
+	phase->list.n = 0;
+	phase->list.size = 0;
+	if (!phase->learner->layout(&phase->spec, &phase->list))
+		elog(ERROR, "learner \"%s\" has more than %d tensors", phase->learner->name, phase->list.max);
+}
+
 int
 phase_validation_interval(const Options *options)
 {
@@ -196,6 +206,7 @@ bench_create(Phase *phase, TaskSet *set, const Validation *validation)
 
 	/* without support rows, all of a task's share goes to the query */
 	int			query = no_support ? options->query + options->shots[1] : options->query;
+	Width		width = set->encoding->width;
 	int			way = set->encoding->way;
 	int			classes = Max(way, 1);	/* that rows are counted for */
 	Arena	   *arena = memory_arena(phase->name);
@@ -222,12 +233,14 @@ bench_create(Phase *phase, TaskSet *set, const Validation *validation)
 		elog(ERROR, "cannot build the computation of \"%s\": %s", phase->learner->name, bench->step.fault);
 	}
 
+	width.x += phase->spec.net.given;
+
 	/* no more than the tapes' own leaves, which the arena had room for */
-	rows_allocate(&bench->support, set->encoding->width, META_SLICE, classes * shots[1]);
-	rows_allocate(&bench->query, set->encoding->width, META_SLICE, classes * query);
+	rows_allocate(&bench->support, width, META_SLICE, classes * shots[1]);
+	rows_allocate(&bench->query, width, META_SLICE, classes * query);
 	bench->gradient = numbers(phase->list.size);
 	bench->team = team_create(phase, &bench->step, bench->sampler, &(TeamSizes) {
-		classes * shots[0], classes * shots[1], classes * query, set->encoding->width
+		classes * shots[0], classes * shots[1], classes * query, width
 	});
 	if (validation->panel)
 		bench->scorer = scorer_create(arena, validation->panel, phase->learner, &phase->spec, &phase->list,

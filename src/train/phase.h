@@ -66,6 +66,9 @@ extern void phase_init(Phase *phase, const char *name, const Learner *learner, c
  */
 extern void tensors_copy(const TensorList *to_list, real *to, const TensorList *from_list, const real *from);
 
+/* The categories' effects are no longer the phase's to learn: see Network.given. */
+extern void phase_give_effects(Phase *phase);
+
 /*
  * Raises what would keep a phase from running: no task with enough rows, or
  * not enough memory.  To be told that after the phases before it would be late.

@@ -106,6 +106,7 @@ table_widths(const TaskSet *set)
 		int64		most = rows / ((int64) embeddings[j].size * ROWS_PER_WIDTH);
 
 		embeddings[j].width = (int) Max(1, Min(embeddings[j].width, most));
+		embeddings[j].rare = most == 0;
 	}
 	return embeddings;
 }
@@ -218,21 +219,27 @@ phase_tick(void *context, const Phase *phase, bool validated)
 	return tc->stopped;
 }
 
-/* The learner begins where the pooled network ended. */
+/*
+ * The learner begins where the pooled network ended.  One that has begun, and
+ * goes on from a checkpoint, is only given what a checkpoint does not hold.
+ */
 static void
 start_pooled(Training *training, Phase *phase)
 {
 	const Phase *pooled = &training->phases[0];
+	bool		linear = false;
+	VarianceComponents v;
 
-	tensors_copy(&phase->list, phase->theta, &pooled->list, pooled->best);
-	if (phase->learner->begin)
-	{
-		VarianceComponents v;
-
-		if (!start_linear(training, &phase->spec, &phase->list, phase->theta, &v))
-			v = pooled_components(training);
-		phase->learner->begin(&phase->spec, &phase->list, v.task, v.noise, phase->theta);
-	}
+	if (phase->iteration == 0)
+		tensors_copy(&phase->list, phase->theta, &pooled->list, pooled->best);
+	if (phase->learner->begin == NULL)
+		return;
+	linear = start_linear(training, phase, &v);
+	if (phase->iteration > 0)
+		return;
+	if (!linear)
+		v = pooled_components(training);
+	phase->learner->begin(&phase->spec, &phase->list, v.task, v.noise, phase->theta);
 }
 
 /*
@@ -256,8 +263,7 @@ training_run(Training *training, TrainingTick tick, void *context)
 	while ((phase = race_next(training, &until)) != NULL)
 	{
 		training->phase = (int) (phase - training->phases);
-		if (phase->iteration == 0 && training->phase > 0 &&
-			training->phase >= training->first_candidate && training->options.start_pooled)
+		if (training->phase > 0 && training->phase >= training->first_candidate && training->options.start_pooled)
 			start_pooled(training, phase);
 		phase_run(phase, training->set, &training->validation, until, phase_tick, &tc);
 		if (phase->diverged && can_spare(training, phase))
@@ -275,6 +281,7 @@ component_from_phase(Component *component, const Phase *phase)
 	component->prefix = pstrdup(phase->learner->name);
 	component->learner = phase->learner;
 	component->spec = phase->spec;
+	component->spec.net.given = false;	/* for trainings only */
 	component->list = phase->list;
 	component->theta = phase->best;
 }

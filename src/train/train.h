@@ -50,6 +50,7 @@ typedef struct Training
 	/* fitted once the pooled phases have ended, by whoever needs it first */
 	VarianceComponents *cross_fitted;
 	Component  *intercept;		/* random_intercept */
+	bool		left_out;		/* the rows' offsets are set */
 } Training;
 
 /* As PhaseTick, for the training as a whole. */
@@ -102,11 +103,12 @@ extern VarianceComponents pooled_components(Training *training);
 /*
  * For a binary target: where random_intercept's linear form validates better
  * than its network whatever the number of rows, as it does where items
- * repeat, makes it the network's linear path and silences its layers.  False,
- * and nothing done, otherwise.
+ * repeat, it becomes the linear path of a phase that has not begun, whose
+ * layers are silenced.  The categories' effects stay: the phase learns what
+ * they leave, each training task with the effects as they are without it.
+ * False, and nothing done, otherwise.
  */
-extern bool start_linear(Training *training, const LearnerSpec *spec, const TensorList *list, real *theta,
-						 VarianceComponents *components);
+extern bool start_linear(Training *training, Phase *phase, VarianceComponents *components);
 
 /*
  * Fits a learner that is not trained by an outer loop of its own, from the
@@ -176,6 +178,12 @@ extern VarianceComponents residuals_components(const ResidualSums *sums);
 extern VarianceComponents gls_fit(TaskSet *set, const LearnerSpec *spec, const TensorList *list, real *theta);
 extern VarianceComponents logistic_gls_fit(TaskSet *set, const LearnerSpec *spec, const TensorList *list, real *theta);
 
+/* A category's prior precision in the latter, in units of the logit's. */
+#define LOGIT_RIDGE_CATEGORY 1.0
+
+/* Of the training tasks, every how manieth is looked at. */
+extern int64 visit_stride(const TaskSet *set);
+
 /*
  * Calls visit for the rows of training tasks, a chunk of one task at a time:
  * at most VISIT_MAX_ROWS rows.  Of very many rows, those of every n-th task.
@@ -184,5 +192,22 @@ extern VarianceComponents logistic_gls_fit(TaskSet *set, const LearnerSpec *spec
 
 typedef void (*RowsVisit) (void *context, const Task *task, const Rows *rows, bool first, bool last);
 extern void visit_training_rows(TaskSet *set, RowsVisit visit, void *context);
+
+/* ---- leave_out.c ---- */
+
+/* The linear form of a random intercept for a binary target. */
+typedef struct LinearIntercept
+{
+	const real *weight;			/* of the numeric inputs */
+	const real **tables;		/* of each category column */
+	real		bias;
+	real		precision;		/* of the tasks' effects */
+} LinearIntercept;
+
+/*
+ * Sets the offset of every row of training tasks to what leaving its task out
+ * changes the linear form by.
+ */
+extern void leave_out(TaskSet *set, const Network *net, const LinearIntercept *model);
 
 #endif							/* TRAIN_TRAIN_H */

@@ -112,6 +112,32 @@ $node->safe_psql('postgres', "CALL meta.resume('killed')");
 is( $node->safe_psql('postgres', q{SELECT meta.params('killed', 2) = meta.params('whole')}),
 	't', 'the same bytes after an immediate shutdown');
 
+# Answers to items: what is given to the learner, and not in the checkpoint, is
+# worked out again.
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE items AS
+		SELECT s AS student, n AS nr, 'item ' || (s * 17 + n * 13) % 500 AS item,
+			((s * 17 + n * 13) % 500 * 7 + s * n % 11 * 30 + s % 7 * 50) % 1000 < 550 AS correct
+		FROM generate_series(1, 300) s, generate_series(1, 15) n;
+});
+my $items = q{'items', task => 'student', target => 'correct', order_by => 'nr', algorithm => 'alpaca',
+	options => '{"iterations": 400, "hidden": [32], "patience": 0, "checkpoint": 0.05, "report": 0}'};
+$node->safe_psql('postgres', "CALL meta.train('whole items', $items)");
+$psql = IPC::Run::start(
+	[ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', "CALL meta.train('items', $items)" ],
+	'<', \undef, '>', \$out, '2>', \$out,
+	IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM meta.training WHERE phase = 'alpaca' AND checkpoint IS NOT NULL})
+	or BAIL_OUT('the training was not seen at work');
+$node->stop('immediate');
+IPC::Run::finish($psql);
+$node->start;
+(undef, undef, $notices) = $node->psql('postgres', "CALL meta.resume('items')");
+like($notices, qr/going on with alpaca at iteration [1-9]/, 'a learner that was given the effects of items goes on');
+is( $node->safe_psql('postgres', q{SELECT meta.params('items') = meta.params('whole items')}),
+	't', '... and ends with the same bytes');
+
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_ls_tmpdir()}), '0', 'no temporary files are left');
 
 $node->stop;

@@ -45,6 +45,27 @@ foreach my $workers (1, 2, 4)
 is(train(2, 0), train(0, 0), 'and with a checkpoint after each meta-iteration, for which the workers leave');
 is(train(2, 10, max_parallel_workers => 0), $alone, 'and where no worker is free');
 
+# Items with few answers: their effects are given, and rows carry offsets.
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE items AS
+		SELECT s AS student, n AS nr, 'item ' || (s * 17 + n * 13) % 500 AS item, chr(97 + n % 3) AS skill,
+			((s * 17 + n * 13) % 500 * 7 + s * n % 11 * 30 + s % 7 * 50) % 1000 < 550 AS correct
+		FROM generate_series(1, 300) s, generate_series(1, 15) n;
+});
+
+sub train_items
+{
+	my ($workers, $name, $more) = @_;
+
+	$node->safe_psql(
+		'postgres', qq{SET max_parallel_maintenance_workers = $workers;
+		CALL meta.train('$name', 'items', task => 'student', target => 'correct', order_by => 'nr', algorithm => 'alpaca',
+			options => '{"iterations": 60, "hidden": [32], "encode": {"skill": "category"}, "patience": 0$more}');});
+	return $node->safe_psql('postgres', qq{SELECT md5(meta.params('$name'))});
+}
+is(train_items(2, 'items', ''), train_items(0, 'items', ''), 'the same bytes where items have effects of their own');
+
 # A training that goes on and on, to look at.
 my $long = q{CALL meta.train('long', 'answers', task => 'student', target => 'score', algorithm => 'maml',
 	options => '{"iterations": 1000000, "hidden": [64, 64], "inner_steps": 3, "meta_batch": 30, "patience": 0, "checkpoint": 0.2, "validation": 0}')};
