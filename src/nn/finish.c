@@ -96,7 +96,9 @@ same_node(const TapeNode *a, const TapeNode *b)
 		a->transpose_a == b->transpose_a && a->transpose_b == b->transpose_b &&
 		a->scale == b->scale && a->offset == b->offset &&
 		a->kind == b->kind && a->order == b->order &&
-		a->from == b->from && a->width == b->width && a->to == b->to;
+		a->from == b->from && a->width == b->width && a->to == b->to &&
+		a->plane.height == b->plane.height && a->plane.width == b->plane.width &&
+		a->plane.channels == b->plane.channels && a->stride == b->stride;
 }
 
 static Var
@@ -151,7 +153,8 @@ put(Rewrite *rw, const TapeNode *node)
 	bool		leaf = node->op == OP_LEAF || node->op == OP_INDEX;
 	Var			v = leaf ? TAPE_NONE : find(rw, node);
 	unsigned	bucket = hash_node(node) % rw->n_buckets;
-	bool		early = node->op != OP_AFFINE && node->op != OP_MATMUL_SUM && node->op != OP_SOLVE;
+	bool		early = node->op != OP_AFFINE && node->op != OP_MATMUL_SUM && node->op != OP_SOLVE &&
+		node->op != OP_CONVOLVE && node->op != OP_CONVOLVE_INPUT && node->op != OP_CONVOLVE_FILTERS;
 
 	if (v != TAPE_NONE || !make_room(rw))
 		return v;
@@ -180,6 +183,7 @@ new_node(OpCode op, Shape s, Var a, Var b, Var c)
 	node.in[0] = a;
 	node.in[1] = b;
 	node.in[2] = c;
+	node.weights = TAPE_NONE;
 	return node;
 }
 

@@ -61,6 +61,24 @@ typedef struct Kernels
 
 	/* From the gradient of the next state that of the gates and of the last cell: to (rows, 5 width). */
 	void		(*lstm_back) (size_t rows, int width, const real *gates, const real *gradient, const real *last, real *to);
+
+	/*
+	 * Along columns, of matrices (n, m) without gaps: s, t and the like are
+	 * rows (m).
+	 */
+	/* s += sum of a - p;  t += sum of (a - p)^2 */
+	void		(*column_squares) (size_t n, int m, const real *a, const real *p, real *s, real *t);
+	/* s += sum of a;  t += sum of a (b - p) */
+	void		(*column_products) (size_t n, int m, const real *a, const real *b, const real *p, real *s, real *t);
+	/* to = s (a - p) + u */
+	void		(*column_scale) (size_t n, int m, const real *a, const real *p, const real *s, const real *u, real *to);
+	/* to = s a + t (b - p) + u */
+	void		(*column_blend) (size_t n, int m, const real *a, const real *s, const real *b, const real *p, const real *t, const real *u, real *to);
+
+	/* elementwise, of four rows: the largest */
+	void		(*largest) (size_t n, const real *const a[4], real *to);
+	/* to[i] = from where a[i] is the first of the largest, else 0 */
+	void		(*to_largest) (size_t n, const real *const a[4], const real *from, real *const to[4]);
 } Kernels;
 
 /* of a state that lstm and lstm_back can work with */

@@ -457,6 +457,87 @@ KERNEL(lstm_back)(size_t rows, int width, const real *gates, const real *gradien
 	}
 }
 
+static KERNEL_TARGET void
+KERNEL(column_squares)(size_t n, int m, const real *a, const real *p, real *s, real *t)
+{
+	for (; n > 0; n--, a += m)
+		_Pragma("GCC ivdep")
+		for (int j = 0; j < m; j++)
+		{
+			real		d = a[j] - p[j];
+
+			s[j] += d;
+			t[j] += d * d;
+		}
+}
+
+static KERNEL_TARGET void
+KERNEL(column_products)(size_t n, int m, const real *a, const real *b, const real *p, real *s, real *t)
+{
+	for (; n > 0; n--, a += m, b += m)
+		_Pragma("GCC ivdep")
+		for (int j = 0; j < m; j++)
+		{
+			s[j] += a[j];
+			t[j] += a[j] * (b[j] - p[j]);
+		}
+}
+
+static KERNEL_TARGET void
+KERNEL(column_scale)(size_t n, int m, const real *a, const real *p, const real *s, const real *u, real *to)
+{
+	for (; n > 0; n--, a += m, to += m)
+		_Pragma("GCC ivdep")
+		for (int j = 0; j < m; j++)
+			to[j] = s[j] * (a[j] - p[j]) + u[j];
+}
+
+static KERNEL_TARGET void
+KERNEL(column_blend)(size_t n, int m, const real *a, const real *s, const real *b, const real *p, const real *t,
+					 const real *u, real *to)
+{
+	for (; n > 0; n--, a += m, b += m, to += m)
+		_Pragma("GCC ivdep")
+		for (int j = 0; j < m; j++)
+			to[j] = s[j] * a[j] + t[j] * (b[j] - p[j]) + u[j];
+}
+
+static KERNEL_TARGET void
+KERNEL(largest)(size_t n, const real *const a[4], real *to)
+{
+	const real *a0 = a[0], *a1 = a[1], *a2 = a[2], *a3 = a[3];
+
+	_Pragma("GCC ivdep")
+	for (size_t i = 0; i < n; i++)
+	{
+		real		x = a0[i] >= a1[i] ? a0[i] : a1[i];
+		real		y = a2[i] >= a3[i] ? a2[i] : a3[i];
+
+		to[i] = x >= y ? x : y;
+	}
+}
+
+static KERNEL_TARGET void
+KERNEL(to_largest)(size_t n, const real *const a[4], const real *from, real *const to[4])
+{
+	const real *a0 = a[0], *a1 = a[1], *a2 = a[2], *a3 = a[3];
+	real	   *t0 = to[0], *t1 = to[1], *t2 = to[2], *t3 = to[3];
+
+	_Pragma("GCC ivdep")
+	for (size_t i = 0; i < n; i++)
+	{
+		real		x = a0[i] >= a1[i] ? a0[i] : a1[i];
+		real		y = a2[i] >= a3[i] ? a2[i] : a3[i];
+		real		above = x >= y ? from[i] : 0;
+		real		below = x >= y ? 0 : from[i];
+
+		t0[i] = a0[i] >= a1[i] ? above : 0;
+		t1[i] = a0[i] >= a1[i] ? 0 : above;
+		t2[i] = a2[i] >= a3[i] ? below : 0;
+		t3[i] = a2[i] >= a3[i] ? 0 : below;
+	}
+}
+
 static const Kernels KERNEL(set) = {
 	.name = KERNEL_LABEL,
 	.product = KERNEL(product),
@@ -466,6 +547,12 @@ static const Kernels KERNEL(set) = {
 	.scale = KERNEL(scale),
 	.relu = KERNEL(relu),
 	.mask = KERNEL(mask),
+	.column_squares = KERNEL(column_squares),
+	.column_products = KERNEL(column_products),
+	.column_scale = KERNEL(column_scale),
+	.column_blend = KERNEL(column_blend),
+	.largest = KERNEL(largest),
+	.to_largest = KERNEL(to_largest),
 	.lstm = KERNEL(lstm),
 	.lstm_back = KERNEL(lstm_back),
 };

@@ -65,7 +65,7 @@ tape_affine(Tape *tape, Var a, bool transpose_a, Var b, bool transpose_b, Var c)
  * to (n, m) = alpha op(a) op(b) + beta c, with rows of c c_row apart; by the
  * kernels for small matrices or by the library for large ones.
  */
-static void
+void
 run_product(const real *a, bool transpose_a, const real *b, bool transpose_b, int n, int m, int k,
 			real alpha, const real *c, size_t c_row, real beta, real *to)
 {

@@ -3,7 +3,7 @@
  *	  Building and running a tape; its gradients.
  *
  * The operations themselves, each with its derivative beside it, are in
- * ops_matrix.c, ops_shape.c and ops_function.c.
+ * ops_matrix.c, ops_shape.c, ops_function.c, ops_conv.c and ops_norm.c.
  */
 #include "nn/tape_private.h"
 
@@ -32,6 +32,14 @@ const Operation operations[OP_COUNT] = {
 	[OP_LEAST] = {"least", 1, least_forward, NULL},
 	[OP_LSTM] = {"lstm", 1, lstm_forward, lstm_backward},
 	[OP_LSTM_BACK] = {"lstm_back", 2, lstm_back_forward, lstm_back_backward},
+	[OP_CONVOLVE] = {"convolve", 2, convolve_forward, convolve_backward},
+	[OP_CONVOLVE_INPUT] = {"convolve_input", 2, convolve_input_forward, convolve_input_backward},
+	[OP_CONVOLVE_FILTERS] = {"convolve_filters", 2, convolve_filters_forward, convolve_filters_backward},
+	[OP_PICK] = {"pick", 2, pick_forward, pick_backward},
+	[OP_SPREAD] = {"spread", 2, spread_forward, spread_backward},
+	[OP_NORMALISE] = {"normalise", 1, normalise_forward, normalise_backward},
+	[OP_NORMALISE_INPUT] = {"normalise_input", 2, normalise_input_forward, normalise_input_backward},
+	[OP_MOMENTS] = {"moments", 1, moments_forward, NULL},
 	[OP_MASK] = {"mask", 2, mask_forward, NULL},
 };
 
@@ -168,6 +176,7 @@ tape_append(Tape *tape, OpCode op, Shape s, Var a, Var b, Var c)
 	node->in[0] = a;
 	node->in[1] = b;
 	node->in[2] = c;
+	node->weights = TAPE_NONE;
 	return tape->n_nodes++;
 }
 
@@ -181,9 +190,43 @@ numbers(Tape *tape, Shape s)
 	return data;
 }
 
+/* What an operation works with besides, shared by all. */
+static size_t
+scratch_needed(const Tape *tape, const TapeNode *node)
+{
+	switch (node->op)
+	{
+		case OP_CONVOLVE:
+		case OP_CONVOLVE_INPUT:
+		case OP_CONVOLVE_FILTERS:
+			return convolve_scratch(tape, node);
+		case OP_NORMALISE:
+		case OP_NORMALISE_INPUT:
+		case OP_MOMENTS:
+			return normalise_scratch(node);
+		default:
+			return 0;
+	}
+}
+
 void
 tape_memory(Tape *tape, int first)
 {
+	size_t		scratch = tape->scratch_size;
+
+	for (Var v = first; v < tape->n_nodes; v++)
+	{
+		size_t		needed = scratch_needed(tape, &tape->nodes[v]);
+
+		scratch = needed > scratch ? needed : scratch;
+	}
+	if (scratch > tape->scratch_size)
+	{
+		tape->scratch = arena_alloc(tape->arena, scratch, sizeof(real));
+		tape->scratch_size = scratch;
+		if (tape->scratch == NULL)
+			tape_fault(tape, "out of memory");
+	}
 	for (Var v = first; v < tape->n_nodes && !tape->fault; v++)
 	{
 		TapeNode   *node = &tape->nodes[v];
@@ -205,6 +248,19 @@ tape_leaf(Tape *tape, Shape s, real *data)
 		return TAPE_NONE;
 	tape->nodes[v].data = data ? data : numbers(tape, s);
 	return tape->fault ? TAPE_NONE : v;
+}
+
+void
+tape_weigh(Tape *tape, Var leaf, Var w)
+{
+	if (!tape->fault)
+		tape_node(tape, leaf)->weights = w;
+}
+
+Var
+tape_weights(const Tape *tape, Var leaf)
+{
+	return tape->fault || leaf == TAPE_NONE ? TAPE_NONE : tape_node(tape, leaf)->weights;
 }
 
 void
@@ -345,6 +401,8 @@ tape_cost(const Tape *tape)
 			size *= (double) a.tasks * (node->transpose_a ? a.rows : a.cols);
 		else if (node->op == OP_SOLVE)
 			size *= a.rows;
+		else if (node->op == OP_CONVOLVE || node->op == OP_CONVOLVE_INPUT || node->op == OP_CONVOLVE_FILTERS)
+			size = convolve_cost(tape, node);
 		cost += size;
 	}
 	return cost;

@@ -45,6 +45,18 @@ typedef struct Shape
 	int			cols;
 } Shape;
 
+/*
+ * Images of height x width pixels of so many channels.  A tensor of images is
+ * (tasks, images height width, channels), or (tasks, images, height width
+ * channels): the same numbers in the same order.
+ */
+typedef struct Plane
+{
+	int			height;
+	int			width;
+	int			channels;
+} Plane;
+
 /* Elementwise functions; each is known together with its derivatives. */
 typedef enum UnaryKind
 {
@@ -75,6 +87,8 @@ typedef struct Tape
 	Var		   *map;			/* finished: the node that stands for one built,
 								 * or TAPE_NONE */
 	int			n_built;
+	real	   *scratch;		/* of one operation at a time */
+	size_t		scratch_size;
 	const char *fault;			/* what went wrong while building, or NULL */
 	void		(*interrupt) (void);	/* called after each operation of a
 										 * run; may longjmp; may be NULL */
@@ -103,6 +117,13 @@ extern Var	tape_leaf(Tape *tape, Shape s, real *data);
 
 /* Makes a leaf read other memory from the next run on. */
 extern void tape_bind(Tape *tape, Var leaf, const real *data);
+
+/*
+ * Notes that the rows of a leaf count as w (tasks, rows, 1) says: not at all
+ * where it is 0.  Who sees only the leaf can ask; TAPE_NONE: all count alike.
+ */
+extern void tape_weigh(Tape *tape, Var leaf, Var w);
+extern Var	tape_weights(const Tape *tape, Var leaf);
 
 /* A leaf of integers, for tape_gather; own memory, zeroed. */
 extern Var	tape_index(Tape *tape, Shape s);
@@ -162,6 +183,40 @@ extern Var	tape_gather(Tape *tape, Var table, Var index, int col);
  * gives NaN throughout its task's X; the caller sees it as a diverged loss.
  */
 extern Var	tape_solve(Tape *tape, Var a, Var b);
+
+/* ---- images: ops_conv.c ---- */
+
+/* What a convolution and pooling make of images. */
+extern Plane plane_convolved(Plane plane, int stride, int filters);
+extern Plane plane_pooled(Plane plane);
+
+/*
+ * Convolution by 3 x 3 filters with stride 1 or 2 and a border of zeros:
+ *	  y[i, j, f] = sum_{k, l, c} x[stride i + k - 1, stride j + l - 1, c] w[(k, l, c), f]
+ * w (1 or tasks, 9 channels, filters); result (tasks, images pixels, filters).
+ */
+extern Var	tape_convolve(Tape *tape, Var x, Plane plane, int stride, Var w);
+
+/* The largest of each 2 x 2 pixels; a last odd row or column is left out. */
+extern Var	tape_pool(Tape *tape, Var x, Plane plane);
+
+/* ---- batch normalisation: ops_norm.c ---- */
+
+#define NORM_EPSILON 1e-3
+
+/*
+ * (x - mean) / sqrt(variance + eps) + shift, with mean and variance of each
+ * column over a task's rows.  x (tasks, rows space, cols); rows of which w
+ * (tasks, rows, 1; TAPE_NONE: none) is 0 do not count, and are shift
+ * themselves.  shift (1 or tasks, 1, cols).
+ */
+extern Var	tape_normalise(Tape *tape, Var x, Var w, Var shift);
+
+/*
+ * Those means and variances, (tasks, 2, cols), for a task without rows those
+ * of rest (1 or tasks, 2, cols).  No gradient flows through them.
+ */
+extern Var	tape_moments(Tape *tape, Var x, Var w, Var rest);
 
 /* ---- elementwise and row functions ---- */
 

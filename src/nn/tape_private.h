@@ -31,6 +31,14 @@ typedef enum OpCode
 	OP_LEAST,
 	OP_LSTM,
 	OP_LSTM_BACK,
+	OP_CONVOLVE,				/* y = conv(x, w) */
+	OP_CONVOLVE_INPUT,			/* its gradient of x, from that of y and w */
+	OP_CONVOLVE_FILTERS,		/* its gradient of w, from x and that of y */
+	OP_PICK,					/* in[0] where in[1] is the largest of 2 x 2 */
+	OP_SPREAD,					/* in[0] to where in[1] is */
+	OP_NORMALISE,
+	OP_NORMALISE_INPUT,			/* its gradient of x */
+	OP_MOMENTS,
 	OP_MASK,					/* of finished tapes only: in[0] where in[1] > 0 */
 	OP_COUNT
 } OpCode;
@@ -53,6 +61,9 @@ struct TapeNode
 								 * index column */
 	int			width;			/* OP_LEAST: how many */
 	int			to;
+	Plane		plane;			/* of a convolution's x, of what is pooled */
+	int			stride;
+	Var			weights;		/* OP_LEAF: see tape_weigh */
 	bool		constant;		/* OP_LEAF: of tape_constant */
 };
 
@@ -109,6 +120,13 @@ extern void transpose_backward(Tape *tape, Var v, Var g, const bool *wanted, Var
 extern void solve_forward(const Tape *tape, const TapeNode *node);
 extern void solve_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
 
+/*
+ * to (n, m) = alpha op(a) op(b) + beta c, with rows of c c_row apart; c may be
+ * NULL, or to.
+ */
+extern void run_product(const real *a, bool transpose_a, const real *b, bool transpose_b, int n, int m, int k,
+						real alpha, const real *c, size_t c_row, real beta, real *to);
+
 /* ops_shape.c */
 extern void axpy_forward(const Tape *tape, const TapeNode *node);
 extern void axpy_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
@@ -145,5 +163,27 @@ extern void lstm_forward(const Tape *tape, const TapeNode *node);
 extern void lstm_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
 extern void lstm_back_forward(const Tape *tape, const TapeNode *node);
 extern void lstm_back_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+
+/* ops_conv.c */
+extern size_t convolve_scratch(const Tape *tape, const TapeNode *node);
+extern double convolve_cost(const Tape *tape, const TapeNode *node);
+extern void convolve_forward(const Tape *tape, const TapeNode *node);
+extern void convolve_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void convolve_input_forward(const Tape *tape, const TapeNode *node);
+extern void convolve_input_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void convolve_filters_forward(const Tape *tape, const TapeNode *node);
+extern void convolve_filters_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void pick_forward(const Tape *tape, const TapeNode *node);
+extern void pick_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void spread_forward(const Tape *tape, const TapeNode *node);
+extern void spread_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+
+/* ops_norm.c */
+extern size_t normalise_scratch(const TapeNode *node);
+extern void normalise_forward(const Tape *tape, const TapeNode *node);
+extern void normalise_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void normalise_input_forward(const Tape *tape, const TapeNode *node);
+extern void normalise_input_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void moments_forward(const Tape *tape, const TapeNode *node);
 
 #endif							/* NN_TAPE_PRIVATE_H */

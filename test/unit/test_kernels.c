@@ -171,6 +171,111 @@ test_elements(const Kernels *set)
 	ok(exact, "%s: relu and mask", set->name);
 }
 
+static void
+test_columns(const Kernels *set)
+{
+	static const int ms[] = {1, 3, 8, 16, 33, 64};
+	const int	n = 5;
+	double		worst = 0;
+
+	for (size_t k = 0; k < sizeof(ms) / sizeof(int); k++)
+	{
+		int			m = ms[k];
+		real	   *a = numbers((size_t) n * m);
+		real	   *b = numbers((size_t) n * m);
+		real	   *row[4];
+		real	   *to = numbers((size_t) n * m);
+		real	   *s = calloc(m, sizeof(real));
+		real	   *t = calloc(m, sizeof(real));
+
+		for (int i = 0; i < 4; i++)
+			row[i] = numbers(m);
+		set->column_squares(n, m, a, row[0], s, t);
+		for (int j = 0; j < m; j++)
+		{
+			double		sum = 0,
+						squares = 0;
+
+			for (int i = 0; i < n; i++)
+			{
+				sum += a[i * m + j] - row[0][j];
+				squares += pow(a[i * m + j] - row[0][j], 2);
+			}
+			worst = fmax(worst, fmax(fabs(sum - s[j]), fabs(squares - t[j]) / 10));
+			s[j] = t[j] = 0;
+		}
+		set->column_products(n, m, a, b, row[0], s, t);
+		for (int j = 0; j < m; j++)
+		{
+			double		sum = 0,
+						products = 0;
+
+			for (int i = 0; i < n; i++)
+			{
+				sum += a[i * m + j];
+				products += a[i * m + j] * (double) (b[i * m + j] - row[0][j]);
+			}
+			worst = fmax(worst, fmax(fabs(sum - s[j]), fabs(products - t[j]) / 10));
+		}
+		set->column_scale(n, m, a, row[0], row[1], row[2], to);
+		for (int i = 0; i < n * m; i++)
+			worst = fmax(worst, fabs(to[i] - (row[1][i % m] * (a[i] - row[0][i % m]) + row[2][i % m])) / 10);
+		set->column_blend(n, m, a, row[1], b, row[0], row[2], row[3], to);
+		for (int i = 0; i < n * m; i++)
+			worst = fmax(worst, fabs(to[i] - (row[1][i % m] * a[i] + row[2][i % m] * (b[i] - row[0][i % m]) + row[3][i % m])) / 10);
+		for (int i = 0; i < 4; i++)
+			free(row[i]);
+		free(t);
+		free(s);
+		free(to);
+		free(b);
+		free(a);
+	}
+	is_close(worst, 0, TOLERANCE, "%s: columns", set->name);
+}
+
+static void
+test_largest(const Kernels *set)
+{
+	bool		right = true;
+
+	for (size_t n = 1; n < 40; n++)
+	{
+		real	   *a[4];
+		real	   *to[4];
+		real	   *from = numbers(n);
+		real	   *most = numbers(n);
+
+		for (int i = 0; i < 4; i++)
+		{
+			a[i] = numbers(n);
+			to[i] = numbers(n);
+		}
+		a[1][0] = a[0][0];		/* the first of equals */
+		set->largest(n, (const real *const *) a, most);
+		set->to_largest(n, (const real *const *) a, from, (real *const *) to);
+		for (size_t j = 0; j < n; j++)
+		{
+			int			first = 0;
+
+			for (int i = 1; i < 4; i++)
+				if (a[i][j] > a[first][j])
+					first = i;
+			right = right && most[j] == a[first][j];
+			for (int i = 0; i < 4; i++)
+				right = right && to[i][j] == (i == first ? from[j] : 0);
+		}
+		for (int i = 0; i < 4; i++)
+		{
+			free(a[i]);
+			free(to[i]);
+		}
+		free(most);
+		free(from);
+	}
+	ok(right, "%s: the largest of four", set->name);
+}
+
 int
 main(void)
 {
@@ -183,6 +288,8 @@ main(void)
 		test_products(*all);
 		test_transpose(*all);
 		test_elements(*all);
+		test_columns(*all);
+		test_largest(*all);
 		last = *all;
 	}
 	ok(kernels() == last, "the last one, %s, is the one that is used", last->name);

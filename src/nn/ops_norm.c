@@ -1,0 +1,385 @@
+/*
+ * ops_norm.c
+ *	  Batch normalisation over the rows of a task.
+ *
+ *	  y = r (x - m) + shift,   r = 1 / sqrt(v + eps)
+ *
+ * with mean m and variance v of a column over the N rows that count (of an
+ * image, its pixels).  (S. Ioffe, C. Szegedy, "Batch normalization", ICML
+ * 2015.)  Along one column, with z = r (x - m),
+ *
+ *	  J = dy / dx = r (I - (1 1' + z z') / N)
+ *
+ * is symmetric, and rows that do not count take no part, so the gradient of x
+ * is J g.  That is an operation of its own, J(x) g, whose gradient is J h of g
+ * again, and of x
+ *
+ *	  d(h' J g) / dx = - (r / N) (z (h' J g) + (z' h) J g + (z' g) J h).
+ *
+ * Each operation reads its rows twice: once for sums, once for the result.
+ */
+#include "nn/tape_private.h"
+
+#include <tgmath.h>
+#include <string.h>
+
+#include "nn/kernels.h"
+
+/* Rows whose sums are kept in real before they are added to those in double. */
+#define SUM_ROWS 512
+
+/* The rows of one task. */
+typedef struct TaskRows
+{
+	int			rows;			/* that w has a number for */
+	size_t		space;			/* rows of x for each */
+	int			cols;
+	const real *w;				/* or NULL */
+} TaskRows;
+
+size_t
+normalise_scratch(const TapeNode *node)
+{
+	/* four rows of double, five of real */
+	return (size_t) node->shape.cols * (4 * sizeof(double) / sizeof(real) + 5) + 64;
+}
+
+typedef struct Scratch
+{
+	double	   *sums[4];
+	real	   *rows[5];
+} Scratch;
+
+static Scratch
+scratch_of(const Tape *tape, int cols)
+{
+	Scratch		s;
+	double	   *at = (double *) tape->scratch;	/* an arena aligns to 64 */
+
+	for (int i = 0; i < 4; i++, at += cols)
+		s.sums[i] = at;
+	for (int i = 0; i < 5; i++)
+		s.rows[i] = (real *) at + (size_t) i * cols;
+	return s;
+}
+
+static TaskRows
+rows_of(const Tape *tape, const TapeNode *x, Var w, int t)
+{
+	TaskRows	rows = {x->shape.rows, 1, x->shape.cols, NULL};
+
+	if (w != TAPE_NONE)
+	{
+		const TapeNode *weights = tape_node(tape, w);
+
+		rows.rows = weights->shape.rows;
+		rows.space = rows.rows == 0 ? 0 : x->shape.rows / rows.rows;
+		rows.w = weights->data + (weights->shape.tasks == 1 ? 0 : (size_t) t * rows.rows);
+	}
+	return rows;
+}
+
+static bool
+counts(const TaskRows *rows, int i)
+{
+	return rows->w == NULL || rows->w[i] > 0;
+}
+
+/* The end of the run of rows from i on that count, or do not, alike. */
+static int
+run_end(const TaskRows *rows, int i)
+{
+	int			end = i + 1;
+
+	while (end < rows->rows && counts(rows, end) == counts(rows, i))
+		end++;
+	return end;
+}
+
+static void
+add_up(int cols, real *from, double *to)
+{
+	for (int c = 0; c < cols; c++)
+	{
+		to[c] += from[c];
+		from[c] = 0;
+	}
+}
+
+/*
+ * Mean into pivot and 1 / sqrt(variance + eps) into rate; returns N.  The
+ * variance, if asked for, into variance.
+ */
+static double
+moments(const TaskRows *rows, const real *x, Scratch *s, real *pivot, real *rate, real *variance)
+{
+	int			cols = rows->cols;
+	double		n = 0;
+	bool		first = true;
+
+	memset(s->sums[0], 0, cols * sizeof(double));
+	memset(s->sums[1], 0, cols * sizeof(double));
+	memset(s->rows[3], 0, cols * sizeof(real));
+	memset(s->rows[4], 0, cols * sizeof(real));
+	memset(pivot, 0, cols * sizeof(real));
+	for (int i = 0, end; i < rows->rows; i = end)
+	{
+		size_t		from = i * rows->space;
+		size_t		to;
+
+		end = run_end(rows, i);
+		to = end * rows->space;
+		if (!counts(rows, i))
+			continue;
+		/* differences from a row, which is near the mean as numbers go, lose no digits */
+		if (first && from < to)
+		{
+			memcpy(pivot, x + from * cols, cols * sizeof(real));
+			first = false;
+		}
+		n += to - from;
+		for (; from < to; from += SUM_ROWS)
+		{
+			kernels()->column_squares(to - from < SUM_ROWS ? to - from : SUM_ROWS, cols, x + from * cols, pivot,
+									  s->rows[3], s->rows[4]);
+			add_up(cols, s->rows[3], s->sums[0]);
+			add_up(cols, s->rows[4], s->sums[1]);
+		}
+	}
+	for (int c = 0; c < cols; c++)
+	{
+		double		off = n > 0 ? s->sums[0][c] / n : 0;
+		double		v = n > 0 ? s->sums[1][c] / n - off * off : 0;
+
+		pivot[c] += off;
+		v = v > 0 ? v : 0;
+		rate[c] = 1 / sqrt(v + NORM_EPSILON);
+		if (variance)
+			variance[c] = v;
+	}
+	return n;
+}
+
+static bool
+fits(Shape sx, Shape sw)
+{
+	return (sw.tasks == 1 || sw.tasks == sx.tasks) && sw.cols == 1 &&
+		(sw.rows == 0 ? sx.rows == 0 : sx.rows % sw.rows == 0);
+}
+
+Var
+tape_normalise(Tape *tape, Var x, Var w, Var shift)
+{
+	Shape		s = tape_shape(tape, x);
+	Shape		b = tape_shape(tape, shift);
+
+	if (tape->fault)
+		return TAPE_NONE;
+	if ((w != TAPE_NONE && !fits(s, tape_shape(tape, w))) ||
+		(shift != TAPE_NONE && ((b.tasks != 1 && b.tasks != s.tasks) || b.rows != 1 || b.cols != s.cols)))
+		return tape_fault(tape, "shapes do not fit in a normalisation");
+	return tape_append(tape, OP_NORMALISE, s, x, w, shift);
+}
+
+void
+normalise_forward(const Tape *tape, const TapeNode *node)
+{
+	const TapeNode *x = tape_node(tape, node->in[0]);
+	const TapeNode *shift = node->in[2] == TAPE_NONE ? NULL : tape_node(tape, node->in[2]);
+	int			cols = node->shape.cols;
+	size_t		step = (size_t) node->shape.rows * cols;
+	Scratch		s = scratch_of(tape, cols);
+	real	   *offset = s.rows[2];
+
+	for (int t = 0; t < node->shape.tasks; t++)
+	{
+		TaskRows	rows = rows_of(tape, x, node->in[1], t);
+		const real *b = shift == NULL ? NULL : shift->data + (shift->shape.tasks == 1 ? 0 : (size_t) t * cols);
+		const real *from = x->data + t * step;
+		real	   *to = node->data + t * step;
+
+		moments(&rows, from, &s, s.rows[0], s.rows[1], NULL);
+		for (int c = 0; c < cols; c++)
+			offset[c] = b ? b[c] : 0;
+		for (int i = 0, end; i < rows.rows; i = end)
+		{
+			size_t		at = i * rows.space;
+			size_t		n;
+
+			end = run_end(&rows, i);
+			n = (end - i) * rows.space;
+			if (counts(&rows, i))
+				kernels()->column_scale(n, cols, from + at * cols, s.rows[0], s.rows[1], offset, to + at * cols);
+			else
+				for (size_t r = at; r < at + n; r++)
+				{
+					if (b)
+						memcpy(to + r * cols, b, cols * sizeof(real));
+					else
+						memset(to + r * cols, 0, cols * sizeof(real));
+				}
+		}
+	}
+}
+
+/* J(x) g */
+static Var
+append_input(Tape *tape, Var g, Var x, Var w)
+{
+	return tape_append(tape, OP_NORMALISE_INPUT, tape_shape(tape, x), g, x, w);
+}
+
+void
+normalise_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
+{
+	TapeNode	node = *tape_node(tape, v);
+
+	if (wanted[0])
+		out[0] = append_input(tape, g, node.in[0], node.in[1]);
+	if (wanted[2])
+		out[2] = tape_sum(tape, g, tape_shape(tape, node.in[2]));
+}
+
+/* r (g - sum g / N - z (sum g z) / N) = r g - (r^3 sum g (x - m) / N) (x - m) - r sum g / N */
+void
+normalise_input_forward(const Tape *tape, const TapeNode *node)
+{
+	const TapeNode *g = tape_node(tape, node->in[0]);
+	const TapeNode *x = tape_node(tape, node->in[1]);
+	int			cols = node->shape.cols;
+	size_t		step = (size_t) node->shape.rows * cols;
+	Scratch		s = scratch_of(tape, cols);
+
+	for (int t = 0; t < node->shape.tasks; t++)
+	{
+		TaskRows	rows = rows_of(tape, x, node->in[2], t);
+		const real *of_x = x->data + t * step;
+		const real *of_g = g->data + t * step;
+		real	   *to = node->data + t * step;
+		double		n = moments(&rows, of_x, &s, s.rows[0], s.rows[1], NULL);
+
+		memset(s.sums[2], 0, cols * sizeof(double));
+		memset(s.sums[3], 0, cols * sizeof(double));
+		for (int i = 0, end; i < rows.rows; i = end)
+		{
+			size_t		from = i * rows.space;
+			size_t		until;
+
+			end = run_end(&rows, i);
+			until = end * rows.space;
+			for (; counts(&rows, i) && from < until; from += SUM_ROWS)
+			{
+				kernels()->column_products(until - from < SUM_ROWS ? until - from : SUM_ROWS, cols,
+										   of_g + from * cols, of_x + from * cols, s.rows[0], s.rows[3], s.rows[4]);
+				add_up(cols, s.rows[3], s.sums[2]);
+				add_up(cols, s.rows[4], s.sums[3]);
+			}
+		}
+		for (int c = 0; c < cols; c++)
+		{
+			double		r = s.rows[1][c];
+
+			s.rows[2][c] = n > 0 ? -r * r * r * s.sums[3][c] / n : 0;
+			s.rows[3][c] = n > 0 ? -r * s.sums[2][c] / n : 0;
+		}
+		for (int i = 0, end; i < rows.rows; i = end)
+		{
+			size_t		at = i * rows.space * cols;
+
+			end = run_end(&rows, i);
+			if (counts(&rows, i))
+				kernels()->column_blend((end - i) * rows.space, cols, of_g + at, s.rows[1], of_x + at, s.rows[0],
+										s.rows[2], s.rows[3], to + at);
+			else
+				memset(to + at, 0, (end - i) * rows.space * cols * sizeof(real));
+		}
+	}
+}
+
+/* Each row's weight, 1 or 0, for every pixel: (tasks, rows of x, 1) */
+static Var
+spread_weights(Tape *tape, Var w, Shape s)
+{
+	Shape		sw = tape_shape(tape, w);
+	int			space = sw.rows == 0 ? 1 : s.rows / sw.rows;
+	Var			each = tape_unary(tape, UNARY_RELU, 1, w);
+
+	return tape_reshape(tape, tape_expand(tape, each, shape(sw.tasks, sw.rows, space)), s.rows, 1);
+}
+
+/*
+ * The gradient h of J(x) g.  Of x see above; this is for second-order learners
+ * with few rows, so it is put together from plain operations.
+ */
+void
+normalise_input_backward(Tape *tape, Var v, Var h, const bool *wanted, Var *out)
+{
+	TapeNode	node = *tape_node(tape, v);
+	Var			g = node.in[0];
+	Var			x = node.in[1];
+	Var			w = node.in[2];
+	Shape		s = tape_shape(tape, x);
+	Shape		one = shape(s.tasks, 1, s.cols);
+	Var			jh = append_input(tape, h, x, w);
+	Var			weights;
+	Var			share;
+	Var			centred;
+	Var			rate;
+	Var			z;
+	Var			sum;
+
+	if (wanted[0])
+		out[0] = jh;
+	if (!wanted[1] || tape->fault)
+		return;
+	weights = w == TAPE_NONE ? tape_expand(tape, tape_constant(tape, 1), shape(1, s.rows, 1)) : spread_weights(tape, w, s);
+	/* 1 / N where a row counts */
+	share = tape_sum(tape, weights, shape(tape_shape(tape, weights).tasks, 1, 1));
+	share = tape_multiply(tape, weights, tape_unary(tape, UNARY_RECIPROCAL, 0, tape_scale(tape, share, 1, 1e-30)));
+
+	centred = tape_axpy(tape, x, -1, tape_sum(tape, tape_multiply(tape, x, share), one));
+	rate = tape_sum(tape, tape_multiply(tape, tape_unary(tape, UNARY_SQUARE, 0, centred), share), one);
+	rate = tape_unary(tape, UNARY_RECIPROCAL, 0,
+					  tape_unary(tape, UNARY_SQRT, 0, tape_scale(tape, rate, 1, NORM_EPSILON)));
+	z = tape_multiply(tape, tape_multiply(tape, centred, rate), weights);
+
+	sum = tape_multiply(tape, z, tape_sum(tape, tape_multiply(tape, h, v), one));
+	sum = tape_axpy(tape, sum, 1, tape_multiply(tape, v, tape_sum(tape, tape_multiply(tape, z, h), one)));
+	sum = tape_axpy(tape, sum, 1, tape_multiply(tape, jh, tape_sum(tape, tape_multiply(tape, z, g), one)));
+	out[1] = tape_scale(tape, tape_multiply(tape, tape_multiply(tape, sum, rate), share), -1, 0);
+}
+
+/* ---- the moments themselves ---- */
+
+Var
+tape_moments(Tape *tape, Var x, Var w, Var rest)
+{
+	Shape		s = tape_shape(tape, x);
+	Shape		r = tape_shape(tape, rest);
+
+	if (tape->fault)
+		return TAPE_NONE;
+	if ((w != TAPE_NONE && !fits(s, tape_shape(tape, w))) ||
+		(r.tasks != 1 && r.tasks != s.tasks) || r.rows != 2 || r.cols != s.cols)
+		return tape_fault(tape, "shapes do not fit in a normalisation");
+	return tape_append(tape, OP_MOMENTS, shape(s.tasks, 2, s.cols), x, w, rest);
+}
+
+void
+moments_forward(const Tape *tape, const TapeNode *node)
+{
+	const TapeNode *x = tape_node(tape, node->in[0]);
+	const TapeNode *rest = tape_node(tape, node->in[2]);
+	int			cols = node->shape.cols;
+	size_t		step = (size_t) x->shape.rows * cols;
+	Scratch		s = scratch_of(tape, cols);
+
+	for (int t = 0; t < node->shape.tasks; t++)
+	{
+		TaskRows	rows = rows_of(tape, x, node->in[1], t);
+		real	   *to = node->data + (size_t) t * 2 * cols;
+
+		if (moments(&rows, x->data + t * step, &s, to, s.rows[1], to + cols) == 0)
+			memcpy(to, rest->data + (rest->shape.tasks == 1 ? 0 : (size_t) t * 2 * cols), 2 * cols * sizeof(real));
+	}
+}
