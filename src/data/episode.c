@@ -1,6 +1,10 @@
 /*
  * episode.c
  *	  N-way episodes: tasks made by sampling N classes and rows of each.
+ *
+ * With the option rotations, each class is four: its images as they are, and
+ * turned by one to three quarters of a circle.  (A. Santoro et al.,
+ * "Meta-learning with memory-augmented neural networks", 2016.)
  */
 #include "postgres.h"
 
@@ -15,6 +19,9 @@
 
 /* ... and query rows of each class */
 #define PANEL_QUERY 15
+
+/* Query rows of all validation episodes: there may be very many ways. */
+#define VALIDATION_ROWS 10000
 
 static void
 shuffle(Rng *rng, int *numbers, int n)
@@ -48,6 +55,43 @@ set_output(Rows *rows, size_t at, int n, int output)
 		y[(size_t) i * rows->width.y + output] = 1;
 }
 
+/*
+ * Turns the images of n rows by so many quarters of a circle, anticlockwise.
+ * They are squares.
+ */
+static void
+turn_images(const Encoding *encoding, int quarters, Rows *rows, size_t at, int n)
+{
+	for (int i = 0; i < encoding->n_encoders && quarters > 0; i++)
+	{
+		const Encoder *encoder = &encoding->encoders[i];
+		int			side = encoder->image[0];
+		int			channels = encoder->image[2];
+		size_t		size = (size_t) side * side * channels;
+		real	   *turned;
+
+		if (encoder->kind != ENCODER_IMAGE)
+			continue;
+		turned = palloc(mul_size(size, sizeof(real)));
+		for (int r = 0; r < n; r++)
+		{
+			real	   *image = rows->x + (at + r) * rows->width.x + encoder->x;
+			real	   *to = turned;
+
+			for (int y = 0; y < side; y++)
+				for (int x = 0; x < side; x++, to += channels)
+				{
+					int			from_y = quarters == 1 ? x : quarters == 2 ? side - 1 - y : side - 1 - x;
+					int			from_x = quarters == 1 ? side - 1 - y : quarters == 2 ? side - 1 - x : y;
+
+					memcpy(to, image + ((size_t) from_y * side + from_x) * channels, channels * sizeof(real));
+				}
+			memcpy(image, turned, size * sizeof(real));
+		}
+		pfree(turned);
+	}
+}
+
 /* ---- in training ---- */
 
 int
@@ -64,17 +108,20 @@ episode_fill(Sampler *sampler, uint64 iteration, int place, int t, Rows *support
 	size_t		n_support = 0;
 	size_t		n_query = 0;
 
-	draw(&rng, sampler->n_tasks, way, sampler->classes);
+	draw(&rng, sampler->n_tasks * sampler->rotations, way, sampler->classes);
 	for (int output = 0; output < way; output++)
 	{
-		const Task *task = &set->tasks[sampler->tasks[sampler->classes[output]]];
+		int			quarters = sampler->classes[output] % sampler->rotations;
+		const Task *task = &set->tasks[sampler->tasks[sampler->classes[output] / sampler->rotations]];
 		int			k = Min(shots, task->rows - 1);
 		int			q = Min(sampler->query, task->rows - k);
 
 		draw(&rng, task->rows, k + q, sampler->chosen);
 		taskset_read_chosen(set, task, sampler->chosen, k, support, support_at + n_support);
+		turn_images(set->encoding, quarters, support, support_at + n_support, k);
 		set_output(support, support_at + n_support, k, output);
 		taskset_read_chosen(set, task, sampler->chosen + k, q, query, query_at + n_query);
+		turn_images(set->encoding, quarters, query, query_at + n_query, q);
 		set_output(query, query_at + n_query, q, output);
 		n_support += k;
 		n_query += q;
@@ -99,6 +146,8 @@ episode_panel_create(TaskSet *set, TaskRole role, uint64 seed, int max_shots, in
 	size_t		used = 0;
 
 	max_query = Min(max_query, PANEL_QUERY);
+	if (role != TASK_TEST)
+		max_query = Max(1, Min(max_query, VALIDATION_ROWS / (episodes * way)));
 	per_class = max_shots + max_query;
 	panel->set = set;
 	panel->max_shots = max_shots;

@@ -99,6 +99,7 @@ sampler_create(TaskSet *set, const Options *options, const int shots[2], int que
 	sampler->shots[1] = shots[1];
 	sampler->query = query;
 	sampler->way = Max(set->encoding->way, 1);
+	sampler->rotations = options->rotations ? 4 : 1;
 	sampler->tasks = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(set->n_tasks + 1, sizeof(int)));
 	sampler->cumulative = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(set->n_tasks + 1, sizeof(double)));
 	for (int i = 0; i < set->n_tasks; i++)

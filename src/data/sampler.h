@@ -23,6 +23,8 @@ typedef struct Sampler
 	int			query;
 	int			way;			/* classes of an episode; 1: a task is one of the
 								 * task key's */
+	int			rotations;		/* classes that a task's images make in episodes:
+								 * 1, or 4 by quarter turns */
 	int			n_tasks;
 	int		   *tasks;			/* positions in set->tasks */
 	double	   *cumulative;		/* of the tasks' weights */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "learn/memory.h"
+#include "learn/moments.h"
 
 /*
  * Rows per tape are rounded up to 0 or a power of two, so that few are built:
@@ -45,6 +46,7 @@ struct Applier
 	const TensorList *list;
 	const real *theta;
 	void		(*interrupt) (void);
+	bool		transductive;
 	Rows		thin;			/* memory for a task with very many rows */
 	AdaptTape	adapt[MAX_BUCKETS];
 	PredictTape *predict[MEMORY_BUCKETS];	/* MAX_BUCKETS each, or NULL */
@@ -76,6 +78,19 @@ static int
 bucket_rows(int bucket)
 {
 	return bucket == 0 ? 0 : 1 << (bucket - 1);
+}
+
+void
+applier_transductive(Applier *applier)
+{
+	applier->transductive = true;
+}
+
+/* Rows that are predicted at once. */
+static int
+rows_at_once(const Applier *applier)
+{
+	return applier->transductive ? bucket_rows(MAX_BUCKETS - 1) : PREDICT_MAX_ROWS;
 }
 
 /* The bucket of a number of rows: 0, 1, 2, 4, 8, ... */
@@ -122,6 +137,8 @@ bind_tensors(const Applier *applier, Tape *tape, const Var *vars, const real *va
 static const char *
 build_adapt(Applier *applier, AdaptTape *at, int rows)
 {
+	Var		   *theta;
+
 	tape_init(&at->tape, applier->arena);
 	at->tape.interrupt = applier->interrupt;
 	at->theta = tensor_leaves(applier, &at->tape, 0);
@@ -129,7 +146,11 @@ build_adapt(Applier *applier, AdaptTape *at, int rows)
 	if (at->theta == NULL || at->phi == NULL)
 		return "out of memory";
 	at->support = rows_leaves(&at->tape, applier->spec, 1, rows);
-	applier->learner->adapt(&at->tape, applier->spec, applier->list, &at->support, at->theta, at->phi);
+	theta = moments_hidden(&at->tape, applier->list, MOMENTS_TRANSDUCTIVE, at->theta);
+	if (theta == NULL)
+		return "out of memory";
+	applier->learner->adapt(&at->tape, applier->spec, applier->list, &at->support, theta, at->phi);
+	moments_adapt(&at->tape, applier->spec, applier->list, &at->support, at->theta, at->phi);
 	tape_finish(&at->tape, at->phi, applier->list->n);
 	at->built = at->tape.fault == NULL;
 	return at->tape.fault;
@@ -138,13 +159,19 @@ build_adapt(Applier *applier, AdaptTape *at, int rows)
 static const char *
 build_predict(Applier *applier, PredictTape *pt, RowFunction function, int rows, int memory)
 {
+	Var		   *phi;
+
 	tape_init(&pt->tape, applier->arena);
 	pt->tape.interrupt = applier->interrupt;
 	pt->phi = tensor_leaves(applier, &pt->tape, memory);
 	if (pt->phi == NULL)
 		return "out of memory";
 	pt->rows = rows_leaves(&pt->tape, applier->spec, 1, rows);
-	pt->outputs = function(&pt->tape, applier->spec, applier->list, pt->phi, pt->rows.x, pt->rows.c);
+	phi = moments_hidden(&pt->tape, applier->list,
+						 applier->transductive ? MOMENTS_TRANSDUCTIVE : MOMENTS_GIVEN, pt->phi);
+	if (phi == NULL)
+		return "out of memory";
+	pt->outputs = function(&pt->tape, applier->spec, applier->list, phi, pt->rows.x, pt->rows.c);
 	tape_finish(&pt->tape, &pt->outputs, 1);
 	pt->built = pt->tape.fault == NULL;
 	return pt->tape.fault;
@@ -168,7 +195,7 @@ const char *
 applier_reserve(Applier *applier, int support_rows, int rows)
 {
 	int			last_adapt = bucket_of(support_rows, MAX_BUCKETS);
-	int			last_predict = bucket_of(rows < PREDICT_MAX_ROWS ? rows : PREDICT_MAX_ROWS, MAX_BUCKETS);
+	int			last_predict = bucket_of(rows < rows_at_once(applier) ? rows : rows_at_once(applier), MAX_BUCKETS);
 	int			last_memory = 0;
 	const char *fault = NULL;
 
@@ -319,10 +346,11 @@ run_rows(Applier *applier, PredictTape **tapes, RowFunction function, const real
 {
 	Width		width = rows->width;
 	int			memory = bucket_of(memory_rows(applier->list, phi), MEMORY_BUCKETS);
+	int			at_once = rows_at_once(applier);
 
 	for (int done = 0; done < rows->rows;)
 	{
-		int			n = rows->rows - done < PREDICT_MAX_ROWS ? rows->rows - done : PREDICT_MAX_ROWS;
+		int			n = rows->rows - done < at_once ? rows->rows - done : at_once;
 		const char *fault;
 		PredictTape *pt = predict_tape(applier, tapes, function, memory, bucket_of(n, MAX_BUCKETS), &fault);
 
@@ -333,6 +361,8 @@ run_rows(Applier *applier, PredictTape **tapes, RowFunction function, const real
 			memcpy(tape_data(&pt->tape, pt->rows.x), rows->x + (size_t) done * width.x, (size_t) n * width.x * sizeof(real));
 		if (width.c > 0)
 			memcpy(tape_index_data(&pt->tape, pt->rows.c), rows->c + (size_t) done * width.c, (size_t) n * width.c * sizeof(int32_t));
+		for (int i = 0; i < tape_shape(&pt->tape, pt->rows.w).rows; i++)
+			tape_data(&pt->tape, pt->rows.w)[i] = i < n;
 		tape_run(&pt->tape);
 		memcpy(outputs + (size_t) done * n_outputs, tape_data(&pt->tape, pt->outputs), (size_t) n * n_outputs * sizeof(real));
 		done += n;

@@ -21,6 +21,14 @@ extern Applier *applier_create(Arena *arena, const Learner *learner, const Learn
 							   const TensorList *list, const real *theta, void (*interrupt) (void));
 
 /*
+ * To be called first: rows that are predicted together are normalised over
+ * themselves, where the network normalises a task's rows (NORM_BATCH), and not
+ * by the moments of the support.  What a row is predicted then depends on the
+ * others.
+ */
+extern void applier_transductive(Applier *applier);
+
+/*
  * Builds the tapes for up to so many support rows and rows to predict, so that
  * nothing is allocated later.  Returns NULL or a static message.
  */

@@ -150,6 +150,7 @@ rows_leaves(Tape *tape, const LearnerSpec *spec, int tasks, int rows)
 		tape_index(tape, shape(tasks, rows, spec->net.n_embeddings));
 	vars.y = tape_leaf(tape, shape(tasks, rows, spec->net.outputs), NULL);
 	vars.w = tape_leaf(tape, shape(tasks, rows, 1), NULL);
+	tape_weigh(tape, vars.x, vars.w);
 	return vars;
 }
 

@@ -7,12 +7,13 @@
 #include <string.h>
 
 #include "learn/memory.h"
+#include "learn/moments.h"
 
 /* Does the outer loop change it? */
 static bool
-learned(const Tensor *tensor)
+changed(const Tensor *tensor)
 {
-	return tensor->role == TENSOR_SHARED || tensor->role == TENSOR_ADAPTED;
+	return tensor_learned(tensor) || tensor_averaged(tensor);
 }
 
 /* Makes the tape ready for replaying: its results are the losses and the gradients. */
@@ -29,41 +30,48 @@ finish(const MetaStep *step, MetaTape *mt)
 	}
 	roots[0] = mt->losses;
 	for (int i = 0; i < list->n; i++)
-		roots[i + 1] = learned(&list->tensors[i]) ? mt->gradients[i] : TAPE_NONE;
+		roots[i + 1] = changed(&list->tensors[i]) ? mt->gradients[i] : TAPE_NONE;
 	tape_finish(&mt->tape, roots, list->n + 1);
 }
 
 static void
-build(MetaStep *step, MetaTape *mt, Arena *arena, const real *theta, int query, void (*interrupt) (void))
+build(MetaStep *step, MetaTape *mt, Arena *arena, const real *theta, int lowest, int query, void (*interrupt) (void))
 {
 	const TensorList *list = step->list;
 	Tape	   *tape = &mt->tape;
-	Var		   *vars = arena_alloc(arena, list->n, sizeof(Var));
+	Var		   *leaves = arena_alloc(arena, list->n, sizeof(Var));
+	Var		   *vars;
 	Var		   *phi = arena_alloc(arena, list->n, sizeof(Var));
 	Var			noise;
 
 	tape_init(tape, arena);
 	tape->interrupt = interrupt;
 	mt->gradients = arena_alloc(arena, list->n, sizeof(Var));
-	if (vars == NULL || phi == NULL || mt->gradients == NULL)
+	if (leaves == NULL || phi == NULL || mt->gradients == NULL)
 	{
 		step->fault = "out of memory";
 		return;
 	}
 	for (int i = 0; i < list->n; i++)
-		vars[i] = memory_leaf(tape, &list->tensors[i], 0, theta + list->tensors[i].offset);
-	mt->support = rows_leaves(tape, step->spec, META_SLICE, mt->support_rows);
-	mt->query = rows_leaves(tape, step->spec, META_SLICE, query);
+		leaves[i] = memory_leaf(tape, &list->tensors[i], 0, theta + list->tensors[i].offset);
+	mt->support = rows_leaves(tape, step->spec, step->slice, mt->support_rows);
+	mt->query = rows_leaves(tape, step->spec, step->slice, query);
 	mt->progress = tape_leaf(tape, shape(1, 1, 1), NULL);
 	noise = step->noise == NULL ? TAPE_NONE :
-		tape_leaf(tape, shape(META_SLICE, step->noise_rows, step->noise_cols), step->noise);
+		tape_leaf(tape, shape(step->slice, step->noise_rows, step->noise_cols), step->noise);
+	vars = moments_hidden(tape, list, MOMENTS_TRAINING, leaves);
+	if (vars == NULL)
+	{
+		step->fault = tape->fault;
+		return;
+	}
 
 	if (step->learner->outer)
 		step->learner->outer(tape, step->spec, list, &mt->support, &mt->query, vars, &mt->losses, mt->gradients);
 	else if (step->learner->episode)
 	{
 		mt->losses = step->learner->episode(tape, step->spec, list, &mt->support, &mt->query, vars, mt->progress, noise);
-		tape_gradient(tape, mt->losses, vars, list->n, mt->gradients);
+		tape_gradient(tape, mt->losses, leaves, list->n, mt->gradients);
 	}
 	else
 	{
@@ -74,8 +82,9 @@ build(MetaStep *step, MetaTape *mt, Arena *arena, const real *theta, int query, 
 			mt->losses = loss_mean(tape, step->spec->loss,
 								   step->learner->predict(tape, step->spec, list, phi, mt->query.x, mt->query.c),
 								   mt->query.y, mt->query.w);
-		tape_gradient(tape, mt->losses, vars, list->n, mt->gradients);
+		tape_gradient(tape, mt->losses, leaves, list->n, mt->gradients);
 	}
+	moments_gradients(tape, step->spec, list, lowest > 0 ? &mt->support : &mt->query, leaves, mt->gradients);
 	if (!tape->fault)
 		finish(step, mt);
 	if (tape->fault)
@@ -91,12 +100,13 @@ meta_step_init(MetaStep *step, Arena *arena, const Learner *learner, const Learn
 	step->learner = learner;
 	step->spec = spec;
 	step->list = list;
+	step->slice = spec->options.meta_batch < META_SLICE ? spec->options.meta_batch : META_SLICE;
 	if (learner->flags & LEARNER_NO_SUPPORT)
 		lowest = shots = 0;
 	if (learner->noise)
 	{
 		learner->noise(spec, &step->noise_rows, &step->noise_cols);
-		step->noise = arena_alloc(arena, (size_t) META_SLICE * step->noise_rows * step->noise_cols, sizeof(real));
+		step->noise = arena_alloc(arena, (size_t) step->slice * step->noise_rows * step->noise_cols, sizeof(real));
 		if (step->noise == NULL)
 			step->fault = "out of memory";
 	}
@@ -107,7 +117,7 @@ meta_step_init(MetaStep *step, Arena *arena, const Learner *learner, const Learn
 		if (step->n_sizes == META_MAX_SIZES - 1 && lowest < rows)
 			rows = lowest;
 		step->sizes[step->n_sizes].support_rows = rows;
-		build(step, &step->sizes[step->n_sizes++], arena, theta, query, interrupt);
+		build(step, &step->sizes[step->n_sizes++], arena, theta, lowest, query, interrupt);
 		if (rows <= lowest)
 			break;
 	}
@@ -148,7 +158,7 @@ meta_step_run(MetaStep *step, const Rows *support, const Rows *query, double pro
 		const real *from = tape_data(&mt->tape, mt->gradients[i]);
 		size_t		n = (size_t) tensor->rows * tensor->cols;
 
-		if (from == NULL || !learned(tensor))
+		if (from == NULL || !changed(tensor))
 			continue;
 		for (size_t j = 0; j < n; j++)
 			gradient[tensor->offset + j] += from[j];

@@ -31,9 +31,11 @@ typedef struct MetaStep
 	const Learner *learner;
 	const LearnerSpec *spec;
 	const TensorList *list;
+	int			slice;			/* tasks of a tape: META_SLICE, or the meta-batch
+								 * where that is smaller */
 	int			noise_rows;		/* of the learner's noise; 0: it wants none */
 	int			noise_cols;
-	real	   *noise;			/* (META_SLICE, noise_rows, noise_cols) */
+	real	   *noise;			/* (slice, noise_rows, noise_cols) */
 	int			n_sizes;
 	MetaTape	sizes[META_MAX_SIZES];
 	const char *fault;

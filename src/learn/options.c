@@ -33,6 +33,14 @@ const OptionInfo option_table[] = {
 	/* the words in the order of UnaryKind */
 	{"activation", OPTION_CHOICE, "\"relu\"", 0, 0, "relu|tanh|sigmoid|softplus", FIELD(activation),
 	"Activation function of the hidden layers."},
+	/* the words in the order of NetworkKind */
+	{"network", OPTION_CHOICE, "\"mlp\"", 0, 0, "mlp|conv4|conv4_pool", FIELD(network),
+	"Network: hidden layers on all inputs, or four 3x3 convolutions of an image column, with strides of 2 or with maximum pooling."},
+	{"filters", OPTION_INTEGER, "64", 1, 1024, NULL, FIELD(filters),
+	"Filters of each convolution."},
+	/* the words in the order of NormKind */
+	{"norm", OPTION_CHOICE, "null", 0, 0, "none|batch|running", FIELD(norm),
+	"Batch normalisation of the layers: over the rows at hand (a row alone: by its task's support rows), or after training by running averages; null is none, and for images batch where tasks adapt the layers, else running."},
 	{"skip", OPTION_BOOLEAN, "true", 0, 1, NULL, FIELD(skip),
 	"Whether a linear path leads past the hidden layers (wide and deep)."},
 
@@ -92,6 +100,8 @@ const OptionInfo option_table[] = {
 	"Query rows per task, at most."},
 	{"way", OPTION_INTEGER, "0", 0, 1000, NULL, FIELD(way),
 	"Classes of an episode, 2 or more; 0 takes the task key's own tasks."},
+	{"rotations", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(rotations),
+	"Whether images turned by 90, 180 and 270 degrees are further classes to train episodes on."},
 	{"validation", OPTION_NUMBER, "0.1", 0, 0.9, NULL, FIELD(validation),
 	"Share of the tasks kept for validation."},
 	{"test", OPTION_NUMBER, "0.1", 0, 0.9, NULL, FIELD(test),

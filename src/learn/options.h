@@ -45,6 +45,9 @@ typedef struct Options
 	int			n_hidden;
 	int			hidden[NETWORK_MAX_HIDDEN];
 	int			activation;		/* UnaryKind */
+	int			network;		/* NetworkKind */
+	int			filters;
+	int			norm;			/* NormKind, or OPTION_UNSET: by network and learner */
 	bool		skip;
 	bool		start_pooled;	/* meta-training begins at the pooled network */
 	/* inner loop */
@@ -72,6 +75,7 @@ typedef struct Options
 	/* rows and tasks */
 	int			shots[2];		/* lowest, highest */
 	int			query;
+	bool		rotations;		/* further classes by quarter turns of images */
 	int			way;			/* 0: tasks are the task key's */
 	double		validation;
 	double		test;

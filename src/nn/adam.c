@@ -11,11 +11,8 @@
 #define BETA2 0.999
 #define EPSILON 1e-8
 
-static bool
-learned(const Tensor *tensor)
-{
-	return tensor->role == TENSOR_SHARED || tensor->role == TENSOR_ADAPTED;
-}
+/* Share of an average that each step replaces. */
+#define AVERAGE_RATE 0.1
 
 static bool
 decays(const Tensor *tensor)
@@ -40,7 +37,7 @@ adam_step(Adam *adam, const TensorList *list, real *theta, const real *gradient,
 		size_t		end = tensor->offset + (size_t) tensor->rows * tensor->cols;
 		real		shrink = decays(tensor) ? rate * weight_decay : 0;
 
-		if (!learned(tensor))
+		if (!tensor_learned(tensor))
 			continue;
 		for (size_t j = tensor->offset; j < end; j++)
 		{
@@ -63,10 +60,28 @@ sgd_step(const TensorList *list, real *theta, const real *gradient, double rate)
 		const Tensor *tensor = &list->tensors[i];
 		size_t		end = tensor->offset + (size_t) tensor->rows * tensor->cols;
 
-		if (!learned(tensor))
+		if (!tensor_learned(tensor))
 			continue;
 		for (size_t j = tensor->offset; j < end; j++)
 			theta[j] -= (real) rate * gradient[j];
+	}
+}
+
+void
+averages_step(const TensorList *list, real *theta, real *gradient)
+{
+	for (int i = 0; i < list->n; i++)
+	{
+		const Tensor *tensor = &list->tensors[i];
+		size_t		end = tensor->offset + (size_t) tensor->rows * tensor->cols;
+
+		if (!tensor_averaged(tensor))
+			continue;
+		for (size_t j = tensor->offset; j < end; j++)
+		{
+			theta[j] -= (real) AVERAGE_RATE * gradient[j];
+			gradient[j] = 0;
+		}
 	}
 }
 

@@ -28,6 +28,12 @@ extern void adam_step(Adam *adam, const TensorList *list, real *theta, const rea
 extern void sgd_step(const TensorList *list, real *theta, const real *gradient, double rate);
 
 /*
+ * Moves averages (tensor_averaged) by their gradients, which become 0: they
+ * are no part of what is clipped.
+ */
+extern void averages_step(const TensorList *list, real *theta, real *gradient);
+
+/*
  * Scales the gradient to the norm clip where it is larger (clip 0: never);
  * returns the norm it had.
  */

@@ -2,7 +2,7 @@
  * network.c
  *	  The multi-layer perceptron with embeddings and a linear path.
  */
-#include "nn/network.h"
+#include "nn/conv_network.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -50,13 +50,35 @@ network_in_width(const Network *net)
 int
 network_hidden_width(const Network *net)
 {
+	if (net->kind != NETWORK_MLP)
+		return conv_features(net) + conv_others(net);
 	return net->n_hidden > 0 ? net->hidden[net->n_hidden - 1] : network_in_width(net);
+}
+
+/* Tensors of a layer: weight, bias, moments. */
+static int
+per_layer(const Network *net)
+{
+	return net->norm == NORM_NONE ? 2 : 3;
+}
+
+/* Tensors before the layers: tables, and the linear path's. */
+static int
+before_layers(const Network *net)
+{
+	return net->n_embeddings * (net->skip ? 2 : 1) + (net->skip ? 1 : 0);
 }
 
 int
 network_count(const Network *net)
 {
-	return net->n_embeddings * (net->skip ? 2 : 1) + (net->skip ? 1 : 0) + 2 * net->n_hidden + 2;
+	return before_layers(net) + per_layer(net) * net->n_hidden + 2;
+}
+
+int
+network_moments_at(const Network *net, int l)
+{
+	return before_layers(net) + per_layer(net) * l + 2;
 }
 
 static bool
@@ -71,7 +93,7 @@ add_numbered(TensorList *list, const char *pattern, int number, int rows, int co
 bool
 network_layout(const Network *net, TensorRole body, TensorRole linear, TensorList *list)
 {
-	int			width = network_in_width(net);
+	int			width = net->kind == NETWORK_MLP ? network_in_width(net) : 9 * net->image.channels;
 	TensorRole	wide = net->given ? TENSOR_FIXED : TENSOR_SHARED;
 
 	for (int j = 0; j < net->n_embeddings; j++)
@@ -94,8 +116,13 @@ network_layout(const Network *net, TensorRole body, TensorRole linear, TensorLis
 		if (!add_numbered(list, "layer.%d.weight", l, width, net->hidden[l], body) ||
 			!add_numbered(list, "layer.%d.bias", l, 1, net->hidden[l], body))
 			return false;
-		width = net->hidden[l];
+		if (net->norm != NORM_NONE &&
+			!add_numbered(list, "layer.%d.moments", l, 2, net->hidden[l],
+						  net->norm == NORM_BATCH ? TENSOR_MOMENTS : TENSOR_RUNNING))
+			return false;
+		width = net->kind == NETWORK_MLP ? net->hidden[l] : 9 * net->hidden[l];
 	}
+	width = network_hidden_width(net);
 	return tensor_add(list, "head.weight", width, net->outputs, body) >= 0 &&
 		tensor_add(list, "head.bias", 1, net->outputs, body) >= 0;
 }
@@ -110,6 +137,13 @@ network_initialise(const Network *net, const TensorList *list, Rng *rng, real *v
 		size_t		size = (size_t) tensor->rows * tensor->cols;
 		double		deviation;
 
+		if (tensor_averaged(tensor))
+		{
+			/* a variance of 1 */
+			for (int j = 0; j < tensor->cols; j++)
+				values[tensor->offset + tensor->cols + j] = 1;
+			continue;
+		}
 		if (strncmp(tensor->name, "embedding.", 10) == 0)
 			deviation = 0.3;
 		else if (strcmp(tensor->name, "head.weight") == 0)
@@ -134,6 +168,7 @@ network_input(Tape *tape, const Network *net, const Var *vars, Var x, Var c)
 	int			width = network_in_width(net);
 	int			at = net->inputs;
 
+	input.w = net->norm == NORM_NONE ? TAPE_NONE : tape_weights(tape, x);
 	input.wide = TAPE_NONE;
 	if (net->given)
 	{
@@ -162,19 +197,71 @@ network_input(Tape *tape, const Network *net, const Var *vars, Var x, Var c)
 static const Var *
 first_layer(const Network *net, const Var *vars)
 {
-	return vars + net->n_embeddings * (net->skip ? 2 : 1) + (net->skip ? 1 : 0);
+	return vars + before_layers(net);
+}
+
+Var
+network_normalise(Tape *tape, const Var *layer, Var rows, Var w)
+{
+	Var			moments = layer[2];
+	Var			rate;
+	int			cols;
+
+	if (moments == TAPE_NONE)
+		return tape_normalise(tape, rows, w, layer[1]);
+	/* rows of the moments, as columns of their transpose */
+	cols = tape_shape(tape, moments).cols;
+	moments = tape_reshape(tape, moments, shape(tape_shape(tape, moments).tasks, 1, 2 * cols));
+	rate = tape_scale(tape, tape_columns(tape, moments, cols, cols, 0, cols), 1, NORM_EPSILON);
+	rate = tape_unary(tape, UNARY_RECIPROCAL, 0, tape_unary(tape, UNARY_SQRT, 0, rate));
+	rows = tape_axpy(tape, rows, -1, tape_columns(tape, moments, 0, cols, 0, cols));
+	return tape_axpy(tape, tape_multiply(tape, rows, rate), 1, layer[1]);
+}
+
+/* The last layer's rows; those of each before it is normalised into seen, if wanted. */
+static Var
+run_layers(Tape *tape, const Network *net, const Var *vars, const NetworkInput *input, Var *seen)
+{
+	const Var  *layer = first_layer(net, vars);
+	Var			in = input->in;
+
+	if (net->kind != NETWORK_MLP)
+		return conv_layers(tape, net, layer, input, seen);
+	for (int l = 0; l < net->n_hidden; l++, layer += per_layer(net))
+	{
+		in = tape_affine(tape, in, false, layer[0], false, net->norm == NORM_NONE ? layer[1] : TAPE_NONE);
+		if (seen)
+			seen[l] = in;
+		if (net->norm != NORM_NONE)
+			in = network_normalise(tape, layer, in, input->w);
+		in = tape_unary(tape, net->activation, 0, in);
+	}
+	return in;
 }
 
 Var
 network_hidden(Tape *tape, const Network *net, const Var *vars, const NetworkInput *input)
 {
-	const Var  *layer = first_layer(net, vars);
-	Var			in = input->in;
+	return run_layers(tape, net, vars, input, NULL);
+}
 
-	for (int l = 0; l < net->n_hidden; l++, layer += 2)
-		in = tape_unary(tape, net->activation, 0,
-						tape_affine(tape, in, false, layer[0], false, layer[1]));
-	return in;
+void
+network_moments(Tape *tape, const Network *net, const Var *vars, const Var *rest,
+				const NetworkInput *input, Var *moments)
+{
+	Var		   *own = arena_alloc(tape->arena, network_count(net), sizeof(Var));
+
+	if (own == NULL)
+	{
+		tape->fault = "out of memory";
+		return;
+	}
+	memcpy(own, vars, network_count(net) * sizeof(Var));
+	for (int l = 0; l < net->n_hidden; l++)
+		own[network_moments_at(net, l)] = TAPE_NONE;
+	run_layers(tape, net, own, input, moments);
+	for (int l = 0; l < net->n_hidden; l++)
+		moments[l] = tape_moments(tape, moments[l], input->w, rest[network_moments_at(net, l)]);
 }
 
 Var
@@ -188,7 +275,7 @@ network_linear(Tape *tape, const Network *net, const Var *vars, const NetworkInp
 Var
 network_head(Tape *tape, const Network *net, const Var *vars, Var hidden, Var linear)
 {
-	const Var  *head = first_layer(net, vars) + 2 * net->n_hidden;
+	const Var  *head = first_layer(net, vars) + per_layer(net) * net->n_hidden;
 	Var			out = tape_affine(tape, hidden, false, head[0], false, head[1]);
 
 	return linear == TAPE_NONE ? out : tape_axpy(tape, out, 1, linear);

@@ -11,8 +11,12 @@
  *
  * Tensor names, in this order: "embedding.<j>" (size, width), "wide.<j>"
  * (size, outputs), "skip.weight" (inputs, outputs), "layer.<l>.weight" (in,
- * out), "layer.<l>.bias" (1, out), "head.weight", "head.bias".  Weights are
- * stored (in, out), so that a row of inputs is multiplied from the left.
+ * out), "layer.<l>.bias" (1, out), "layer.<l>.moments" (2, out) where layers
+ * are normalised, "head.weight", "head.bias".  Weights are stored (in, out), so
+ * that a row of inputs is multiplied from the left.
+ *
+ * Or the layers are convolutions of an image that is among the inputs: see
+ * conv_network.c.  Then "layer.<l>.weight" is (9 channels, filters).
  */
 #ifndef NN_NETWORK_H
 #define NN_NETWORK_H
@@ -32,6 +36,31 @@ typedef struct Embedding
 								 * from */
 } Embedding;
 
+/* In the order of the words of the option network. */
+typedef enum NetworkKind
+{
+	NETWORK_MLP,
+	NETWORK_CONV4,				/* strides of 2, and the mean over pixels at the
+								 * end (Finn et al. 2017) */
+	NETWORK_CONV4_POOL			/* maximum pooling, and all pixels at the end
+								 * (Vinyals et al. 2016, Snell et al. 2017) */
+} NetworkKind;
+
+/*
+ * How layers are normalised, if at all: act((z - mean) / deviation + bias).
+ * In the order of the words of the option norm.
+ */
+typedef enum NormKind
+{
+	NORM_NONE,
+	NORM_BATCH,					/* over the rows at hand; rows that are predicted
+								 * one by one, over the support */
+	NORM_RUNNING				/* in training over the rows at hand, then by
+								 * averages that were kept in training */
+} NormKind;
+
+#define CONV_LAYERS 4
+
 typedef struct Network
 {
 	int			inputs;			/* numeric inputs */
@@ -46,6 +75,10 @@ typedef struct Network
 								 * linear path are given, not learned, nor are
 								 * vectors of rare ones; rows have one number
 								 * more than inputs, added to those effects */
+	NetworkKind kind;
+	NormKind	norm;
+	Plane		image;			/* of a convolutional network */
+	int			image_at;		/* its first input */
 } Network;
 
 /* What a training does with a tensor. */
@@ -56,6 +89,9 @@ typedef enum TensorRole
 								 * task has its own */
 	TENSOR_STATE,				/* not learned; a task has its own */
 	TENSOR_FIXED,				/* neither: set once, when training ends */
+	TENSOR_RUNNING,				/* an average that training keeps */
+	TENSOR_MOMENTS,				/* the same, but a task has its own: those of its
+								 * support; see learn/moments.h */
 	TENSOR_MEMORY				/* as TENSOR_STATE, with a row per support
 								 * row: see learn/memory.h */
 } TensorRole;
@@ -90,6 +126,20 @@ extern int	tensor_find(const TensorList *list, const char *name);
 /* How many tensors network_layout appends. */
 extern int	network_count(const Network *net);
 
+/* Is it learned by the outer loop's gradient? */
+static inline bool
+tensor_learned(const Tensor *tensor)
+{
+	return tensor->role == TENSOR_SHARED || tensor->role == TENSOR_ADAPTED;
+}
+
+/* Is it an average that the outer loop keeps, of TENSOR_RUNNING's kind? */
+static inline bool
+tensor_averaged(const Tensor *tensor)
+{
+	return tensor->role == TENSOR_RUNNING || tensor->role == TENSOR_MOMENTS;
+}
+
 /*
  * Appends the network's tensors.  The layers and the head get role body, the
  * linear path's weights role linear; tables of categories are TENSOR_SHARED.
@@ -105,6 +155,9 @@ extern bool network_layout(const Network *net, TensorRole body, TensorRole linea
 extern void network_initialise(const Network *net, const TensorList *list, Rng *rng, real *values);
 
 /*
+ * In vars, "layer.<l>.moments" may be TAPE_NONE: rows are normalised over
+ * themselves then, as far as they count (see tape_weigh).
+ *
  * Outputs (tasks, rows, net->outputs) for inputs x (tasks, rows, inputs) and
  * codes c (tasks, rows, n_embeddings; TAPE_NONE without embeddings).  vars
  * holds one Var per tensor of the layout, from the network's first.
@@ -121,6 +174,8 @@ typedef struct NetworkInput
 {
 	Var			x;
 	Var			in;				/* numbers and embeddings, (tasks, rows, .) */
+	Var			w;				/* which rows count, for normalisation; or
+								 * TAPE_NONE: all */
 	Var			wide;			/* sum_j wide_j[c_j], or TAPE_NONE */
 } NetworkInput;
 
@@ -143,6 +198,17 @@ extern NetworkLayers network_layers(Tape *tape, const Network *net, const Var *v
 extern Var	network_hidden(Tape *tape, const Network *net, const Var *vars, const NetworkInput *input);
 extern Var	network_linear(Tape *tape, const Network *net, const Var *vars, const NetworkInput *input);
 extern Var	network_head(Tape *tape, const Network *net, const Var *vars, Var hidden, Var linear);
+
+/*
+ * Moments of all layers over the rows themselves, whatever vars say of them:
+ * moments[l] for l < net->n_hidden.  Where no row counts, those of rest, which
+ * has a Var for every tensor as vars has.
+ */
+extern void network_moments(Tape *tape, const Network *net, const Var *vars, const Var *rest,
+							const NetworkInput *input, Var *moments);
+
+/* Position of "layer.<l>.moments" in the network's tensors. */
+extern int	network_moments_at(const Network *net, int l);
 
 /* Columns of NetworkLayers.in and .hidden. */
 extern int	network_in_width(const Network *net);

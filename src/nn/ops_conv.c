@@ -163,6 +163,25 @@ put_back(const Geometry *g, const real *patch_row, real *image)
 
 /* ---- the three products, for n images ---- */
 
+/*
+ * to (n, m) = op(a) b + c.  These are long but narrow: where b fits a cache,
+ * the kernels for small matrices are faster than the library, which packs a.
+ */
+#define CACHED_NUMBERS (128 * 1024)
+
+static void
+product(const real *a, bool transpose_a, const real *b, int n, int m, int k, const real *c, real *to)
+{
+	if ((size_t) k * m <= CACHED_NUMBERS && (c == NULL || m % 16 == 0))
+	{
+		Product		p = {n, m, k, a, transpose_a ? 1 : k, transpose_a ? n : 1, b, m, c, m, 1, 1, to};
+
+		kernels()->product(&p);
+	}
+	else
+		run_product(a, transpose_a, b, false, n, m, k, 1, c, m, 1, to);
+}
+
 static void
 convolve_images(const Geometry *g, int n, const real *x, const real *w, real *y, real *patches)
 {
@@ -172,8 +191,8 @@ convolve_images(const Geometry *g, int n, const real *x, const real *w, real *y,
 
 		for (int i = 0; i < m; i++)
 			lay_out(g, x + (done + i) * plane_size(g->in), patches + i * g->pixels * g->patch);
-		run_product(patches, false, w, false, (int) (m * g->pixels), g->out.channels, g->patch,
-					1, NULL, 0, 0, y + done * plane_size(g->out));
+		product(patches, false, w, (int) (m * g->pixels), g->out.channels, g->patch,
+				NULL, y + done * plane_size(g->out));
 	}
 }
 
@@ -185,8 +204,8 @@ input_images(const Geometry *g, int n, const real *gradient, const real *w_turne
 	{
 		int			m = n - done < g->chunk ? n - done : g->chunk;
 
-		run_product(gradient + done * plane_size(g->out), false, w_turned, false, (int) (m * g->pixels), g->patch,
-					g->out.channels, 1, NULL, 0, 0, patches);
+		product(gradient + done * plane_size(g->out), false, w_turned, (int) (m * g->pixels), g->patch,
+				g->out.channels, NULL, patches);
 		for (int i = 0; i < m; i++)
 			put_back(g, patches + i * g->pixels * g->patch, x + (done + i) * plane_size(g->in));
 	}
@@ -202,8 +221,8 @@ filters_images(const Geometry *g, int n, const real *x, const real *gradient, re
 
 		for (int i = 0; i < m; i++)
 			lay_out(g, x + (done + i) * plane_size(g->in), patches + i * g->pixels * g->patch);
-		run_product(patches, true, gradient + done * plane_size(g->out), false, g->patch, g->out.channels,
-					(int) (m * g->pixels), 1, w, g->out.channels, 1, w);
+		product(patches, true, gradient + done * plane_size(g->out), g->patch, g->out.channels,
+				(int) (m * g->pixels), w, w);
 	}
 }
 

@@ -24,6 +24,7 @@
 #include "compat.h"
 #include "learn/blend.h"
 #include "learn/memory.h"
+#include "nn/conv_network.h"
 #include "store/options_json.h"
 #include "store/params_private.h"
 
@@ -56,7 +57,20 @@ network_to_json(const Network *net, StringInfo out)
 	append_integers(out, net->hidden, net->n_hidden);
 	appendStringInfoString(out, ", \"activation\": ");
 	append_choice(out, "activation", (int) net->activation);
-	appendStringInfo(out, ", \"outputs\": %d, \"skip\": %s}", net->outputs, net->skip ? "true" : "false");
+	appendStringInfo(out, ", \"outputs\": %d, \"skip\": %s", net->outputs, net->skip ? "true" : "false");
+	if (net->kind != NETWORK_MLP)
+	{
+		appendStringInfoString(out, ", \"network\": ");
+		append_choice(out, "network", (int) net->kind);
+		appendStringInfo(out, ", \"image\": [%d, %d, %d], \"image_at\": %d", net->image.height, net->image.width,
+						 net->image.channels, net->image_at);
+	}
+	if (net->norm != NORM_NONE)
+	{
+		appendStringInfoString(out, ", \"norm\": ");
+		append_choice(out, "norm", (int) net->norm);
+	}
+	appendStringInfoChar(out, '}');
 }
 
 static void
@@ -392,6 +406,12 @@ get(JsonbContainer *object, const char *key, enum jbvType type)
 	return value;
 }
 
+static bool
+has_key(JsonbContainer *object, const char *key)
+{
+	return getKeyJsonValueFromContainer(object, key, (int) strlen(key), NULL) != NULL;
+}
+
 static char *
 get_string(JsonbContainer *object, const char *key)
 {
@@ -442,6 +462,32 @@ word_value(const char *option, const char *word)
 	return *(int *) ((char *) &options + info->offset);
 }
 
+/* Reads what only a network of convolutions has, which must fit the inputs. */
+static void
+read_convolutions(Network *net, JsonbContainer *object)
+{
+	JsonbContainer *image = get_array(object, "image");
+	int			sides[3];
+	int64		pixels = 1;
+
+	net->kind = (NetworkKind) word_value("network", get_string(object, "network"));
+	if (net->kind == NETWORK_MLP)
+		return;
+	if (JsonContainerSize(image) != 3 || net->n_hidden != CONV_LAYERS)
+		params_damaged("A network does not have the form that convolutions have.");
+	for (int i = 0; i < 3; i++)
+	{
+		sides[i] = integer_value(getIthJsonbValueFromContainer(image, (uint32) i), "image", 1, ENCODING_MAX_INPUTS);
+		pixels *= sides[i];
+		if (pixels > ENCODING_MAX_INPUTS)
+			params_damaged("A network's image has more pixels than are allowed.");
+	}
+	net->image = (Plane) {sides[0], sides[1], sides[2]};
+	net->image_at = integer_value(get(object, "image_at", jbvNumeric), "image_at", 0, ENCODING_MAX_INPUTS);
+	if (net->image_at + pixels > net->inputs || Min(sides[0], sides[1]) < conv_least_side(net->kind) || net->skip)
+		params_damaged("A network's image does not fit its inputs.");
+}
+
 /*
  * Reads a network, which must fit the rows that the encoding makes.
  */
@@ -484,6 +530,11 @@ read_network(Network *net, JsonbContainer *object, const Encoding *encoding)
 									   (int) option_find("hidden")->high);
 	net->activation = (UnaryKind) word_value("activation", activation);
 	net->skip = get(object, "skip", jbvBool)->val.boolean;
+	/* older models have neither */
+	if (has_key(object, "network"))
+		read_convolutions(net, object);
+	if (has_key(object, "norm"))
+		net->norm = (NormKind) word_value("norm", get_string(object, "norm"));
 }
 
 /* ---- decoding ---- */

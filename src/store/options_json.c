@@ -32,14 +32,20 @@ append_number(StringInfo out, double value)
 	appendStringInfoString(out, digits);
 }
 
-void
-append_choice(StringInfo out, const char *option, int position)
+char *
+choice_word(const char *option, int position)
 {
 	const char *word = option_find(option)->choices;
 
 	for (; position > 0; position--)
 		word = strchr(word, '|') + 1;
-	appendStringInfo(out, "\"%.*s\"", (int) strcspn(word, "|"), word);
+	return pnstrdup(word, strcspn(word, "|"));
+}
+
+void
+append_choice(StringInfo out, const char *option, int position)
+{
+	appendStringInfo(out, "\"%s\"", choice_word(option, position));
 }
 
 void

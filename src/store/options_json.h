@@ -21,6 +21,9 @@ extern void options_from_json(Options *options, JsonbContainer *object);
 /* Appends the value of one option; false, and nothing, where it is not set. */
 extern bool option_to_json(const Options *options, const OptionInfo *info, StringInfo out);
 
+/* The word at a position among an option's choices, in the current memory context. */
+extern char *choice_word(const char *option, int position);
+
 /* Appends the word at a position among an option's choices, quoted. */
 extern void append_choice(StringInfo out, const char *option, int position);
 

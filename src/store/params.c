@@ -285,7 +285,8 @@ params_digest(const bytea *bytes, char *digest)
 static bool
 is_own(const Tensor *tensor)
 {
-	return tensor->role == TENSOR_ADAPTED || tensor->role == TENSOR_STATE || tensor->role == TENSOR_MEMORY;
+	return tensor->role == TENSOR_ADAPTED || tensor->role == TENSOR_STATE || tensor->role == TENSOR_MOMENTS ||
+		tensor->role == TENSOR_MEMORY;
 }
 
 /* Numbers of a tensor that are stored. */

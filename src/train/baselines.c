@@ -328,17 +328,37 @@ tune_inner_loop(const Training *training, Component *component)
 	*options = best_options;
 }
 
+/*
+ * What a baseline is fitted with.  One that begins anew with each task's rows
+ * is linear beside networks that a few images could not teach anything.
+ */
+static LearnerSpec
+baseline_spec(const Training *training, const Learner *learner)
+{
+	LearnerSpec spec = training->phases[0].spec;
+
+	spec.options = training->options;
+	if (learner->flags & LEARNER_NO_POOL && (spec.net.kind != NETWORK_MLP || spec.net.norm != NORM_NONE))
+	{
+		spec.net.kind = NETWORK_MLP;
+		spec.net.norm = NORM_NONE;
+		spec.net.n_hidden = 0;
+	}
+	else
+		choose_norm(learner, &spec);
+	return spec;
+}
+
 void
 baselines_check(const Training *training)
 {
 	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta baseline", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(own);
-	LearnerSpec spec = training->phases[0].spec;
+	LearnerSpec spec = baseline_spec(training, learner_find("single_task"));
 	Component	component;
 
 	if (training->validation.panel)
 	{
-		spec.options = training->options;
 		spec.options.inner_steps = Max(spec.options.inner_steps, tuned_steps[lengthof(tuned_steps) - 1]);
 		component_init(&component, learner_find("single_task"), &spec);
 		scorer_reserve(scorer_create(memory_arena("baseline"), training->validation.panel, component.learner,
@@ -352,7 +372,7 @@ void
 baseline_fit(Training *training, const Learner *learner, Component *component)
 {
 	const Phase *pooled = pooled_phase(training, FOLD_ALL);
-	LearnerSpec spec = training->phases[0].spec;
+	LearnerSpec spec = baseline_spec(training, learner);
 	bool		intercept = strcmp(learner->name, "random_intercept") == 0;
 
 	if (intercept && training->intercept)
@@ -360,7 +380,6 @@ baseline_fit(Training *training, const Learner *learner, Component *component)
 		*component = *training->intercept;
 		return;
 	}
-	spec.options = training->options;
 	component_init(component, learner, &spec);
 	if (!(learner->flags & LEARNER_NO_POOL))
 		tensors_copy(&component->list, component->theta, &pooled->list, pooled->best);

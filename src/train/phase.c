@@ -40,15 +40,39 @@ numbers(size_t n)
 }
 
 void
+choose_norm(const Learner *learner, LearnerSpec *spec)
+{
+	int			max = learner_max_tensors(&spec->net);
+	TensorList	list = {palloc0(mul_size(max, sizeof(Tensor))), 0, max, 0};
+	int			first;
+
+	spec->net.norm = NORM_NONE;
+	if (spec->options.norm != OPTION_UNSET)
+	{
+		spec->net.norm = (NormKind) spec->options.norm;
+		if (spec->net.norm == NORM_BATCH && learner->flags & LEARNER_NO_SUPPORT)
+			spec->net.norm = NORM_RUNNING;
+	}
+	else if (spec->net.kind != NETWORK_MLP && learner->layout(spec, &list))
+	{
+		first = tensor_find(&list, "layer.0.weight");
+		spec->net.norm = first >= 0 && list.tensors[first].role == TENSOR_ADAPTED ? NORM_BATCH : NORM_RUNNING;
+	}
+	pfree(list.tensors);
+}
+
+void
 phase_init(Phase *phase, const char *name, const Learner *learner, const LearnerSpec *spec, int fold)
 {
 	Rng			rng = rng_stream(spec->options.seed, RNG_INITIALISE, 0, 0);
-	int			max = learner_max_tensors(&spec->net);
+	int			max;
 
 	memset(phase, 0, sizeof(*phase));
 	phase->name = name;
 	phase->learner = learner;
 	phase->spec = *spec;
+	choose_norm(learner, &phase->spec);
+	max = learner_max_tensors(&phase->spec.net);
 	phase->fold = fold;
 	phase->list.max = max;
 	phase->list.tensors = palloc0(mul_size(max, sizeof(Tensor)));
@@ -140,6 +164,8 @@ meta_iteration(Phase *phase, Bench *bench)
 		}
 	for (size_t i = 0; i < phase->list.size; i++)
 		gradient[i] *= share;
+
+	averages_step(&phase->list, phase->theta, gradient);
 
 	/* numbers that are not finite must not reach the parameters */
 	norm = gradient_clip(gradient, phase->list.size, phase->learner->flags & LEARNER_PLAIN_OUTER ? 0 : options->clip);

@@ -57,6 +57,13 @@ typedef struct Validation
  */
 typedef bool (*PhaseTick) (void *context, const Phase *phase, bool validated);
 
+/*
+ * How the network's layers are normalised, by the option norm.  Without it:
+ * not at all, or in a convolutional network, over the rows at hand where tasks
+ * have layers of their own, and by averages where all share them.
+ */
+extern void choose_norm(const Learner *learner, LearnerSpec *spec);
+
 /* Lays out the tensors and gives them first values; in the current context. */
 extern void phase_init(Phase *phase, const char *name, const Learner *learner, const LearnerSpec *spec, int fold);
 

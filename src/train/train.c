@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include "nn/conv_network.h"
+#include "store/options_json.h"
 #include "train/train.h"
 
 /* What validation looks at: enough to tell learners apart, and quick. */
@@ -111,6 +113,98 @@ table_widths(const TaskSet *set)
 	return embeddings;
 }
 
+/* The one image among the columns. */
+static const Encoder *
+find_image(const Encoding *encoding, const char *network)
+{
+	const Encoder *image = NULL;
+
+	for (int i = 0; i < encoding->n_encoders; i++)
+	{
+		const Encoder *encoder = &encoding->encoders[i];
+
+		if (encoder->kind != ENCODER_IMAGE)
+			continue;
+		if (image != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("the network \"%s\" sees one image, and columns \"%s\" and \"%s\" both are images",
+							network, image->column, encoder->column),
+					 errhint("Leave one out by the option exclude, or encode it as vector.")));
+		image = encoder;
+	}
+	if (image == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the network \"%s\" needs a column of images, and there is none", network),
+				 errhint("Say which column holds pixels with the option encode: {\"photo\": \"image 28x28\"}.")));
+	return image;
+}
+
+/* Quarter turns need images to turn, as classes to be told apart. */
+static void
+check_rotations(const Training *training)
+{
+	const Encoding *encoding = training->set->encoding;
+	bool		found = false;
+
+	if (!training->options.rotations)
+		return;
+	if (encoding->way == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the option rotations is for N-way episodes"),
+				 errhint("Leave it out, or set the option way.")));
+	for (int i = 0; i < encoding->n_encoders; i++)
+	{
+		const Encoder *encoder = &encoding->encoders[i];
+
+		if (encoder->kind != ENCODER_IMAGE)
+			continue;
+		found = true;
+		if (encoder->image[0] != encoder->image[1])
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the images of column \"%s\" are not squares, and cannot be turned by 90 degrees", encoder->column),
+					 errhint("Leave out the option rotations.")));
+	}
+	if (!found)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the option rotations needs a column of images, and there is none"),
+				 errhint("Say which column holds pixels with the option encode: {\"photo\": \"image 28x28\"}.")));
+}
+
+/* Convolutions in place of the hidden layers, by the option network. */
+static void
+choose_network(Training *training)
+{
+	const Options *options = &training->options;
+	Network    *net = &training->net;
+	const char *word = choice_word("network", options->network);
+	const Encoder *image;
+
+	net->kind = (NetworkKind) options->network;
+	net->norm = options->norm != OPTION_UNSET ? (NormKind) options->norm :
+		net->kind == NETWORK_MLP ? NORM_NONE : NORM_RUNNING;
+	if (net->kind == NETWORK_MLP)
+		return;
+	image = find_image(training->set->encoding, word);
+	if (Min(image->image[0], image->image[1]) < conv_least_side(net->kind))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the images of column \"%s\" are too small for the network \"%s\"", image->column, word),
+				 errdetail("They are %dx%d pixels, and %d to each side are the least.", image->image[0], image->image[1],
+						   conv_least_side(net->kind)),
+				 errhint("Choose the network \"conv4\", or leave out the option network.")));
+	net->image = (Plane) {image->image[0], image->image[1], image->image[2]};
+	net->image_at = image->x;
+	net->skip = false;
+	net->n_hidden = CONV_LAYERS;
+	for (int l = 0; l < CONV_LAYERS; l++)
+		net->hidden[l] = options->filters;
+}
+
 static void
 add_phase(Training *training, const char *name, const Learner *learner, const LearnerSpec *spec, int fold)
 {
@@ -154,6 +248,8 @@ training_create(const Learner *learner, const Options *options, TaskSet *set,
 	training->net.activation = options->activation;
 	training->net.outputs = encoding->width.y;
 	training->net.skip = options->skip;
+	choose_network(training);
+	check_rotations(training);
 	choose_validation(training);
 
 	spec.net = training->net;
@@ -191,6 +287,8 @@ training_create(const Learner *learner, const Options *options, TaskSet *set,
 		for (int i = 0; i < n_candidates; i++)
 		{
 			spec.options = candidates[i].options;
+			/* the blend's network is that of all its parts, and sees no task's rows by itself */
+			spec.options.norm = training->net.norm = training->net.norm != NORM_NONE ? NORM_RUNNING : NORM_NONE;
 			add_phase(training, candidates[i].learner->name, candidates[i].learner, &spec, FOLD_ALL);
 		}
 	else if (!(learner->flags & LEARNER_FIXED) && strcmp(learner->name, "pooled") != 0)

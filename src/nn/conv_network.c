@@ -1,0 +1,103 @@
+/*
+ * conv_network.c
+ *	  Convolutional networks of four layers, as few-shot learning compares
+ *	  them on.
+ *
+ *	conv4		3 x 3 filters with stride 2, normalisation, activation; the
+ *				mean over what pixels are left
+ *	conv4_pool	3 x 3 filters, normalisation, 2 x 2 maximum pooling, activation;
+ *				all pixels that are left
+ *
+ * Of 28 x 28 pixels and 64 filters both make 64 numbers.  Inputs beside the
+ * image, other columns that is, stand beside these numbers.
+ *
+ * All activations rise, so the maximum of activations is the activation of the
+ * maximum, which is a quarter of the work.
+ */
+#include "nn/conv_network.h"
+
+static Plane
+layer_output(const Network *net, Plane plane, int filters)
+{
+	return net->kind == NETWORK_CONV4 ? plane_convolved(plane, 2, filters) :
+		plane_pooled(plane_convolved(plane, 1, filters));
+}
+
+int
+conv_least_side(NetworkKind kind)
+{
+	return kind == NETWORK_CONV4_POOL ? 1 << CONV_LAYERS : 1;
+}
+
+int
+conv_features(const Network *net)
+{
+	Plane		plane = net->image;
+
+	for (int l = 0; l < net->n_hidden; l++)
+		plane = layer_output(net, plane, net->hidden[l]);
+	return net->kind == NETWORK_CONV4 ? plane.channels : plane.height * plane.width * plane.channels;
+}
+
+int
+conv_others(const Network *net)
+{
+	return network_in_width(net) - net->image.height * net->image.width * net->image.channels;
+}
+
+/* The inputs before and after the image, beside its features. */
+static Var
+with_others(Tape *tape, const Network *net, const NetworkInput *input, Var features)
+{
+	int			n = conv_features(net);
+	int			all = n + conv_others(net);
+	int			end = net->image_at + net->image.height * net->image.width * net->image.channels;
+	int			after = network_in_width(net) - end;
+
+	if (all == n)
+		return features;
+	features = tape_columns(tape, features, 0, n, 0, all);
+	if (net->image_at > 0)
+		features = tape_axpy(tape, features, 1, tape_columns(tape, input->in, 0, net->image_at, n, all));
+	if (after > 0)
+		features = tape_axpy(tape, features, 1, tape_columns(tape, input->in, end, after, n + net->image_at, all));
+	return features;
+}
+
+Var
+conv_layers(Tape *tape, const Network *net, const Var *layer, const NetworkInput *input, Var *seen)
+{
+	Plane		plane = net->image;
+	int			pixels = plane.height * plane.width * plane.channels;
+	Var			rows = input->in;
+	Shape		s = tape_shape(tape, rows);
+
+	if (s.cols != pixels)
+		rows = tape_columns(tape, rows, net->image_at, pixels, 0, pixels);
+	for (int l = 0; l < net->n_hidden; l++, layer += net->norm == NORM_NONE ? 2 : 3)
+	{
+		bool		pooled = net->kind == NETWORK_CONV4_POOL;
+		int			stride = pooled ? 1 : 2;
+
+		rows = tape_convolve(tape, rows, plane, stride, layer[0]);
+		plane = plane_convolved(plane, stride, net->hidden[l]);
+		if (seen)
+			seen[l] = rows;
+		rows = net->norm == NORM_NONE ? tape_axpy(tape, rows, 1, layer[1]) :
+			network_normalise(tape, layer, rows, input->w);
+		if (pooled)
+		{
+			rows = tape_pool(tape, rows, plane);
+			plane = plane_pooled(plane);
+		}
+		rows = tape_unary(tape, net->activation, 0, rows);
+	}
+
+	pixels = plane.height * plane.width;
+	if (net->kind == NETWORK_CONV4 && pixels > 1)
+	{
+		rows = tape_reshape(tape, rows, shape(s.tasks * s.rows, pixels, plane.channels));
+		rows = tape_scale(tape, tape_sum(tape, rows, shape(s.tasks * s.rows, 1, plane.channels)), (real) 1 / pixels, 0);
+	}
+	return with_others(tape, net, input, tape_reshape(tape, rows, shape(s.tasks, s.rows, conv_features(net))));
+}
