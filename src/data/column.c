@@ -405,6 +405,27 @@ column_vector(Column *column, Datum value, int *length)
 	return out;
 }
 
+float *
+column_pixels(Column *column, Datum value, int *length)
+{
+	float	   *pixels = column_vector(column, value, length);
+
+	if (column->element != INT2OID && column->element != INT4OID && column->element != INT8OID)
+		return pixels;
+	for (int i = 0; i < *length; i++)
+	{
+		if (pixels[i] < 0 || pixels[i] > 255)
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("an image of column \"%s\" has a pixel of %g", column->name, pixels[i]),
+					 errdetail("Integers in an image are 8-bit pixels, from 0 to 255."),
+					 errhint("Cast it in a SELECT to take numbers as they are: %s::real[] AS %s.",
+							 quote_identifier(column->name), quote_identifier(column->name))));
+		pixels[i] /= 255.0f;
+	}
+	return pixels;
+}
+
 const unsigned char *
 column_bytes(const Column *column, Datum value, int *length)
 {

@@ -27,7 +27,8 @@ typedef enum EncoderKind
 	ENCODER_BOOLEAN,			/* 0 or 1; missing: training mean */
 	ENCODER_CATEGORY,			/* embedded, or one-hot when few labels */
 	ENCODER_VECTOR,				/* fixed length, as it is */
-	ENCODER_IMAGE,				/* bytea of 8-bit pixels, scaled to 0..1 */
+	ENCODER_IMAGE,				/* bytea or integers: 8-bit pixels, scaled to 0..1;
+								 * other arrays as they are */
 	ENCODER_RAW					/* a number as it is */
 } EncoderKind;
 

@@ -452,11 +452,12 @@ encode_features(Fit *fit, float *x, int32 *c)
 		const Stats *stats = &fit->features[i];
 		const Encoder *encoder;
 		uint64		slot = fit->slots[i];
+		bool		is_bytes = plan->candidates[i].column.class == COLUMN_BYTES;
 
 		if (stats->encoder < 0)
 		{
-			if (plan->candidates[i].kind == ENCODER_VECTOR && slot != SLOT_NULL)
-				rest += slot * sizeof(float);
+			if (plan->candidates[i].kind == ENCODER_VECTOR || plan->candidates[i].kind == ENCODER_IMAGE)
+				rest += slot == SLOT_NULL ? 0 : slot * (is_bytes ? 1 : sizeof(float));
 			continue;
 		}
 		encoder = &fit->encoding->encoders[stats->encoder];
@@ -466,21 +467,18 @@ encode_features(Fit *fit, float *x, int32 *c)
 				encode_code(encoder, slot_code(stats->labels, slot), x, c);
 				break;
 			case ENCODER_VECTOR:
+			case ENCODER_IMAGE:
 				if (slot == SLOT_NULL)
 					encode_floats(encoder, NULL, 0, x + encoder->x);
+				else if (is_bytes)
+				{
+					encode_pixels(encoder, (const unsigned char *) rest, (int) slot, x + encoder->x);
+					rest += slot;
+				}
 				else
 				{
 					encode_floats(encoder, rest, (int) slot, x + encoder->x);
 					rest += slot * sizeof(float);
-				}
-				break;
-			case ENCODER_IMAGE:
-				if (slot == SLOT_NULL)
-					encode_pixels(encoder, NULL, 0, x + encoder->x);
-				else
-				{
-					encode_pixels(encoder, (const unsigned char *) rest, (int) slot, x + encoder->x);
-					rest += slot;
 				}
 				break;
 			default:

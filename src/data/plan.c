@@ -232,8 +232,12 @@ check_kind(const Candidate *candidate)
 				unfit_feature(column, "a vector", "real[]");
 			break;
 		case ENCODER_IMAGE:
-			if (column->class != COLUMN_BYTES)
-				unfit_feature(column, "an image", "bytea");
+			if (column->class != COLUMN_BYTES && column->class != COLUMN_VECTOR)
+				ereport(ERROR,
+						(errcode(ERRCODE_DATATYPE_MISMATCH),
+						 errmsg("column \"%s\" of type %s cannot be encoded as an image", column->name,
+								column_type_name(column)),
+						 errhint("Images are bytea with a byte for each channel of each pixel, or numeric arrays.")));
 			break;
 	}
 }

@@ -113,7 +113,7 @@ append_rest(Candidate *candidate, Datum value, StringInfo out)
 {
 	int			length;
 
-	if (candidate->kind == ENCODER_IMAGE)
+	if (candidate->column.class == COLUMN_BYTES)
 	{
 		const unsigned char *bytes = column_bytes(&candidate->column, value, &length);
 
@@ -121,7 +121,9 @@ append_rest(Candidate *candidate, Datum value, StringInfo out)
 	}
 	else
 	{
-		float	   *floats = column_vector(&candidate->column, value, &length);
+		float	   *floats = candidate->kind == ENCODER_IMAGE ?
+			column_pixels(&candidate->column, value, &length) :
+			column_vector(&candidate->column, value, &length);
 
 		appendBinaryStringInfo(out, (const char *) floats, length * (int) sizeof(float));
 		pfree(floats);

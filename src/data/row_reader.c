@@ -50,9 +50,9 @@ encode_wrong_length(const Encoder *encoder, int length)
 	if (encoder->kind == ENCODER_IMAGE)
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("an image of column \"%s\" has %d bytes instead of %d",
+				 errmsg("an image of column \"%s\" has %d numbers instead of %d",
 						encoder->column, length, encoder_values(encoder)),
-				 errdetail("Images of %d by %d pixels and %d channels have one byte per pixel and channel.",
+				 errdetail("The column is encoded as \"image %dx%dx%d\": height, width, and a byte or an array element for each channel of each pixel.",
 						   encoder->image[0], encoder->image[1], encoder->image[2]),
 				 errhint("Scale all images to one size, and name that size in the option encode.")));
 	ereport(ERROR,
@@ -123,7 +123,7 @@ unfit_column(const Column *column, const char *as, const char *wanted)
 			(errcode(ERRCODE_DATATYPE_MISMATCH),
 			 errmsg("column \"%s\" of type %s does not fit the model", column->name,
 					column_type_name(column)),
-			 errdetail("The model was trained with it as a %s.", as),
+			 errdetail("The model was trained with it as %s.", as),
 			 errhint("%s", column_cast_hint(column, wanted))));
 }
 
@@ -160,23 +160,23 @@ check_feature(const Column *column, EncoderKind kind)
 		case ENCODER_NUMBER:
 		case ENCODER_RAW:
 			if (!has_number(column))
-				unfit_column(column, "number", "float8");
+				unfit_column(column, "a number", "float8");
 			break;
 		case ENCODER_BOOLEAN:
 			if (column->class != COLUMN_BOOLEAN && column->class != COLUMN_NUMBER)
-				unfit_column(column, "boolean", "boolean");
+				unfit_column(column, "a boolean", "boolean");
 			break;
 		case ENCODER_CATEGORY:
 			if (!has_label(column))
-				unfit_column(column, "category", "text");
+				unfit_column(column, "a category", "text");
 			break;
 		case ENCODER_VECTOR:
 			if (column->class != COLUMN_VECTOR)
-				unfit_column(column, "vector", "real[]");
+				unfit_column(column, "a vector", "real[]");
 			break;
 		case ENCODER_IMAGE:
-			if (column->class != COLUMN_BYTES)
-				unfit_column(column, "image", "bytea");
+			if (column->class != COLUMN_BYTES && column->class != COLUMN_VECTOR)
+				unfit_column(column, "an image", "bytea");
 			break;
 	}
 }
@@ -208,11 +208,11 @@ row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target)
 	if (encoding->target_kind == TARGET_CLASS)
 	{
 		if (!has_label(&reader->target))
-			unfit_column(&reader->target, "class", "text");
+			unfit_column(&reader->target, "a class", "text");
 		reader->classes = label_dict_from(encoding->target, encoding->classes, encoding->n_classes);
 	}
 	else if (!has_number(&reader->target))
-		unfit_column(&reader->target, encoding->target_kind == TARGET_BINARY ? "boolean" : "number",
+		unfit_column(&reader->target, encoding->target_kind == TARGET_BINARY ? "a boolean" : "number",
 					 encoding->target_kind == TARGET_BINARY ? "boolean" : "float8");
 
 	if (encoding->weight != NULL)
@@ -220,7 +220,7 @@ row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target)
 		reader->weighted = true;
 		resolve(encoding, desc, encoding->weight, true, &reader->weight);
 		if (reader->weight.class != COLUMN_NUMBER)
-			unfit_column(&reader->weight, "number", "float8");
+			unfit_column(&reader->weight, "a number", "float8");
 	}
 	reader->order = palloc0(sizeof(Column) * Max(list_length(encoding->order_by), 1));
 	foreach(cell, encoding->order_by)
@@ -278,6 +278,15 @@ row_reader_features(RowReader *reader, const Datum *values, const bool *nulls, f
 					break;
 				}
 			case ENCODER_IMAGE:
+				if (column->class == COLUMN_VECTOR)
+				{
+					float	   *floats = null ? NULL : column_pixels(column, value, &length);
+
+					encode_floats(encoder, floats, length, x + encoder->x);
+					if (floats != NULL)
+						pfree(floats);
+				}
+				else
 				{
 					const unsigned char *pixels = null ? NULL : column_bytes(column, value, &length);
 

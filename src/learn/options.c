@@ -125,7 +125,7 @@ const OptionInfo option_table[] = {
 
 	/* columns */
 	{"encode", OPTION_OBJECT, "{}", 0, 0, NULL, NO_FIELD,
-	"Encoders by column, where the automatic choice is wrong: number, category, raw, image HxWxC."},
+	"Encoders by column, where the automatic choice is wrong: number, category, boolean, vector, raw, image HxW or image HxWxC."},
 	{"exclude", OPTION_LIST, "[]", 0, 0, NULL, NO_FIELD,
 	"Columns to leave out of the features."},
 

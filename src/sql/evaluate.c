@@ -126,6 +126,12 @@ read_shots(ArrayType *array, const TaskSet *set, int *shots, int max)
 					 errmsg("shots must be numbers of support rows between 0 and 10000"),
 					 errhint("For example shots => '{0,1,5,10}'.")));
 		shots[i] = DatumGetInt32(elements[i]);
+		if (shots[i] == 0 && set->encoding->way > 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("an episode without support rows cannot be evaluated"),
+					 errdetail("Its classes are new ones each time, and nothing but their rows tells which is which."),
+					 errhint("Ask for shots of 1 or more.")));
 	}
 	return n;
 }

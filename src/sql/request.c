@@ -196,8 +196,13 @@ check_episodes(TrainRequest *request)
 				 errmsg("option \"way\" is not supported by algorithm \"%s\"", request->learner->name),
 				 errdetail("The classes of an episode are new ones each time, and it does not learn how to adapt to them."),
 				 errhint("Take an algorithm that does, or leave the option out: SELECT * FROM meta.algorithms.")));
+	if (options->shots[1] == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an episode without support rows cannot be learned from"),
+				 errdetail("Its classes are new ones each time, and nothing but their rows tells which is which."),
+				 errhint("Set the option shots to 1 or more rows of each class.")));
 	options->shots[0] = Max(options->shots[0], 1);
-	options->shots[1] = Max(options->shots[1], 1);
 }
 
 /* The options as given, on top of the learner's defaults. */

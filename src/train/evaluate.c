@@ -377,9 +377,15 @@ evaluate_model(const Model *model, const Panel *panel, const int *shots, int n_s
 	e.emit = emit;
 	e.context = context;
 	choose_metrics(&e);
-	e.methods = palloc0(sizeof(Method) * (model->n_components + 2));
+	e.methods = palloc0(sizeof(Method) * (model->n_components + 3));
 	e.times = huge(panel->n_tasks, sizeof(int));
 	add_method(&e, "adapted", &model->components[0], false);
+	/* what papers report where batches are normalised: query rows see each other */
+	if (model->components[0].spec.net.norm == NORM_BATCH)
+	{
+		add_method(&e, "transductive", &model->components[0], false);
+		applier_transductive(e.methods[e.n_methods - 1].scorer->applier);
+	}
 	add_method(&e, "prior", &model->components[0], true);
 	for (int i = 0; i < model->n_components; i++)
 		if (i > 0 || model->components[i].learner->flags & (LEARNER_FIXED | LEARNER_NO_SUPPORT))

@@ -271,6 +271,9 @@ bench_create(Phase *phase, TaskSet *set, const Validation *validation)
 	if (validation->panel)
 		bench->scorer = scorer_create(arena, validation->panel, phase->learner, &phase->spec, &phase->list,
 									  phase->average);
+	/* as the loss is in training */
+	if (bench->scorer && phase->spec.net.norm == NORM_BATCH)
+		applier_transductive(bench->scorer->applier);
 	if (bench->scorer)
 	{
 		scorer_want_rows(bench->scorer, arena, &phase->list, phase->average);

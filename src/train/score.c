@@ -41,7 +41,7 @@ memory_error(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 			 errmsg("training needs more than %d kB of memory", maintenance_work_mem),
-			 errhint("Raise maintenance_work_mem, or lower the options hidden, shots, query or inner_steps.")));
+			 errhint("Raise maintenance_work_mem, or lower the options hidden, filters, way, shots, query or inner_steps.")));
 }
 
 /* True for numbers that are no longer finite; memory that ran out is an error. */
