@@ -64,6 +64,21 @@ with_others(Tape *tape, const Network *net, const NetworkInput *input, Var featu
 	return features;
 }
 
+/* (tasks, rows, pixels channels) -> (tasks, rows, channels), as a product */
+static Var
+mean_of_pixels(Tape *tape, Var rows, Plane plane)
+{
+	int			pixels = plane.height * plane.width;
+	Var			share;
+
+	if (pixels == 1)
+		return rows;
+	share = tape_leaf(tape, shape(1, pixels * plane.channels, plane.channels), NULL);
+	for (int i = 0; share != TAPE_NONE && i < pixels * plane.channels; i++)
+		tape_data(tape, share)[(size_t) i * plane.channels + i % plane.channels] = (real) 1 / pixels;
+	return tape_affine(tape, rows, false, share, false, TAPE_NONE);
+}
+
 Var
 conv_layers(Tape *tape, const Network *net, const Var *layer, const NetworkInput *input, Var *seen)
 {
@@ -93,11 +108,8 @@ conv_layers(Tape *tape, const Network *net, const Var *layer, const NetworkInput
 		rows = tape_unary(tape, net->activation, 0, rows);
 	}
 
-	pixels = plane.height * plane.width;
-	if (net->kind == NETWORK_CONV4 && pixels > 1)
-	{
-		rows = tape_reshape(tape, rows, shape(s.tasks * s.rows, pixels, plane.channels));
-		rows = tape_scale(tape, tape_sum(tape, rows, shape(s.tasks * s.rows, 1, plane.channels)), (real) 1 / pixels, 0);
-	}
-	return with_others(tape, net, input, tape_reshape(tape, rows, shape(s.tasks, s.rows, conv_features(net))));
+	rows = tape_reshape(tape, rows, s.rows, plane.height * plane.width * plane.channels);
+	if (net->kind == NETWORK_CONV4)
+		rows = mean_of_pixels(tape, rows, plane);
+	return with_others(tape, net, input, rows);
 }

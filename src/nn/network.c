@@ -211,7 +211,7 @@ network_normalise(Tape *tape, const Var *layer, Var rows, Var w)
 		return tape_normalise(tape, rows, w, layer[1]);
 	/* rows of the moments, as columns of their transpose */
 	cols = tape_shape(tape, moments).cols;
-	moments = tape_reshape(tape, moments, shape(tape_shape(tape, moments).tasks, 1, 2 * cols));
+	moments = tape_reshape(tape, moments, 1, 2 * cols);
 	rate = tape_scale(tape, tape_columns(tape, moments, cols, cols, 0, cols), 1, NORM_EPSILON);
 	rate = tape_unary(tape, UNARY_RECIPROCAL, 0, tape_unary(tape, UNARY_SQRT, 0, rate));
 	rows = tape_axpy(tape, rows, -1, tape_columns(tape, moments, 0, cols, 0, cols));
