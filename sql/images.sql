@@ -17,12 +17,9 @@ FROM generate_series(1, 60) mark, generate_series(1, 10) drawing, public.draw(ma
 			  FROM unnest(drawn) WITH ORDINALITY u (p, o)) l (scaled, hex);
 
 -- a metric-based learner, whose network keeps averages for rows that come alone
-SET client_min_messages = notice;
 CALL meta.train('bytes', 'public.marks', task => 'mark', target => 'mark', features => 'image', algorithm => 'prototypical',
 				options => '{"network": "conv4", "filters": 8, "features": 8, "encode": {"image": "image 16x16"}, "way": 4, "shots": 1, "query": 3, "meta_batch": 2, "iterations": 100, "outer_lr": 0.01, "rotations": true, "report": 3600, "checkpoint": 3600}');
-SET client_min_messages = warning;
-SELECT d #> '{network,network}' AS network, d #> '{network,image}' AS image, d #> '{network,norm}' AS norm, d #> '{network,hidden}' AS filters,
-	   d #> '{encoders,0,kind}' AS kind
+SELECT d #> '{network,network}' AS network, d #> '{network,image}' AS image, d #> '{network,norm}' AS norm, d #> '{network,hidden}' AS filters
 FROM meta.describe('bytes') d;
 SELECT method, value > 0.5 AS good FROM meta.evaluate('bytes', shots => '{1}') WHERE metric = 'accuracy' AND method = 'adapted';
 
