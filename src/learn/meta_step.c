@@ -128,7 +128,7 @@ meta_step_draw(MetaStep *step, int iteration, int place)
 {
 	int			n = step->noise_rows * step->noise_cols;
 
-	for (int t = 0; t < META_SLICE && n > 0; t++)
+	for (int t = 0; t < step->slice && n > 0; t++)
 	{
 		Rng			rng = rng_stream(step->spec->options.seed, RNG_NOISE, iteration, place + t);
 
