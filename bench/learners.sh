@@ -26,7 +26,7 @@ database
 PATH=$(dirname "$(command -v "$psql")"):$PATH
 export PATH
 [ "$(ask "SELECT to_regclass('d.oulad') IS NOT NULL")" = t ] || bash "$DATA/load.sh" oulad >&2
-[ $# -gt 0 ] || set -- auto maml fomaml meta_sgd anil cavia reptile alpaca cnp ridge matching random_intercept
+[ $# -gt 0 ] || set -- auto maml fomaml meta_sgd anil cavia reptile alpaca cnp vaml ridge matching random_intercept
 
 run <<'END'
 SET client_min_messages = warning;

@@ -69,11 +69,11 @@ const OptionInfo option_table[] = {
 	/* a generative learner */
 	{"latent", OPTION_INTEGER, "8", 0, 256, NULL, FIELD(latent),
 	"Latent variables that tell tasks apart, besides their level (vaml)."},
-	{"samples", OPTION_INTEGER, "32", 1, 256, NULL, FIELD(samples),
+	{"samples", OPTION_INTEGER, "20", 1, 256, NULL, FIELD(samples),
 	"Draws of the latent variables over which predictions are averaged (vaml)."},
-	{"kl_weight", OPTION_NUMBER, "1", 0, 1000, NULL, FIELD(kl_weight),
+	{"kl_weight", OPTION_NUMBER, "0.2", 0, 1000, NULL, FIELD(kl_weight),
 	"Weight of the divergence between what the support rows and what all rows say of a task (vaml)."},
-	{"row_weight", OPTION_NUMBER, "0.1", 0, 1000, NULL, FIELD(row_weight),
+	{"row_weight", OPTION_NUMBER, "0.05", 0, 1000, NULL, FIELD(row_weight),
 	"Weight of the likelihood of whole rows beside that of their targets (vaml); 0 learns no rows to make up."},
 
 	/* metric-based learners */

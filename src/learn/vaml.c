@@ -3,7 +3,8 @@
  *	  A variational auto-encoder over tasks: what a task is are a few latent
  *	  variables z, from which its rows and their targets follow.
  *
- *	  q(z | S) = N(mu, diag v), (mu, v) = reader(sum_S w e(in, y, y - f(x)) / (k + c), ...)
+ *	  q(z | S) = N(mu, diag v), (mu, v) = reader(sum_S w e / (k + c), log(1 + k), ...)
+ *	  e = mlp(in, y, y - f(x)) + A in * B (y - f(x))
  *	  p(y | x, z) = N(f(x) + tau z_0 + head(act(psi(x) (1 + a(z)) + b(z))), s(x, z))
  *	  p(x | z): vaml_columns.c
  *
@@ -19,7 +20,8 @@
  * iterations; and, as much, what is asked of it in the end (K. Sohn, H. Lee,
  * X. Yan, "Learning structured output representation using deep conditional
  * generative models", NeurIPS 2015): the log likelihood of y when z is drawn
- * from q(z | S).
+ * from q(z | S), and of numbers the squared error, too, for the reason that
+ * alpaca.c gives.
  *
  * As in cnp.c, f is the network that all tasks share, sums are divided by k + c
  * with a learned c, and it begins at what is known without learning: z_0, one
@@ -70,6 +72,8 @@ enum
 	ENCODER_BIAS_1,
 	ENCODER_WEIGHT_2,			/* (h, h) */
 	ENCODER_BIAS_2,
+	ENCODER_ROW,				/* A: (in, h) */
+	ENCODER_RESIDUAL,			/* B: (outputs, h) */
 	READER_WEIGHT_1,			/* (h + 1 + outputs, h) */
 	READER_BIAS_1,
 	READER_WEIGHT_2,			/* (h, 2 d) */
@@ -118,6 +122,8 @@ vaml_layout(const LearnerSpec *spec, TensorList *list)
 		tensor_add(list, "encoder.0.bias", 1, h, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "encoder.1.weight", h, h, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "encoder.1.bias", 1, h, TENSOR_SHARED) >= 0 &&
+		tensor_add(list, "encoder.row.weight", in, h, TENSOR_SHARED) >= 0 &&
+		tensor_add(list, "encoder.residual.weight", outputs, h, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "reader.0.weight", h + 1 + outputs, h, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "reader.0.bias", 1, h, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "reader.1.weight", h, 2 * d, TENSOR_SHARED) >= 0 &&
@@ -141,7 +147,7 @@ static void
 vaml_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real *values)
 {
 	static const int weights[] = {
-		ENCODER_WEIGHT_1, ENCODER_WEIGHT_2, READER_WEIGHT_1, READER_WEIGHT_2,
+		ENCODER_WEIGHT_1, ENCODER_WEIGHT_2, ENCODER_ROW, ENCODER_RESIDUAL, READER_WEIGHT_1, READER_WEIGHT_2,
 		FILM_WEIGHT_1, FILM_WEIGHT_2, FEATURE_WEIGHT, HEAD_WEIGHT
 	};
 	const Tensor *own = &list->tensors[network_count(&spec->net)];
@@ -152,7 +158,8 @@ vaml_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real 
 	{
 		const Tensor *tensor = &own[weights[i]];
 		bool		last = weights[i] == READER_WEIGHT_2 || weights[i] == HEAD_WEIGHT;
-		bool		linear = weights[i] == ENCODER_WEIGHT_2 || weights[i] == FILM_WEIGHT_2 || weights[i] == FEATURE_WEIGHT;
+		bool		linear = weights[i] == ENCODER_WEIGHT_2 ||
+			weights[i] == ENCODER_ROW || weights[i] == ENCODER_RESIDUAL || weights[i] == FILM_WEIGHT_2 || weights[i] == FEATURE_WEIGHT;
 		double		deviation = last ? 0.02 : sqrt((linear ? 1.0 : 2.0) / (tensor->rows + 1));
 
 		for (size_t j = 0; j < (size_t) tensor->rows * tensor->cols; j++)
@@ -246,6 +253,8 @@ add_rows(Tape *tape, const LearnerSpec *spec, const TensorList *list, NetworkLay
 	residual = tape_axpy(tape, support->y, -1, expected);
 	e = vars_concatenate(tape, layers.in, vars_concatenate(tape, support->y, residual));
 	e = pair(tape, spec, own + ENCODER_WEIGHT_1, e);
+	e = tape_axpy(tape, e, 1, tape_multiply(tape, tape_affine(tape, layers.in, false, own[ENCODER_ROW], false, TAPE_NONE),
+											tape_affine(tape, residual, false, own[ENCODER_RESIDUAL], false, TAPE_NONE)));
 
 	out[STATE_ROWS] = tape_axpy(tape, own[STATE_ROWS], 1, vars_sum_rows(tape, support->w));
 	out[STATE_SUMMARY] = tape_axpy(tape, own[STATE_SUMMARY], 1, vars_sum_rows(tape, tape_multiply(tape, e, support->w)));
@@ -586,6 +595,8 @@ vaml_episode(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	crossed = cross(tape, spec, theta, &seen, draws(tape, mean[0], log_variance[0], noise));
 	z = predictive(tape, spec, &crossed, &variance);
 	loss = tape_axpy(tape, loss, 1, surprise(tape, spec, z, variance, query->y));
+	if (spec->loss == LOSS_SQUARED)
+		loss = tape_axpy(tape, loss, 0.5, loss_rows(tape, LOSS_SQUARED, z, query->y));
 	return tape_axpy(tape, mean_by_rows(tape, loss, query->w), 1, kl);
 }
 

@@ -48,6 +48,7 @@ def tensors(case):
         return base.tensors(case) + [
             ('spread.bias', (1, 1)), ('noise.bias', (1, 1)), ('count.bias', (1, 1)),
             ('encoder.0.weight', (n + 2 * k, h)), ('encoder.0.bias', (1, h)), ('encoder.1.weight', (h, h)), ('encoder.1.bias', (1, h)),
+            ('encoder.row.weight', (n, h)), ('encoder.residual.weight', (k, h)),
             ('reader.0.weight', (h + 1 + k, h)), ('reader.0.bias', (1, h)), ('reader.1.weight', (h, 2 * d)), ('reader.1.bias', (1, 2 * d)),
             ('film.0.weight', (d, h)), ('film.0.bias', (1, h)), ('film.1.weight', (h, 2 * FEATURES)), ('film.1.bias', (1, 2 * FEATURES)),
             ('feature.weight', (n + base.HIDDEN[-1], FEATURES)), ('feature.bias', (1, FEATURES)),
@@ -192,7 +193,8 @@ def summary(case, p, parts):
         mean = expected(case, base.forward(case, p, x, c))
         y = targets(case, y)
         e = act(torch.cat([inputs(case, p, x, c), y, y - mean], 1) @ p['encoder.0.weight'] + p['encoder.0.bias'])
-        total = total + w * (e @ p['encoder.1.weight'] + p['encoder.1.bias'])[0]
+        e = e @ p['encoder.1.weight'] + p['encoder.1.bias']
+        total = total + w * (e + (inputs(case, p, x, c) @ p['encoder.row.weight']) * ((y - mean) @ p['encoder.residual.weight']))[0]
         k, pull = k + w, pull + w * (y - mean)[0]
         information = information + w * (1.0 if case['loss'] == 'squared' else (mean * (1 - mean))[0])
     return k, total, pull, information
@@ -327,8 +329,10 @@ def vaml_losses(case, p):
         constant = math.log(2 * math.pi) / 2 if case['loss'] == 'squared' else 0.0
         bound = torch.stack([target_log(case, *target_of(case, p, after.mean + after.stddev * e, x, c), y) for e in noise]).mean(0)
         rows = columns_log(case, p, after.mean + after.stddev * noise[0], x, c)
-        predicted = target_log(case, *average(case, [target_of(case, p, before.mean + before.stddev * e, x, c) for e in noise]), y)
-        each = -(1 + ROW_WEIGHT) * (bound + constant) - ROW_WEIGHT * rows - (predicted + constant)
+        out, variance = average(case, [target_of(case, p, before.mean + before.stddev * e, x, c) for e in noise])
+        each = -(1 + ROW_WEIGHT) * (bound + constant) - ROW_WEIGHT * rows - (target_log(case, out, variance, y) + constant)
+        if case['loss'] == 'squared':
+            each = each + each_loss(case, out, y) / 2
         losses.append((w * each).sum())
         divergences.append(torch.distributions.kl_divergence(after, before).sum())
     share = len(base.SUPPORT) / sum(base.rows_of(case, 1, task)[3].sum() for task in range(len(base.SUPPORT)))
