@@ -142,7 +142,7 @@ measure()
 			UNION ALL
 			SELECT task, 'made', place, name, row ->> name FROM adapted, meta.generate(params, 100) WITH ORDINALITY g (row, place), col
 			UNION ALL
-			SELECT task, 'drawn', place, name, to_jsonb(r) ->> name
+			SELECT task, 'drawn', d.place, name, to_jsonb(r) ->> name
 			FROM (SELECT task, place, 1 + floor(bench_vaml.u(task || '.' || place) * (SELECT count(*) FROM bench_vaml.$1 WHERE NOT held))::bigint AS nr
 				  FROM adapted, generate_series(1, 100) place) d
 				 JOIN (SELECT row_number() OVER (ORDER BY $task, r.place) AS nr, r.* FROM bench_vaml.$1 r WHERE NOT held) r USING (nr), col;

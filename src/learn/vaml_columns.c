@@ -358,7 +358,7 @@ typedef enum Wanted
 static Var
 pick(Tape *tape, const LearnerSpec *spec, Wanted wanted, int n, Var x, Var *present)
 {
-	int			inputs = spec->net.inputs;
+	int			inputs = tape_shape(tape, x).cols;	/* one more than the network's where effects are given */
 	Var			value;
 	Var			missing;
 	real	   *v = constants(tape, inputs, n, &value);
