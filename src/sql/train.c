@@ -137,6 +137,7 @@ run_training(Run *run, Training *training)
 	char		digest[DIGEST_LENGTH + 1];
 	Model	   *model;
 	bytea	   *params;
+	bytea	   *checkpoint = NULL;
 	int32		version;
 
 	if (run->commits)
@@ -146,7 +147,9 @@ run_training(Run *run, Training *training)
 				(errmsg("no checkpoint will be kept: the call is inside a transaction block"),
 				 errhint("CALL it outside of BEGIN, functions and EXCEPTION blocks to be able to resume it.")));
 
-	training_run(training, tick, run);
+	/* where it stopped for want of time, it can be gone on with from here */
+	if (!training_run(training, tick, run) && run->commits && !training->phases[training->phase].diverged)
+		checkpoint = checkpoint_encode(training);
 	write_reports(run);
 	if (training->phases[training->phase].diverged)
 	{
@@ -164,7 +167,10 @@ run_training(Run *run, Training *training)
 	params_digest(params, digest);
 	version = catalog_add_version(run->model, params, digest, training_metrics(training, elapsed(run)),
 								  training->options.keep);
-	catalog_drop_checkpoint(run->model);
+	if (checkpoint)
+		catalog_save_checkpoint(run->model, checkpoint);
+	else
+		catalog_drop_checkpoint(run->model);
 	commit(run);
 	training_unlock(run->model);
 	ereport(NOTICE,

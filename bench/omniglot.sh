@@ -1,0 +1,163 @@
+#!/bin/sh
+# Omniglot: N-way K-shot accuracy on characters that were never trained on.
+#
+#	bench/omniglot.sh [name ...]		(default: all of the table below)
+#
+#	DATA		folder with load.sh and the data	(default: ../shared/data)
+#	TIME		seconds of training per name and call; 0: to the end	(default: 0)
+#	EPISODES	that accuracy is measured on	(default: 600)
+#	SPLITS		vinyals_split to measure on; default: all but train that are there
+#	OUT			file the table is written to	(default: standard output)
+#
+# Characters of vinyals_split "train" are trained on, with quarter turns as
+# further characters, and a twentieth of them validated on.  A training that
+# TIME ended, or that was interrupted, goes on with the next call: the table
+# says how far it has come.  For that, run it in a database of yours.
+#
+# Two accuracies, in per cent, with 95 % intervals over episodes of 15 query
+# drawings of each character.  "alone": each is classified by itself, as SQL
+# asks for it.  "together": the query drawings of an episode normalise each
+# other, as papers often have it (networks that normalise batches only).
+
+set -eu
+cd "$(dirname "$0")/.."
+. bench/lib.sh
+
+DATA=${DATA:-../shared/data}
+OUT=${OUT:-/dev/stdout}
+TIME=${TIME:-0}
+EPISODES=${EPISODES:-600}
+if [ ! -f "$DATA/load.sh" ]
+then
+	say "bench/omniglot.sh: skipped, because the data is not at $DATA (set DATA to where load.sh is)."
+	exit 0
+fi
+
+# name	algorithm	way	shots	judged as way x shots	options
+table()
+{
+	cat <<'END'
+maml_fc	maml	5	1	5x1	"hidden": [256, 128, 64, 64], "norm": "batch", "skip": false, "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 60000, "schedule": "constant"
+maml_fc_5	maml	5	5	5x5	"hidden": [256, 128, 64, 64], "norm": "batch", "skip": false, "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 60000, "schedule": "constant"
+maml	maml	5	1	5x1	"network": "conv4", "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 60000, "schedule": "constant"
+prototypical	prototypical	20	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "iterations": 20000
+matching	matching	5	1	5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 4, "iterations": 20000
+ridge	ridge	5	1	5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 4, "iterations": 20000, "outer_lr": 0.001
+reptile	reptile	5	5	5x1 5x5	"network": "conv4", "inner_steps": 5, "inner_lr": 0.001, "outer_lr": 1, "query": 5, "meta_batch": 5, "iterations": 100000
+END
+}
+[ $# -gt 0 ] || set -- $(table | cut -f 1)
+
+database
+PATH=$(dirname "$(command -v "$psql")"):$PATH
+export PATH
+[ "$(ask "SELECT to_regclass('d.omniglot') IS NOT NULL")" = t ] || bash "$DATA/load.sh" omniglot >&2
+SPLITS=${SPLITS:-$(ask "SELECT string_agg(DISTINCT vinyals_split, ' ') FROM d.omniglot WHERE vinyals_split <> 'train'")}
+
+run <<'END'
+SET client_min_messages = warning;
+CREATE SCHEMA IF NOT EXISTS bench_omniglot;
+DROP TABLE IF EXISTS bench_omniglot.drawing;
+CREATE TABLE bench_omniglot.drawing AS SELECT class_id, drawer, image FROM d.omniglot;
+CREATE INDEX ON bench_omniglot.drawing (class_id);
+ANALYZE bench_omniglot.drawing;
+
+-- episodes of a split, drawn by hashes: the same each time; rows up to shots are support
+CREATE OR REPLACE FUNCTION bench_omniglot.episodes(split text, way int, shots int, episodes int)
+RETURNS TABLE (episode int, class_id int, place bigint, image bytea) LANGUAGE sql STABLE AS $$
+	SELECT c.episode, c.class_id, d.place, d.image
+	FROM (SELECT e AS episode, o.class_id, row_number() OVER (PARTITION BY e ORDER BY md5(e || ' ' || o.class_id)) AS rank
+		  FROM generate_series(1, episodes) e, (SELECT DISTINCT o.class_id FROM d.omniglot o WHERE o.vinyals_split = split) o) c,
+		 LATERAL (SELECT o.image, row_number() OVER (ORDER BY md5(c.episode || ' ' || o.class_id || ' ' || o.drawer)) AS place
+				  FROM bench_omniglot.drawing o WHERE o.class_id = c.class_id) d
+	WHERE c.rank <= way AND d.place <= shots + 15 $$;
+
+-- accuracy of a model, a drawing at a time, and half the width of its interval
+CREATE OR REPLACE FUNCTION bench_omniglot.alone(model text, split text, way int, shots int, episodes int, OUT accuracy float8, OUT half float8)
+LANGUAGE sql AS $$
+	WITH rows AS MATERIALIZED (SELECT * FROM bench_omniglot.episodes(split, way, shots, episodes)),
+	task AS MATERIALIZED (SELECT episode, meta.adapt(model, r) AS params FROM rows r WHERE place <= shots GROUP BY episode),
+	each AS (SELECT episode, avg((meta.classify(t.params, r) = r.class_id::text)::int::float8) AS right
+			 FROM rows r JOIN task t USING (episode) WHERE place > shots GROUP BY episode)
+	SELECT avg("right"), 1.96 * stddev("right") / sqrt(count(*)) FROM each $$;
+
+CREATE TABLE IF NOT EXISTS bench_omniglot.result (
+	name text, split text, way int, shots int, iteration int, of_iterations int, together bool, accuracy float8, half float8,
+	measured timestamptz DEFAULT now());
+END
+
+# Trains a name's model, or goes on with it.
+train()
+{
+	name=$1 algorithm=$2 way=$3 shots=$4 options=$6
+	state=$(ask "SELECT CASE WHEN EXISTS (SELECT FROM meta.checkpoint c JOIN meta.model m ON m.id = c.model WHERE m.name = 'omniglot_$name') THEN 'resume'
+						WHEN EXISTS (SELECT FROM meta.version v JOIN meta.model m ON m.id = v.model WHERE m.name = 'omniglot_$name') THEN 'done' END")
+	case $state in
+	resume)
+		run -c "UPDATE meta.model SET options = options || '{\"time_limit\": $TIME}' WHERE name = 'omniglot_$name'" \
+			-c "SET maintenance_work_mem = '4GB'" -c "CALL meta.resume('omniglot_$name')" >&2 ;;
+	done) ;;
+	*)
+		run -c "SET maintenance_work_mem = '4GB'" -c "CALL meta.train('omniglot_$name',
+			'SELECT class_id, image FROM d.omniglot WHERE vinyals_split = ''train''',
+			task => 'class_id', target => 'class_id', features => 'image', algorithm => '$algorithm',
+			options => '{$options, \"way\": $way, \"shots\": $shots, \"encode\": {\"image\": \"image 28x28\"}, \"rotations\": true,
+						\"weight_decay\": 0, \"validation\": 0.05, \"test\": 0, \"patience\": 0, \"checkpoint\": 60, \"report\": 60,
+						\"time_limit\": $TIME}')" >&2 ;;
+	esac
+}
+
+# Iterations of the last training, of all: "900 10000"
+progress()
+{
+	ask "SELECT (v.metrics ->> 'iterations') || ' ' || (meta.describe('omniglot_$1') #>> '{options,iterations}')
+		 FROM meta.version v JOIN meta.model m ON m.id = v.model WHERE m.name = 'omniglot_$1' ORDER BY v.version DESC LIMIT 1"
+}
+
+judge()
+{
+	name=$1 way=$2 shots=$3 split=$4 at=$5 of=$6 own=$7
+	run -c "INSERT INTO bench_omniglot.result (name, split, way, shots, iteration, of_iterations, together, accuracy, half)
+			SELECT '$name', '$split', $way, $shots, $at, $of, false, accuracy, half FROM bench_omniglot.alone('omniglot_$name', '$split', $way, $shots, $EPISODES)"
+	# what the extension's own evaluation makes of other episodes of the same kind
+	if [ "$way" = "$own" ]
+	then
+		run -c "SET client_min_messages = warning" \
+			-c "INSERT INTO bench_omniglot.result (name, split, way, shots, iteration, of_iterations, together, accuracy, half)
+				SELECT '$name', '$split', $way, $shots, $at, $of, true, value, (upper - lower) / 2
+				FROM meta.evaluate('omniglot_$name', 'SELECT class_id, image FROM d.omniglot WHERE vinyals_split = ''$split''', shots => '{$shots}')
+				WHERE metric = 'accuracy' AND method = 'transductive'"
+	fi
+}
+
+for name
+do
+	line=$(table | grep "^$name	") || die "bench/omniglot.sh: no entry \"$name\"; there are: $(table | cut -f 1 | tr '\n' ' ')"
+	IFS='	'
+	# shellcheck disable=SC2086
+	set -- $line
+	unset IFS
+	train "$@"
+	own=$3 judged=$5
+	of=$(progress "$name")
+	for split in $SPLITS
+	do
+		for task in $judged
+		do
+			# shellcheck disable=SC2086
+			judge "$name" "${task%x*}" "${task#*x}" "$split" $of "$own"
+		done
+	done
+done
+
+{
+	machine
+	run -P border=2 -P format=wrapped -P linestyle=old-ascii -P footer=off <<'END'
+SELECT name, split, way || '-way ' || shots || '-shot' AS task, max(iteration) || ' of ' || max(of_iterations) AS iterations,
+	   max(format('%s +- %s', round((100 * accuracy)::numeric, 1), round((100 * half)::numeric, 1))) FILTER (WHERE NOT together) AS alone,
+	   max(format('%s +- %s', round((100 * accuracy)::numeric, 1), round((100 * half)::numeric, 1))) FILTER (WHERE together) AS together
+FROM (SELECT DISTINCT ON (name, split, way, shots, together) * FROM bench_omniglot.result
+	  ORDER BY name, split, way, shots, together, measured DESC) r
+GROUP BY name, split, way, shots ORDER BY name, split, way, shots;
+END
+} >"$OUT"
