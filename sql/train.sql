@@ -141,7 +141,12 @@ FROM (SELECT 0.5 AS x, 'never seen' AS skill) r, (SELECT 0.5 AS x, 'neither' AS 
 CALL meta.train('hurried', 'SELECT student, nr, x, 5 * x + student % 7 / 10.0 AS y FROM answers', 'student', 'y', order_by => 'nr',
 				options => '{"iterations": 10000000, "patience": 0, "time_limit": 0.3, "hidden": [4]}');
 SELECT (metrics ->> 'seconds')::float8 BETWEEN 0.3 AND 10 AS in_time FROM models WHERE name = 'hurried';
+-- and it can be gone on with, for as long again
+SELECT state, checkpoint IS NOT NULL AS checkpoint FROM meta.training WHERE model = 'hurried';
+CALL meta.resume('hurried');
+SELECT count(*) AS versions FROM meta.version v JOIN meta.model m ON m.id = v.model WHERE name = 'hurried';
 SELECT value < 1 AS learned FROM meta.evaluate('hurried', shots => '{0}') WHERE method = 'prior' AND metric = 'rmse';
+DELETE FROM meta.model WHERE name = 'hurried';
 
 -- where the call may not commit, one NOTICE says that there will be no checkpoint
 SET client_min_messages = notice;
