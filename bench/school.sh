@@ -4,7 +4,7 @@
 #	bench/school.sh [set ...]		(default: all of them)
 #
 #	DATA		folder with load.sh and the data	(default: ../shared/data)
-#	ALGORITHMS	what is trained		(default: all that learn from rows; auto alone tells what the default is worth)
+#	ALGORITHMS	what is trained		(default: all that learn from rows; the first is compared with random_intercept in one table for all sets)
 #	SEEDS		of the splits and the trainings		(default: 0 1 2)
 #	OPTIONS		further options, as a JSON object	(default: {})
 #	OUT			file the tables are written to		(default: standard output)
@@ -26,7 +26,7 @@ cd "$(dirname "$0")/.."
 . bench/lib.sh
 
 DATA=${DATA:-../shared/data}
-ALGORITHMS=${ALGORITHMS:-auto alpaca cnp linear ridge prototypical matching maml fomaml meta_sgd anil cavia reptile finetune}
+ALGORITHMS=${ALGORITHMS:-auto alpaca cnp linear ridge prototypical matching vaml maml fomaml meta_sgd anil cavia lstm mann reptile finetune}
 SEEDS=${SEEDS:-0 1 2}
 OPTIONS=${OPTIONS:-"{}"}
 OUT=${OUT:-/dev/stdout}
@@ -165,6 +165,38 @@ table()
 	END
 }
 
+# One line per set: random_intercept, and what the first algorithm changes.
+summary()
+{
+	first=${ALGORITHMS%% *}
+	say
+	say "$first: upper line random_intercept, lower line what it changes that by."
+	say
+	say "| set | k = 0 | 1 | 3 | 5 | 10 | 20 | s |"
+	say "|---|---|---|---|---|---|---|---|"
+	for name in "$@"
+	do
+		run -A -t <<-END
+			WITH change AS (
+				SELECT shots, seconds, value - difference AS reference, 100 * difference / (value - difference) AS change,
+					   50 * (difference_upper - difference_lower) / (value - difference) AS half
+				FROM bench.result
+				WHERE set = '$name' AND algorithm = '$first' AND method = 'adapted' AND metric IN ('rmse', 'log_loss') AND seed = ANY ($seeds)),
+			cell AS (
+				SELECT shots, avg(seconds) AS seconds, avg(reference) AS reference, avg(change) AS change, sqrt(sum(half ^ 2)) / count(*) AS half
+				FROM change GROUP BY 1),
+			shown AS (
+				SELECT shots, seconds,
+					   round(reference::numeric, CASE WHEN reference < 2 THEN 4 ELSE 2 END) || '<br>' ||
+					   format('%s%s [%s, %s]%1\$s', CASE WHEN abs(change) > half THEN '**' ELSE '' END, to_char(change, 'SGFM990.0'),
+							  to_char(change - half, 'SGFM990.0'), to_char(change + half, 'SGFM990.0')) AS text
+				FROM cell)
+			SELECT '| $name | ' || string_agg(coalesce(text, ''), ' | ' ORDER BY k) || ' | ' || round(max(seconds)) || ' |'
+			FROM unnest('{0,1,3,5,10,20}'::int[]) k LEFT JOIN shown ON shots = k
+		END
+	done
+}
+
 [ $# -gt 0 ] || set -- $all
 for name in "$@"; do describe "$name"; done
 database
@@ -197,6 +229,7 @@ done
 	say "seconds of the longest training, baselines included. linear: the linear mixed model with random slopes (see"
 	say "bench/school.sh). †: the model's own random_intercept is another one than the table's, so there is no paired interval."
 	say "Nothing is corrected for how many intervals there are: of twenty, one excludes 0 by chance."
+	summary "$@"
 	for name in "$@"
 	do
 		describe "$name"
