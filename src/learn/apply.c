@@ -191,10 +191,18 @@ predict_tape(Applier *applier, PredictTape **tapes, RowFunction function, int me
 	return *fault ? NULL : &tapes[memory][bucket];
 }
 
+/* Rows that are adapted on at once. */
+static int
+portion_size(const Learner *learner)
+{
+	return learner->portion > 0 ? learner->portion : ADAPT_MAX_ROWS;
+}
+
 const char *
 applier_reserve(Applier *applier, int support_rows, int rows)
 {
-	int			last_adapt = bucket_of(support_rows, MAX_BUCKETS);
+	int			portion = portion_size(applier->learner);
+	int			last_adapt = bucket_of(support_rows < portion ? support_rows : portion, MAX_BUCKETS);
 	int			last_predict = bucket_of(rows < rows_at_once(applier) ? rows : rows_at_once(applier), MAX_BUCKETS);
 	int			last_memory = 0;
 	const char *fault = NULL;
@@ -312,6 +320,7 @@ thin_rows(Applier *applier, const Rows *rows, Rows *thin)
 const char *
 applier_adapt(Applier *applier, const Rows *support, const real *from, real *to)
 {
+	int			portion = portion_size(applier->learner);
 	const char *fault = NULL;
 	Rows		rows;
 
@@ -322,18 +331,18 @@ applier_adapt(Applier *applier, const Rows *support, const real *from, real *to)
 		memmove(to, from, applier->list->size * sizeof(real));
 		return NULL;
 	}
-	if (support->rows <= ADAPT_MAX_ROWS)
+	if (support->rows <= portion)
 		return adapt_portion(applier, support, from, to);
 	if (!(applier->learner->flags & LEARNER_ADDITIVE))
 	{
 		fault = thin_rows(applier, support, &rows);
 		return fault ? fault : adapt_portion(applier, &rows, from, to);
 	}
-	for (int first = 0; first < support->rows && fault == NULL; first += ADAPT_MAX_ROWS)
+	for (int first = 0; first < support->rows && fault == NULL; first += portion)
 	{
 		int			left = support->rows - first;
 
-		rows = portion_of(support, first, left < ADAPT_MAX_ROWS ? left : ADAPT_MAX_ROWS);
+		rows = portion_of(support, first, left < portion ? left : portion);
 		fault = adapt_portion(applier, &rows, first == 0 ? from : to, to);
 	}
 	return fault;

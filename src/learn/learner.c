@@ -26,6 +26,7 @@ extern const Learner vaml_learner;
 extern const Learner ridge_learner;
 extern const Learner prototypical_learner;
 extern const Learner matching_learner;
+extern const Learner mann_learner;
 
 const Learner *const learners[] = {
 	&auto_learner,
@@ -42,6 +43,7 @@ const Learner *const learners[] = {
 	&ridge_learner,
 	&prototypical_learner,
 	&matching_learner,
+	&mann_learner,
 	&pooled_learner,
 	&random_intercept_learner,
 	&finetune_learner,

@@ -168,6 +168,13 @@ typedef struct Learner
 	const char *prototypes;
 	const char *prototype_rows;
 
+	/*
+	 * Rows that are adapted on at once at most, where adapting takes a tape as
+	 * long as the rows; 0: as many as any learner (learn/apply.h).  Only for
+	 * LEARNER_ADDITIVE.
+	 */
+	int			portion;
+
 	unsigned	flags;
 } Learner;
 

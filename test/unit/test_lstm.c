@@ -112,11 +112,116 @@ test_descent(void)
 	is_close(norm_error(b, a, n), 0, sizeof(real) == 8 ? 1e-12 : 1e-4, "lstm: with gates that are told nothing it is descent");
 }
 
+/* Reading on from a state is reading all rows; another order is another state. */
+static void
+test_sequence(void)
+{
+	static SmallTasks small;
+	static real phi[3][SMALL_MAX_SIZE] __attribute__((aligned(64)));
+	double		a[GOLDEN_ROWS],
+				b[GOLDEN_ROWS];
+	real		outputs[3][GOLDEN_ROWS];
+	Heap		heap = {0};
+	Arena		arena;
+	Applier    *applier;
+	Rows		all;
+	Rows		query;
+
+	prepare(&small, "mann", LOSS_SQUARED, true, 2, false, 0, false, 5);
+	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
+	applier = applier_create(&arena, small.learner, &small.spec, &small.list, small.theta, NULL);
+	all = small_task(&small, 0, 0);
+	query = small_task(&small, 1, 0);
+	applier_adapt(applier, &all, NULL, phi[0]);
+	for (int backward = 0; backward < 2; backward++)
+		for (int i = 0; i < all.rows; i++)
+		{
+			Rows		row = all;
+			int			r = backward ? all.rows - 1 - i : i;
+
+			row.rows = 1;
+			row.x += r * row.width.x;
+			row.c += r * row.width.c;
+			row.y += r * row.width.y;
+			row.w += r;
+			applier_adapt(applier, &row, i == 0 ? NULL : phi[1 + backward], phi[1 + backward]);
+		}
+	for (int i = 0; i < 3; i++)
+		applier_predict(applier, phi[i], &query, outputs[i]);
+	for (int i = 1; i < 3; i++)
+	{
+		for (int r = 0; r < query.rows; r++)
+		{
+			a[r] = outputs[0][r];
+			b[r] = outputs[i][r];
+		}
+		if (i == 1)
+			is_close(norm_error(b, a, query.rows), 0, sizeof(real) == 8 ? 1e-13 : 1e-5, "mann: row by row as all at once");
+		else
+			ok(norm_error(b, a, query.rows) > 1e-4, "mann: in another order it is something else");
+	}
+	heap_free(&heap);
+}
+
+/* More rows than are read at once. */
+static void
+test_long_sequence(void)
+{
+	enum
+	{
+		ROWS = 75
+	};
+	static SmallTasks small;
+	static real phi[2][SMALL_MAX_SIZE] __attribute__((aligned(64)));
+	static real x[ROWS * GOLDEN_INPUTS];
+	static int32_t c[ROWS * 2];
+	static real y[ROWS];
+	static real w[ROWS];
+	double		a[SMALL_MAX_SIZE],
+				b[SMALL_MAX_SIZE];
+	Rows		rows = {.width = {GOLDEN_INPUTS, 2, 1}, .tasks = 1, .rows = ROWS, .x = x, .c = c, .y = y, .w = w};
+	Heap		heap = {0};
+	Arena		arena;
+	Applier    *applier;
+
+	prepare(&small, "mann", LOSS_SQUARED, true, 2, false, 0, false, 5);
+	for (int r = 0; r < ROWS; r++)
+	{
+		for (int j = 0; j < GOLDEN_INPUTS; j++)
+			x[r * GOLDEN_INPUTS + j] = wave(1, j, r);
+		y[r] = wave(2, 0, r);
+		w[r] = r % 7 != 3;
+	}
+	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
+	applier = applier_create(&arena, small.learner, &small.spec, &small.list, small.theta, NULL);
+	applier_adapt(applier, &rows, NULL, phi[0]);
+	for (int r = 0; r < ROWS; r++)
+	{
+		Rows		row = rows;
+
+		row.rows = 1;
+		row.x += r * GOLDEN_INPUTS;
+		row.c += r * 2;
+		row.y += r;
+		row.w += r;
+		applier_adapt(applier, &row, r == 0 ? NULL : phi[1], phi[1]);
+	}
+	for (size_t i = 0; i < small.list.size; i++)
+	{
+		a[i] = phi[0][i];
+		b[i] = phi[1][i];
+	}
+	is_close(norm_error(b, a, small.list.size), 0, sizeof(real) == 8 ? 1e-12 : 1e-4, "mann: a long sequence");
+	heap_free(&heap);
+}
+
 int
 main(void)
 {
 	for (size_t i = 0; i < sizeof(golden_lstm) / sizeof(golden_lstm[0]); i++)
 		test_golden(&golden_lstm[i]);
 	test_descent();
+	test_sequence();
+	test_long_sequence();
 	return tap_done();
 }

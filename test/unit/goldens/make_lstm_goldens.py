@@ -12,9 +12,16 @@ import sys
 import torch
 
 import make_goldens as base
+import make_metric_goldens as metric
 
 WIDTH = 2                       # of the LSTM, option context
 P = 10.0
+
+HEADS = 4
+FEATURES = 2
+SLOTS = 8
+USAGE_KEPT = 0.95
+SHORT = 1e-6
 
 
 # ---- lstm ----
@@ -66,6 +73,98 @@ def lstm_losses(case, theta):
     return losses
 
 
+# ---- mann ----
+
+def mann_tensors(case):
+    width = base.INPUTS + sum(w for _, w in base.EMBEDDINGS if case['embeddings'])
+    seen = base.HIDDEN[-1] + (width if case['skip'] else 0)
+    outputs = base.CLASSES if case['loss'] == 'softmax' else 1
+    values = max(metric.classes(case), 1)
+    read = HEADS * FEATURES
+    return base.tensors(case) + [
+        ('space.weight', (seen, FEATURES)), ('space.bias', (1, FEATURES)),
+        ('controller.input.weight', (FEATURES, 4 * WIDTH)), ('controller.hidden.weight', (WIDTH, 4 * WIDTH)),
+        ('controller.bias', (1, 4 * WIDTH)), ('controller.last.weight', (values, 4 * WIDTH)),
+        ('controller.read.weight', (read, 4 * WIDTH)), ('key.weight', (WIDTH, read)), ('key.bias', (1, read)),
+        ('gate.weight', (WIDTH, HEADS)), ('gate.bias', (1, HEADS)), ('sharpness.bias', (1, 1)),
+        ('output.hidden.weight', (WIDTH, outputs)), ('output.read.weight', (read, outputs)),
+        ('state.controller', (1, 2 * WIDTH)), ('state.memory', (SLOTS, FEATURES)), ('state.usage', (1, SLOTS)),
+        ('state.weights', (HEADS, SLOTS)), ('state.read', (1, read)), ('state.last', (1, values))]
+
+
+class Mann:
+    """The memory of one task, read and written head by head."""
+
+    def __init__(self, p, values):
+        self.p = p
+        self.state = (torch.zeros(1, WIDTH), torch.zeros(1, WIDTH))
+        self.memory = torch.zeros(SLOTS, FEATURES)
+        self.usage = torch.zeros(SLOTS)
+        self.weights = [torch.zeros(SLOTS) for _ in range(HEADS)]
+        self.read = torch.zeros(1, HEADS * FEATURES)
+        self.last = torch.zeros(1, values)
+
+    def see(self, x):
+        """One step for a row; nothing is written."""
+        p = self.p
+        weight = torch.cat([p['controller.input.weight'], p['controller.last.weight'], p['controller.read.weight']], 0)
+        state = torch.lstm_cell(torch.cat([x, self.last, self.read], 1), self.state, weight.t(),
+                                p['controller.hidden.weight'].t(), p['controller.bias'][0], torch.zeros(4 * WIDTH))
+        keys = torch.tanh(state[0] @ p['key.weight'] + p['key.bias'])[0].chunk(HEADS)
+        length = lambda v: torch.sqrt((v ** 2).sum(-1) + SHORT)
+        tau = torch.exp(4 * p['sharpness.bias'][0, 0])
+        weights = [torch.softmax(tau * (self.memory @ k) / length(self.memory) / length(k), 0) for k in keys]
+        read = torch.cat([w @ self.memory for w in weights])[None, :]
+        return state, keys, weights, read, state[0] @ p['output.hidden.weight'] + read @ p['output.read.weight']
+
+    def step(self, x, value):
+        state, keys, weights, read, out = self.see(x)
+        gates = torch.sigmoid(state[0] @ self.p['gate.weight'] + self.p['gate.bias'])[0]
+        least = torch.zeros(SLOTS)
+        for i in sorted(range(SLOTS), key=lambda i: float(self.usage[i]))[:HEADS]:
+            least[i] = 1.0
+        written = [g * w + (1 - g) * least for g, w in zip(gates, self.weights)]
+        self.memory = (1 - least)[:, None] * self.memory + sum(torch.outer(w, k) for w, k in zip(written, keys))
+        self.usage = USAGE_KEPT * self.usage + sum(weights) + sum(written)
+        self.state, self.weights, self.read, self.last = state, weights, read, value
+        return out
+
+
+def mann_losses(case, theta):
+    k = metric.classes(case)
+    losses = []
+    for task in range(len(base.SUPPORT)):
+        memory = Mann(theta, max(k, 1))
+        said, answers, weights = [], [], []
+        for part in range(2):
+            x, c, y, w = base.rows_of(case, part, task)
+            for r in range(len(w)):
+                row = slice(r, r + 1)
+                at = metric.place(case, theta, x[row], c[row])
+                known = base.forward(case, theta, x[row], c[row])
+                if part == 0:
+                    if k == 0:
+                        value = (y[r] - known[0, 0]).reshape(1, 1)
+                    else:
+                        expected = torch.softmax(metric.prior(case, theta, x[row], c[row]), 1)
+                        value = torch.nn.functional.one_hot(y[row].long(), k) - expected
+                    out = memory.step(at, value)
+                else:
+                    out = memory.see(at)[-1]
+                said.append(out if case['way'] else out + known)
+                answers.append(y[r])
+                weights.append(w[r])
+        out, y, w = torch.cat(said, 0), torch.stack(answers), torch.stack(weights)
+        if case['loss'] == 'squared':
+            each = (out[:, 0] - y) ** 2
+        elif case['loss'] == 'logistic':
+            each = torch.nn.functional.binary_cross_entropy_with_logits(out[:, 0], y, reduction='none')
+        else:
+            each = torch.nn.functional.cross_entropy(out, y.long(), reduction='none')
+        losses.append((w * each).sum() / w.sum())
+    return losses
+
+
 # ---- all ----
 
 def is_own(name):
@@ -73,7 +172,7 @@ def is_own(name):
 
 
 def tensors(case):
-    return lstm_tensors(case)
+    return lstm_tensors(case) if case['learner'] == 'lstm' else mann_tensors(case)
 
 
 def parameters(case):
@@ -85,7 +184,7 @@ def parameters(case):
 
 
 def solve(case, theta):
-    losses = lstm_losses(case, theta)
+    losses = (lstm_losses if case['learner'] == 'lstm' else mann_losses)(case, theta)
     wanted = [n for n in theta if not is_own(n)]
     gradients = dict(zip(wanted, torch.autograd.grad(sum(losses), [theta[n] for n in wanted], allow_unused=True)))
     return [float(l) for l in losses], \
@@ -101,6 +200,10 @@ def cases():
         yield case('lstm', loss, 'tanh', True, True, steps=3)
         yield case('lstm', loss, 'tanh', False, False, steps=1)
     yield case('lstm', 'squared', 'tanh', False, True, steps=2, shrink=True)
+    for loss in ('squared', 'logistic', 'softmax'):
+        yield case('mann', loss, 'tanh', True, True)
+    yield case('mann', 'squared', 'tanh', False, False)
+    yield case('mann', 'softmax', 'tanh', False, True, way=True)
 
 
 def main():
