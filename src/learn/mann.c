@@ -313,7 +313,7 @@ mann_predict(Tape *tape, const LearnerSpec *spec, const TensorList *list, const 
 /* Mean over the rows of the support, in turn, and of the query. */
 static Var
 mann_episode(Tape *tape, const LearnerSpec *spec, const TensorList *list,
-			 const RowVars *support, const RowVars *query, const Var *theta, Var progress)
+			 const RowVars *support, const RowVars *query, const Var *theta, Var progress, Var noise)
 {
 	Var		   *phi = arena_alloc(tape->arena, list->n, sizeof(Var));
 	int			tasks = tape_shape(tape, query->w).tasks;
@@ -323,6 +323,7 @@ mann_episode(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	Var			answer;
 
 	(void) progress;
+	(void) noise;
 	if (phi == NULL)
 	{
 		tape->fault = "out of memory";

@@ -62,9 +62,9 @@ const OptionInfo option_table[] = {
 
 	/* a Bayesian last layer */
 	{"features", OPTION_INTEGER, "12", 1, 256, NULL, FIELD(features),
-	"Features of the last layer that a task has of its own (alpaca, ridge), besides the intercept; coordinates of the space in which rows are compared (prototypical, matching), or that a task bends (vaml)."},
+	"Features of the last layer that a task has of its own (alpaca, ridge), besides the intercept; coordinates of the space in which rows are compared (prototypical, matching) or remembered (mann), or that a task bends (vaml)."},
 	{"context", OPTION_INTEGER, "16", 0, 256, NULL, FIELD(context),
-	"Width of the summary of the support rows (alpaca, cnp, vaml), or context inputs (cavia), or of the LSTM (lstm); 0 is none."},
+	"Width of the summary of the support rows (alpaca, cnp, vaml), or context inputs (cavia), or of the LSTM (lstm, mann); 0 is none."},
 
 	/* a generative learner */
 	{"latent", OPTION_INTEGER, "8", 0, 256, NULL, FIELD(latent),
@@ -80,7 +80,7 @@ const OptionInfo option_table[] = {
 	{"full_context", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(full_context),
 	"Whether support rows are seen in the light of each other, in their order, by LSTMs (matching)."},
 	{"memory", OPTION_INTEGER, "128", 1, 1024, NULL, FIELD(memory),
-	"Support rows that a task keeps, no fewer than training shows (matching); the oldest are forgotten."},
+	"Support rows that a task keeps, no fewer than training shows (matching), or slots of its memory (mann); the oldest, or the least used, are forgotten."},
 
 	/* outer loop */
 	{"outer_lr", OPTION_NUMBER, "0.001", 1e-9, 1, NULL, FIELD(outer_lr),
