@@ -335,7 +335,7 @@ COMMENT ON FUNCTION meta.embed(text) IS 'the mean of the latent variables of a t
 
 CREATE FUNCTION meta.embed(params bytea) RETURNS real[]
 	AS 'MODULE_PATHNAME', 'meta_embed_params' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
-COMMENT ON FUNCTION meta.embed(bytea) IS 'a task in a few numbers, the mean of its latent variables: tasks that are alike lie near each other. The first is its level (one per class of a class target). For the algorithm vaml.';
+COMMENT ON FUNCTION meta.embed(bytea) IS 'a task in a few numbers, the mean of its latent variables: tasks that are alike lie near each other. For the algorithm vaml.';
 
 ---------------------------------------------------------------------------
 -- evaluate

@@ -94,9 +94,9 @@ measure()
 			SELECT row_number() OVER (PARTITION BY $task ORDER BY $ordering, md5(r::text)) AS place, bench_vaml.u('held ' || $task) < 0.2 AS held, r.*
 			FROM d.$1 r;
 		CALL meta.train('bench.vaml.$1', 'SELECT * FROM bench_vaml.$1 WHERE NOT held', '$task', '$target', order_by => $by, algorithm => 'vaml',
-						options => jsonb_build_object('exclude', '{place,held,$exclude}'::text[], 'test', 0) || '$OPTIONS');
+						options => jsonb_build_object('exclude', '{place,held${exclude:+,$exclude}}'::text[], 'test', 0) || '$OPTIONS');
 		CALL meta.train('bench.vaml.$1.alpaca', 'SELECT * FROM bench_vaml.$1 WHERE NOT held', '$task', '$target', order_by => $by, algorithm => 'alpaca',
-						options => jsonb_build_object('exclude', '{place,held,$exclude}'::text[], 'test', 0));
+						options => jsonb_build_object('exclude', '{place,held${exclude:+,$exclude}}'::text[], 'test', 0));
 		INSERT INTO prediction
 		SELECT '$1', a, shots, method, value, lower, upper, difference, difference_lower, difference_upper, tasks, rows
 		FROM (VALUES ('vaml', 'bench.vaml.$1'), ('alpaca', 'bench.vaml.$1.alpaca')) v (a, model),

@@ -88,7 +88,11 @@ FROM pupils q, jsonb_populate_record(q, '{"club": "none of them"}') p WHERE q.sc
 -- a task in a few numbers
 SELECT array_length(meta.embed(params), 1) AS numbers, pg_typeof(meta.embed(params)) AS type, bool_and(meta.embed(params) <> meta.embed('score')) AS own
 FROM schools GROUP BY 1, 2;
-SELECT corr((meta.embed(s.params))[1], m.score) > 0.8 AS level FROM schools s JOIN means m USING (school) WHERE NOT made;
+SELECT corr(m.score, near.score) > 0.7 AS alike
+FROM schools s JOIN means m ON m.school = s.school AND NOT m.made,
+	 LATERAL (SELECT n.score FROM schools o JOIN means n ON n.school = o.school AND NOT n.made,
+					 LATERAL (SELECT sum((a - b) ^ 2) AS distance FROM unnest(meta.embed(s.params), meta.embed(o.params)) e (a, b)) d
+			  WHERE o.school <> s.school ORDER BY distance LIMIT 1) near;
 SELECT meta.embed(meta.adapt('score', NULL::pupils)) = meta.embed('score') AS prior;
 SELECT meta.embed(meta.params(params)) = meta.embed(params) AS copy, (SELECT array_agg(r) FROM meta.generate(meta.params(params), 3) r) =
 	   (SELECT array_agg(r) FROM meta.generate(params, 3) r) AS rows

@@ -105,6 +105,17 @@ head_outputs(const LearnerSpec *spec)
 	return spec->net.outputs + (spec->loss == LOSS_SQUARED ? 1 : 0);
 }
 
+/*
+ * The pooled network it begins at is not trained on: it was stopped at its
+ * best, and rows go on being learned for long after that.  In N-way episodes
+ * there is none.
+ */
+static bool
+keeps_network(const LearnerSpec *spec)
+{
+	return spec->options.start_pooled && spec->options.way == 0;
+}
+
 static bool
 vaml_layout(const LearnerSpec *spec, TensorList *list)
 {
@@ -113,8 +124,13 @@ vaml_layout(const LearnerSpec *spec, TensorList *list)
 	int			h = spec->options.context;
 	int			d = latent_width(spec);
 	int			features = spec->options.features;
+	int			first = list->n;
 
-	return network_layout(&spec->net, TENSOR_SHARED, TENSOR_SHARED, list) &&
+	if (!network_layout(&spec->net, TENSOR_SHARED, TENSOR_SHARED, list))
+		return false;
+	for (int i = first; i < list->n && keeps_network(spec); i++)
+		list->tensors[i].role = TENSOR_FIXED;
+	return
 		tensor_add(list, "spread.bias", 1, 1, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "noise.bias", 1, 1, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "count.bias", 1, 1, TENSOR_SHARED) >= 0 &&

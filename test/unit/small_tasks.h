@@ -112,6 +112,7 @@ small_tasks(SmallTasks *small, const char *learner, LossKind loss, UnaryKind act
 	small->spec.options.features = 2;
 	small->spec.options.context = 2;
 	small->spec.options.memory = 8;
+	small->spec.options.start_pooled = false;
 	small->spec.options.latent = 2;
 	small->spec.options.samples = 5;
 	small->spec.options.kl_weight = 0.7;
