@@ -29,6 +29,7 @@
 #define VALIDATIONS 40
 #define MAX_TEST_QUERY 40
 #define MAX_INPUTS 256
+#define LARGEST 3
 
 typedef struct Task
 {
@@ -164,7 +165,10 @@ choose_tasks(int from, int to, const Task **chosen)
 	return n;
 }
 
-/* Mean and deviation 1 throughout, by the tasks that are trained on. */
+/*
+ * Mean 0 and deviation 1 throughout, by the tasks that are trained on; inputs
+ * within LARGEST, so that one strange row does not decide the comparison.
+ */
 static void
 standardise(const Task **train, int n)
 {
@@ -186,7 +190,13 @@ standardise(const Task **train, int n)
 		sum /= rows;
 		squares = sqrt(squares / rows - sum * sum);
 		for (int r = 0; r < data.n_rows; r++)
-			column[r * step] = (column[r * step] - sum) / (squares > 1e-6 ? squares : 1);
+		{
+			real	   *at = &column[r * step];
+
+			*at = (*at - sum) / (squares > 1e-6 ? squares : 1);
+			if (j >= 0)
+				*at = *at > LARGEST ? LARGEST : *at < -LARGEST ? -LARGEST : *at;
+		}
 		if (j < 0)
 			printf("target: deviation %.3f\n", squares);
 	}

@@ -81,7 +81,7 @@ main(int argc, char **argv)
 	options_default(&spec.options, learner->defaults);
 	spec.options.inner_steps = atoi(argv[6]);
 	spec.options.inner_lr = 0.05;
-	spec.options.inner_loss = INNER_LOSS_MEAN;
+	spec.options.inner_loss = getenv("SHRUNK") ? INNER_LOSS_SHRUNK : INNER_LOSS_MEAN;
 	spec.loss = LOSS_LOGISTIC;
 	memset(&spec.net, 0, sizeof(spec.net));
 	spec.net.inputs = atoi(argv[2]);
