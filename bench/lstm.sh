@@ -46,4 +46,4 @@ awk -F, '
 	}' "$dir/assessments.csv" "$dir/studentInfo.csv" "$dir/studentAssessment.csv" | sort -s -n -k 1,1 >"$dir/scores"
 echo
 echo "Scores, two layers of 10:"
-RATE=0.003 "$dir/lstm" "$dir/scores" 5 10 5 "$((iterations / 2))" 10
+RATE=0.003 "$dir/lstm" "$dir/scores" 5 10 5 "$((iterations / 5))" 10

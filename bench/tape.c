@@ -4,6 +4,9 @@
  *	  core takes, by learner and by size.  See tape.sh.
  *
  *	tape LEARNER INPUTS HIDDEN SUPPORT QUERY STEPS TASKS CATEGORIES
+ *
+ * With SHRUNK in the environment steps on few rows are shorter (inner_loss), as
+ * where the number of support rows varies.
  */
 #include <stdio.h>
 #include <stdlib.h>

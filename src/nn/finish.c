@@ -465,6 +465,18 @@ relu_sign(const Rewrite *rw, Var v)
 	return found != TAPE_NONE ? found : relu.in[0];
 }
 
+/* A product whose inner dimension is the least, without an added term? */
+static bool
+is_low_product(const Rewrite *rw, const TapeNode *node)
+{
+	int			k;
+
+	if (node->op != OP_AFFINE || node->in[2] != TAPE_NONE)
+		return false;
+	k = node->transpose_a ? at(rw, node->in[0])->shape.rows : at(rw, node->in[0])->shape.cols;
+	return k < node->shape.rows && k < node->shape.cols;
+}
+
 static Var
 put_multiply(Rewrite *rw, Var a, Var b)
 {
@@ -493,6 +505,17 @@ put_multiply(Rewrite *rw, Var a, Var b)
 		}
 	}
 	strip_pair(rw, &a, &b, s);
+	for (int i = 0; i < 2; i++)
+	{
+		Var			one = i == 0 ? a : b;
+		const TapeNode product = *at(rw, i == 0 ? b : a);
+		Shape		f = at(rw, one)->shape;
+
+		/* a number per task goes to the smaller factor, and the product stays one */
+		if (f.rows == 1 && f.cols == 1 && is_low_product(rw, &product) && shape_equal(product.shape, s))
+			return put_affine(rw, product.in[0], product.transpose_a, put_multiply(rw, product.in[1], one), product.transpose_b,
+							  TAPE_NONE, product.scale, 0);
+	}
 	node = new_node(OP_MULTIPLY, s, a, b, TAPE_NONE);
 	return put(rw, &node);
 }
@@ -724,6 +747,20 @@ put_sum(Rewrite *rw, Var a, Shape s)
 		real		scale = in->scale;
 
 		return put_scale(rw, put_sum(rw, in->in[0], s), scale, 0);
+	}
+	/* sum of (A B) o (C D), each of low rank, is that of (A^T C) o (B D^T) */
+	if (in->op == OP_MULTIPLY && s.rows == 1 && s.cols == 1 && s.tasks == in->shape.tasks)
+	{
+		const TapeNode p = *at(rw, in->in[0]);
+		const TapeNode q = *at(rw, in->in[1]);
+
+		if (is_low_product(rw, &p) && is_low_product(rw, &q) && shape_equal(p.shape, q.shape))
+		{
+			Var			left = put_affine(rw, p.in[0], !p.transpose_a, q.in[0], q.transpose_a, TAPE_NONE, 1, 0);
+			Var			right = put_affine(rw, p.in[1], p.transpose_b, q.in[1], !q.transpose_b, TAPE_NONE, 1, 0);
+
+			return put_scale(rw, put_sum(rw, put_multiply(rw, left, right), s), p.scale * q.scale, 0);
+		}
 	}
 	if (in->op == OP_EXPAND && shape_equal(at(rw, in->in[0])->shape, s))
 		return put_scale(rw, in->in[0], (real) shape_size(in->shape) / (real) most(1, (int) shape_size(s)), 0);
