@@ -98,8 +98,9 @@ measure()
 		options="$options || '{\"hidden\": [], \"context\": 0}'"
 	fi
 	say "$1: $2, seed $3" >&2
-	run >&2 <<-END
+	run >&2 <<-END || say "$1: $2 failed with seed $3, and is left out" >&2
 		SET client_min_messages = warning;
+		SET maintenance_work_mem = '256MB';
 		SELECT $options AS options \gset
 		CALL meta.train('bench.$1.$2', $(literal "$source"), task => $(literal "$task"), target => '$target',
 						order_by => $(literal "$order"), algorithm => '$algorithm', options => :'options');
