@@ -145,6 +145,12 @@ extern void row_reader_features(RowReader *reader, const Datum *values, const bo
 								float *x, int32 *c);
 
 /*
+ * The same from a row that is not deformed; false where it has to be, because
+ * it has NULLs or columns of varying length.
+ */
+extern bool row_reader_row(RowReader *reader, HeapTupleHeader row, float *x, int32 *c);
+
+/*
  * Encodes the target into y (width.y numbers) and its weight into w (1 where
  * no weight column is); false where the target is NULL or NaN, the weight is
  * NULL or 0, or the label is not one of the classes.  In N-way episodes any

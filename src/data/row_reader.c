@@ -2,27 +2,39 @@
  * row_reader.c
  *	  Rows of one row type through an encoding.
  *
- * Names are resolved and types checked once, so that a row costs a switch per
- * column, and a hash lookup per category.
+ * Names are resolved and types checked once.  Numbers are read and encoded all
+ * at once (data/numbers.h); what else there is costs a switch per column, and a
+ * hash lookup per category.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/tupmacs.h"
 #include "utils/builtins.h"
 
 #include "data/encode.h"
 #include "data/labels.h"
+#include "data/numbers.h"
 
 typedef struct ReaderItem
 {
 	const Encoder *encoder;
 	Column		column;
 	LabelDict  *labels;			/* of a category */
+	int			offset;			/* of a row without NULLs, or -1 */
 } ReaderItem;
 
 struct RowReader
 {
 	const Encoding *encoding;
+	TupleDesc	desc;
 	ReaderItem *items;
+	Numbers    *numbers;		/* items that are plain numbers */
+	int			n_others;
+	int		   *others;			/* the other items */
+	bool		fixed;			/* all lie at fixed places in a row without
+								 * NULLs */
+	int			last;			/* column */
 	bool		with_target;
 	Column		target;
 	LabelDict  *classes;
@@ -188,7 +200,11 @@ row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target)
 	ListCell   *cell;
 
 	reader->encoding = encoding;
+	reader->desc = desc;
 	reader->items = palloc0(sizeof(ReaderItem) * Max(encoding->n_encoders, 1));
+	reader->numbers = numbers_create(encoding->n_encoders);
+	reader->others = palloc0(sizeof(int) * Max(encoding->n_encoders, 1));
+	reader->fixed = true;
 	for (int i = 0; i < encoding->n_encoders; i++)
 	{
 		ReaderItem *item = &reader->items[i];
@@ -199,6 +215,12 @@ row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target)
 		if (item->encoder->kind == ENCODER_CATEGORY)
 			item->labels = label_dict_from(item->encoder->column, item->encoder->labels,
 										   item->encoder->n_labels);
+		item->offset = column_offset(desc, item->column.at);
+		reader->fixed &= item->offset >= 0;
+		reader->last = Max(reader->last, item->column.at);
+		if ((item->encoder->kind != ENCODER_NUMBER && item->encoder->kind != ENCODER_RAW) ||
+			!numbers_add(reader->numbers, desc, &item->column, item->encoder))
+			reader->others[reader->n_others++] = i;
 	}
 	if (!with_target)
 		return reader;
@@ -235,66 +257,92 @@ row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target)
 
 /* ---- reading ---- */
 
+/* An item that is no plain number. */
+static void
+read_item(ReaderItem *item, Datum value, bool null, float *x, int32 *c)
+{
+	const Encoder *encoder = item->encoder;
+	Column	   *column = &item->column;
+	int			length = 0;
+
+	switch (encoder->kind)
+	{
+		case ENCODER_NUMBER:
+		case ENCODER_BOOLEAN:
+		case ENCODER_RAW:
+			encode_number(encoder, null ? NAN : column_number(column, value), x + encoder->x);
+			break;
+		case ENCODER_CATEGORY:
+			{
+				int32		code = 0;
+
+				if (!null)
+				{
+					char		buffer[LABEL_BUFFER];
+					const char *text = column_label(column, value, buffer, &length);
+
+					code = label_dict_code(item->labels, text, length);
+				}
+				encode_code(encoder, code, x, c);
+				break;
+			}
+		case ENCODER_VECTOR:
+			{
+				float	   *floats = null ? NULL : column_vector(column, value, &length);
+
+				encode_floats(encoder, floats, length, x + encoder->x);
+				if (floats != NULL)
+					pfree(floats);
+				break;
+			}
+		case ENCODER_IMAGE:
+			if (column->class == COLUMN_VECTOR)
+			{
+				float	   *floats = null ? NULL : column_pixels(column, value, &length);
+
+				encode_floats(encoder, floats, length, x + encoder->x);
+				if (floats != NULL)
+					pfree(floats);
+			}
+			else
+			{
+				const unsigned char *pixels = null ? NULL : column_bytes(column, value, &length);
+
+				encode_pixels(encoder, pixels, length, x + encoder->x);
+			}
+			break;
+	}
+}
+
 void
 row_reader_features(RowReader *reader, const Datum *values, const bool *nulls, float *x, int32 *c)
 {
-	for (int i = 0; i < reader->encoding->n_encoders; i++)
+	numbers_read(reader->numbers, values, nulls);
+	numbers_encode(reader->numbers, x);
+	for (int i = 0; i < reader->n_others; i++)
 	{
-		ReaderItem *item = &reader->items[i];
-		const Encoder *encoder = item->encoder;
-		Column	   *column = &item->column;
-		Datum		value = values[column->at];
-		bool		null = nulls[column->at];
-		int			length = 0;
+		ReaderItem *item = &reader->items[reader->others[i]];
 
-		switch (encoder->kind)
-		{
-			case ENCODER_NUMBER:
-			case ENCODER_BOOLEAN:
-			case ENCODER_RAW:
-				encode_number(encoder, null ? NAN : column_number(column, value), x + encoder->x);
-				break;
-			case ENCODER_CATEGORY:
-				{
-					int32		code = 0;
-
-					if (!null)
-					{
-						char		buffer[LABEL_BUFFER];
-						const char *text = column_label(column, value, buffer, &length);
-
-						code = label_dict_code(item->labels, text, length);
-					}
-					encode_code(encoder, code, x, c);
-					break;
-				}
-			case ENCODER_VECTOR:
-				{
-					float	   *floats = null ? NULL : column_vector(column, value, &length);
-
-					encode_floats(encoder, floats, length, x + encoder->x);
-					if (floats != NULL)
-						pfree(floats);
-					break;
-				}
-			case ENCODER_IMAGE:
-				if (column->class == COLUMN_VECTOR)
-				{
-					float	   *floats = null ? NULL : column_pixels(column, value, &length);
-
-					encode_floats(encoder, floats, length, x + encoder->x);
-					if (floats != NULL)
-						pfree(floats);
-				}
-				else
-				{
-					const unsigned char *pixels = null ? NULL : column_bytes(column, value, &length);
-
-					encode_pixels(encoder, pixels, length, x + encoder->x);
-					break;
-				}
-		}
+		read_item(item, values[item->column.at], nulls[item->column.at], x, c);
 	}
+}
+
+bool
+row_reader_row(RowReader *reader, HeapTupleHeader row, float *x, int32 *c)
+{
+	if (!reader->fixed || (row->t_infomask & HEAP_HASNULL) ||
+		HeapTupleHeaderGetNatts(row) <= reader->last)
+		return false;
+	numbers_read_row(reader->numbers, row);
+	numbers_encode(reader->numbers, x);
+	for (int i = 0; i < reader->n_others; i++)
+	{
+		ReaderItem *item = &reader->items[reader->others[i]];
+
+		read_item(item, fetchatt(TupleDescAttr(reader->desc, item->column.at), (char *) row + row->t_hoff + item->offset),
+				  false, x, c);
+	}
+	return true;
 }
 
 RowStatus

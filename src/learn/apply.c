@@ -11,11 +11,21 @@
 #include "learn/moments.h"
 
 /*
- * Rows per tape are rounded up to 0 or a power of two, so that few are built:
- * no more than up to ADAPT_MAX_ROWS, 2^10.
+ * Rows per tape are rounded up to 0 or a power of two, so that few are built.
  */
 #define MAX_BUCKETS 12
 #define PREDICT_MAX_ROWS 256
+
+/*
+ * Support rows, of which there are often few, are rounded up less: a row that
+ * is not there costs what others cost, in every step.
+ */
+static const short adapt_rows[] = {
+	0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112,
+	128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024
+};
+
+#define ADAPT_BUCKETS ((int) (sizeof(adapt_rows) / sizeof(adapt_rows[0])))
 
 /* The same for rows of a task's memory, as many as there are. */
 #define MEMORY_BUCKETS 32
@@ -35,8 +45,21 @@ typedef struct PredictTape
 	bool		built;
 	RowVars		rows;
 	Var		   *phi;			/* one leaf per tensor */
+	const real *bound;			/* what these read, or NULL */
+	uint64_t	version;		/* of what that was in the last run; 0: any */
 	Var			outputs;
 } PredictTape;
+
+/*
+ * What a prediction reads, by how often it changes: the model, a task's
+ * parameters, rows.
+ */
+enum
+{
+	LEVEL_MODEL,
+	LEVEL_TASK,
+	LEVEL_ROWS
+};
 
 struct Applier
 {
@@ -45,10 +68,13 @@ struct Applier
 	const LearnerSpec *spec;
 	const TensorList *list;
 	const real *theta;
+	bool		has_memory;		/* one of the tensors is a memory */
+	uint64_t	version;		/* of phi; 0: unknown */
 	void		(*interrupt) (void);
 	bool		transductive;
 	Rows		thin;			/* memory for a task with very many rows */
-	AdaptTape	adapt[MAX_BUCKETS];
+	bool		coarse;			/* powers of two, for support rows, too */
+	AdaptTape	adapt[ADAPT_BUCKETS];
 	PredictTape *predict[MEMORY_BUCKETS];	/* MAX_BUCKETS each, or NULL */
 	PredictTape *variance[MEMORY_BUCKETS];
 };
@@ -70,6 +96,8 @@ applier_create(Arena *arena, const Learner *learner, const LearnerSpec *spec,
 	applier->spec = spec;
 	applier->list = list;
 	applier->theta = theta;
+	for (int i = 0; i < list->n; i++)
+		applier->has_memory |= list->tensors[i].role == TENSOR_MEMORY;
 	applier->interrupt = interrupt;
 	return applier;
 }
@@ -91,6 +119,18 @@ static int
 rows_at_once(const Applier *applier)
 {
 	return applier->transductive ? bucket_rows(MAX_BUCKETS - 1) : PREDICT_MAX_ROWS;
+}
+
+/* Of support rows. */
+static int
+adapt_bucket_of(const Applier *applier, int rows)
+{
+	int			bucket = 0;
+
+	while (bucket < ADAPT_BUCKETS - 1 &&
+		   (adapt_rows[bucket] < rows || (applier->coarse && (adapt_rows[bucket] & (adapt_rows[bucket] - 1)) != 0)))
+		bucket++;
+	return bucket;
 }
 
 /* The bucket of a number of rows: 0, 1, 2, 4, 8, ... */
@@ -123,6 +163,7 @@ tensor_leaves(Applier *applier, Tape *tape, int memory)
 		const Tensor *tensor = &applier->list->tensors[i];
 
 		vars[i] = memory_leaf(tape, tensor, memory, applier->theta + tensor->offset);
+		tape_set_level(tape, vars[i], tensor->role == TENSOR_SHARED ? LEVEL_MODEL : LEVEL_TASK);
 	}
 	return vars;
 }
@@ -167,6 +208,9 @@ build_predict(Applier *applier, PredictTape *pt, RowFunction function, int rows,
 	if (pt->phi == NULL)
 		return "out of memory";
 	pt->rows = rows_leaves(&pt->tape, applier->spec, 1, rows);
+	tape_set_level(&pt->tape, pt->rows.x, LEVEL_ROWS);
+	tape_set_level(&pt->tape, pt->rows.c, LEVEL_ROWS);
+	tape_set_level(&pt->tape, pt->rows.w, LEVEL_ROWS);
 	phi = moments_hidden(&pt->tape, applier->list,
 						 applier->transductive ? MOMENTS_TRANSDUCTIVE : MOMENTS_GIVEN, pt->phi);
 	if (phi == NULL)
@@ -202,17 +246,23 @@ const char *
 applier_reserve(Applier *applier, int support_rows, int rows)
 {
 	int			portion = portion_size(applier->learner);
-	int			last_adapt = bucket_of(support_rows < portion ? support_rows : portion, MAX_BUCKETS);
 	int			last_predict = bucket_of(rows < rows_at_once(applier) ? rows : rows_at_once(applier), MAX_BUCKETS);
 	int			last_memory = 0;
 	const char *fault = NULL;
 
-	for (int i = 0; i < applier->list->n; i++)
-		if (applier->list->tensors[i].role == TENSOR_MEMORY)
-			last_memory = bucket_of(support_rows, MEMORY_BUCKETS);
-	for (int bucket = 0; bucket <= last_adapt && fault == NULL; bucket++)
-		if (!applier->adapt[bucket].built && !(applier->learner->flags & LEARNER_NO_SUPPORT))
-			fault = build_adapt(applier, &applier->adapt[bucket], bucket_rows(bucket));
+	if (applier->has_memory)
+		last_memory = bucket_of(support_rows, MEMORY_BUCKETS);
+	applier->coarse = true;
+	for (int more = 0; fault == NULL && !(applier->learner->flags & LEARNER_NO_SUPPORT);)
+	{
+		int			bucket = adapt_bucket_of(applier, more);
+
+		if (!applier->adapt[bucket].built)
+			fault = build_adapt(applier, &applier->adapt[bucket], adapt_rows[bucket]);
+		if (adapt_rows[bucket] >= (support_rows < portion ? support_rows : portion))
+			break;
+		more = adapt_rows[bucket] + 1;
+	}
 	for (int memory = 0; memory <= last_memory; memory++)
 		for (int bucket = 1; bucket <= last_predict && fault == NULL; bucket++)
 			predict_tape(applier, applier->predict, applier->learner->predict, memory, bucket, &fault);
@@ -234,13 +284,13 @@ all_finite(const real *values, size_t n)
 static const char *
 adapt_portion(Applier *applier, const Rows *support, const real *from, real *to)
 {
-	int			bucket = bucket_of(support->rows, MAX_BUCKETS);
+	int			bucket = adapt_bucket_of(applier, support->rows);
 	AdaptTape  *at = &applier->adapt[bucket];
 	const TensorList *list = applier->list;
 
 	if (!at->built)
 	{
-		const char *fault = build_adapt(applier, at, bucket_rows(bucket));
+		const char *fault = build_adapt(applier, at, adapt_rows[bucket]);
 
 		if (fault)
 			return fault;
@@ -354,29 +404,44 @@ run_rows(Applier *applier, PredictTape **tapes, RowFunction function, const real
 		 int n_outputs, real *outputs)
 {
 	Width		width = rows->width;
-	int			memory = bucket_of(memory_rows(applier->list, phi), MEMORY_BUCKETS);
+	int			memory = applier->has_memory ? bucket_of(memory_rows(applier->list, phi), MEMORY_BUCKETS) : 0;
 	int			at_once = rows_at_once(applier);
 
 	for (int done = 0; done < rows->rows;)
 	{
 		int			n = rows->rows - done < at_once ? rows->rows - done : at_once;
 		const char *fault;
+		uint64_t	known;
 		PredictTape *pt = predict_tape(applier, tapes, function, memory, bucket_of(n, MAX_BUCKETS), &fault);
 
 		if (pt == NULL)
 			return fault;
-		bind_tensors(applier, &pt->tape, pt->phi, phi);
+		if (pt->bound != phi)
+			bind_tensors(applier, &pt->tape, pt->phi, phi);
 		if (width.x > 0)
 			memcpy(tape_data(&pt->tape, pt->rows.x), rows->x + (size_t) done * width.x, (size_t) n * width.x * sizeof(real));
 		if (width.c > 0)
 			memcpy(tape_index_data(&pt->tape, pt->rows.c), rows->c + (size_t) done * width.c, (size_t) n * width.c * sizeof(int32_t));
 		for (int i = 0; i < tape_shape(&pt->tape, pt->rows.w).rows; i++)
 			tape_data(&pt->tape, pt->rows.w)[i] = i < n;
-		tape_run(&pt->tape);
+		known = pt->bound == phi ? pt->version : 0;
+		pt->version = 0;		/* until the run is through: it may be left by an error */
+		if (known == 0 || applier->version == 0)
+			tape_run(&pt->tape);
+		else
+			tape_run_from(&pt->tape, known == applier->version ? LEVEL_ROWS : LEVEL_TASK);
+		pt->bound = phi;
+		pt->version = applier->version;
 		memcpy(outputs + (size_t) done * n_outputs, tape_data(&pt->tape, pt->outputs), (size_t) n * n_outputs * sizeof(real));
 		done += n;
 	}
 	return NULL;
+}
+
+void
+applier_version(Applier *applier, uint64_t version)
+{
+	applier->version = version;
 }
 
 const char *

@@ -56,6 +56,13 @@ extern const char *applier_adapt(Applier *applier, const Rows *support, const re
 extern const char *applier_predict(Applier *applier, const real *phi, const Rows *rows, real *outputs);
 
 /*
+ * Promises that theta stays as it is, and that phi, in one place, holds the
+ * same numbers in all that is predicted under the same version; what depends
+ * on these alone is then worked out once.  0, where it begins, promises nothing.
+ */
+extern void applier_version(Applier *applier, uint64_t version);
+
+/*
  * Variances of the outcomes of the same rows, noise included, on the encoded
  * target; only for a learner that has them (Learner.variance).
  */

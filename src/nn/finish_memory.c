@@ -5,7 +5,8 @@
  * A node's numbers are dead after the last operation that reads them, and
  * their place is then free for others; so a replay works within a region that
  * is often a tenth of what all nodes would take, and stays in a processor's
- * cache.  Places are chosen first fit, in the order of evaluation.
+ * cache.  Places are chosen first fit, in the order of evaluation.  What is
+ * kept from one run to the next keeps its place.
  */
 #include "nn/tape_private.h"
 
@@ -137,8 +138,17 @@ tape_share_memory(Tape *tape, const bool *kept)
 	{
 		last[v] = kept[v] ? n : v;
 		for (int i = 0; i < 3; i++)
-			if (tape->nodes[v].in[i] != TAPE_NONE && last[tape->nodes[v].in[i]] < v)
-				last[tape->nodes[v].in[i]] = v;
+		{
+			Var			in = tape->nodes[v].in[i];
+
+			if (in == TAPE_NONE)
+				continue;
+			/* what a higher level reads may be there from an earlier run */
+			if (tape->nodes[in].level < tape->nodes[v].level)
+				last[in] = n;
+			else if (last[in] < v)
+				last[in] = v;
+		}
 	}
 
 	for (Var v = 0; v < n; v++)

@@ -10,9 +10,9 @@
 
 typedef void (*TileFunction) (const Product *p, int i, int j, int last);
 
-/* Four or eight numbers turned with shuffles, where the compiler has these. */
+/* Numbers moved within vectors, where the compiler has shuffles. */
 #if defined(__GNUC__) && !defined(__clang__) && !defined(NN_DOUBLE)
-#define TRANSPOSE_SHUFFLES
+#define SHUFFLES
 typedef real Quad __attribute__((vector_size(16), aligned(sizeof(real)), may_alias));
 typedef int32_t QuadIndex __attribute__((vector_size(16)));
 typedef real Eight __attribute__((vector_size(32), aligned(sizeof(real)), may_alias));

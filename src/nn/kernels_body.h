@@ -69,8 +69,57 @@ NAME(const Product *p, int i, int j, int last) \
 		} \
 }
 
+/*
+ * One row alone: two sums, of even and of odd steps, or each step would wait
+ * for the one before.
+ */
+#define TILE_OF_ONE(NAME, VECTOR, WIDTH, V) \
+static KERNEL_TARGET void \
+NAME(const Product *p, int i, int j, int last) \
+{ \
+	VECTOR		sum[2][V]; \
+	const real *a = p->a + i * p->a_row; \
+	const real *b = p->b + j; \
+	const real *b_last = p->b + last; \
+	size_t		a_col = p->a_col; \
+	size_t		b_row = p->b_row; \
+	real		alpha = p->alpha; \
+	real		beta = p->beta; \
+	int			k = p->k; \
+	int			q = 0; \
+	_Pragma("GCC unroll 8") \
+	for (int v = 0; v < V; v++) \
+		sum[0][v] = sum[1][v] = (VECTOR) {0}; \
+	for (; q + 2 <= k; q += 2, a += 2 * a_col, b += 2 * b_row, b_last += 2 * b_row) \
+		_Pragma("GCC unroll 2") \
+		for (int step = 0; step < 2; step++) \
+		{ \
+			real		of_a = a[step * a_col]; \
+			_Pragma("GCC unroll 8") \
+			for (int v = 0; v < V - 1; v++) \
+				sum[step][v] += of_a * *(const VECTOR *) (b + step * b_row + v * (WIDTH)); \
+			sum[step][V - 1] += of_a * *(const VECTOR *) (b_last + step * b_row); \
+		} \
+	if (q < k) \
+	{ \
+		_Pragma("GCC unroll 8") \
+		for (int v = 0; v < V - 1; v++) \
+			sum[0][v] += *a * *(const VECTOR *) (b + v * (WIDTH)); \
+		sum[0][V - 1] += *a * *(const VECTOR *) b_last; \
+	} \
+	_Pragma("GCC unroll 8") \
+	for (int v = 0; v < V; v++) \
+	{ \
+		int			at = v == V - 1 ? last : j + v * (WIDTH); \
+		VECTOR		result = alpha * (sum[0][v] + sum[1][v]); \
+		if (p->c) \
+			result += beta * *(const VECTOR *) (p->c + i * p->c_row + at); \
+		*(VECTOR *) (p->to + (size_t) i * p->m + at) = result; \
+	} \
+}
+
 #define TILES(V) \
-	TILE(KERNEL(tile_1_##V), KERNEL(vector), LANES, 1, V) \
+	TILE_OF_ONE(KERNEL(tile_1_##V), KERNEL(vector), LANES, V) \
 	TILE(KERNEL(tile_2_##V), KERNEL(vector), LANES, 2, V) \
 	TILE(KERNEL(tile_3_##V), KERNEL(vector), LANES, 3, V) \
 	TILE(KERNEL(tile_4_##V), KERNEL(vector), LANES, 4, V) \
@@ -138,6 +187,30 @@ KERNEL(columns)(const Product *p, const TileFunction *tiles, int j, int last)
 	}
 }
 
+/* The sum of a vector's numbers. */
+static inline KERNEL_TARGET real
+KERNEL(total)(KERNEL(vector) sums)
+{
+#ifdef SHUFFLES
+	Quad		parts[LANES / 4];
+
+	memcpy(parts, &sums, sizeof(parts));
+	_Pragma("GCC unroll 4")
+	for (int half = LANES / 8; half > 0; half /= 2)
+		_Pragma("GCC unroll 4")
+		for (int i = 0; i < half; i++)
+			parts[i] += parts[i + half];
+	parts[0] += __builtin_shuffle(parts[0], (QuadIndex) {2, 3, 0, 1});
+	return parts[0][0] + parts[0][1];
+#else
+	real		sum = 0;
+
+	for (int lane = 0; lane < LANES; lane++)
+		sum += sums[lane];
+	return sum;
+#endif
+}
+
 /* One column: a row of a, without gaps, times a vector without gaps. */
 static KERNEL_TARGET void
 KERNEL(dots)(const Product *p)
@@ -148,12 +221,11 @@ KERNEL(dots)(const Product *p)
 	{
 		const real *a = p->a + i * p->a_row;
 		KERNEL(vector) sums = {0};
-		real		sum = 0;
+		real		sum;
 
 		for (int q = 0; q < whole; q += LANES)
 			sums += *(const KERNEL(vector) *) (a + q) * *(const KERNEL(vector) *) (p->b + q);
-		for (int lane = 0; lane < LANES; lane++)
-			sum += sums[lane];
+		sum = KERNEL(total)(sums);
 		for (int q = whole; q < p->k; q++)
 			sum += a[q] * p->b[q];
 		p->to[i] = p->alpha * sum + (p->c ? p->beta * p->c[i * p->c_row] : 0);
@@ -244,7 +316,7 @@ KERNEL(transpose)(int n, int m, const real *a, real *to)
 {
 	int			i = 0;
 
-#if defined(TRANSPOSE_SHUFFLES) && KERNEL_BYTES > 16
+#if defined(SHUFFLES) && KERNEL_BYTES > 16
 	for (; i + 8 <= n; i += 8)
 	{
 		int			j = 0;
@@ -288,7 +360,7 @@ KERNEL(transpose)(int n, int m, const real *a, real *to)
 				to[(size_t) j * n + q] = a[(size_t) q * m + j];
 	}
 #endif
-#ifdef TRANSPOSE_SHUFFLES
+#ifdef SHUFFLES
 	for (; i + 4 <= n; i += 4)
 	{
 		int			j = 0;
@@ -560,6 +632,7 @@ static const Kernels KERNEL(set) = {
 #undef TILE_ROW
 #undef TILES
 #undef TILE
+#undef TILE_OF_ONE
 #undef LANES
 #undef KERNEL
 #undef KERNEL_LABEL

@@ -1,13 +1,11 @@
 /*
  * ops_matrix.c
- *	  Operations on matrices, one per task: product, transpose, solve.
+ *	  Operations on matrices, one per task: product, transpose.
  *
- * The gradient of a product is a product, that of a solve a solve and a
- * product, so the set is closed and any derivative stays on the tape.
+ * The gradient of a product is a product, so any derivative stays on the tape.
  */
 #include "nn/tape_private.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "nn/blas.h"
@@ -257,97 +255,4 @@ transpose_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
 	(void) v;
 	if (wanted[0])
 		out[0] = tape_transpose(tape, g);
-}
-
-/* ---- solve ---- */
-
-Var
-tape_solve(Tape *tape, Var a, Var b)
-{
-	Shape		sa = tape_shape(tape, a);
-	Shape		sb = tape_shape(tape, b);
-
-	if (tape->fault)
-		return TAPE_NONE;
-	if (sa.rows != sa.cols || sb.rows != sa.rows || sa.tasks != sb.tasks)
-		return tape_fault(tape, "shapes do not fit in a linear system");
-	return tape_append(tape, OP_SOLVE, sb, a, b, TAPE_NONE);
-}
-
-/*
- * What rounding alone can take from a diagonal of a sum of many rows, relative
- * to its largest element.
- */
-#define SOLVE_ROUNDING (sizeof(real) == sizeof(double) ? 1e-13 : 1e-6)
-
-/*
- * a = l l^T, l in its lower triangle, (n, n); false where a is not positive
- * definite.  Normal equations of features that say the same, or of fewer rows
- * than features, may be singular as far as a real can tell: those are solved
- * with that much more on the diagonal.
- */
-static bool
-factorise(const real *a, int n, real *l)
-{
-	real		largest = 0;
-	int			info;
-
-	memcpy(l, a, (size_t) n * n * sizeof(real));
-	/* Fortran's upper triangle is our lower one */
-	lapack_potrf("U", &n, l, &n, &info, 1);
-	if (info == 0)
-		return true;
-	memcpy(l, a, (size_t) n * n * sizeof(real));
-	for (int i = 0; i < n; i++)
-		largest = a[(size_t) i * n + i] > largest ? a[(size_t) i * n + i] : largest;
-	for (int i = 0; i < n; i++)
-		l[(size_t) i * n + i] += (real) SOLVE_ROUNDING * n * largest;
-	lapack_potrf("U", &n, l, &n, &info, 1);
-	return info == 0;
-}
-
-void
-solve_forward(const Tape *tape, const TapeNode *node)
-{
-	const real *a = tape_node(tape, node->in[0])->data;
-	const real *b = tape_node(tape, node->in[1])->data;
-	int			n = node->shape.rows;
-	int			m = node->shape.cols;
-	size_t		step_a = (size_t) n * n;
-	size_t		step = (size_t) n * m;
-
-	if (step == 0)
-		return;
-	for (int t = 0; t < node->shape.tasks; t++)
-	{
-		real	   *x = node->data + t * step;
-
-		memcpy(x, b + t * step, step * sizeof(real));
-		if (!factorise(a + t * step_a, n, node->scratch))
-		{
-			for (size_t i = 0; i < step; i++)
-				x[i] = NAN;
-			continue;
-		}
-		blas_trsm(CblasRowMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, n, m, 1,
-				  node->scratch, n, x, m);
-		blas_trsm(CblasRowMajor, CblasLeft, CblasLower, CblasTrans, CblasNonUnit, n, m, 1,
-				  node->scratch, n, x, m);
-	}
-}
-
-/*
- * a x = b:  db = a^-1 g,  da = -db x^T.  a is symmetric, and what is changed
- * in it is changed symmetrically, so da stands for both triangles.
- */
-void
-solve_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
-{
-	Var			a = tape_node(tape, v)->in[0];
-	Var			db = tape_solve(tape, a, g);
-
-	if (wanted[0])
-		out[0] = tape_scale(tape, tape_affine(tape, db, false, v, true, TAPE_NONE), -1, 0);
-	if (wanted[1])
-		out[1] = db;
 }

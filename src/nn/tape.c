@@ -41,6 +41,7 @@ const Operation operations[OP_COUNT] = {
 	[OP_NORMALISE_INPUT] = {"normalise_input", 2, normalise_input_forward, normalise_input_backward},
 	[OP_MOMENTS] = {"moments", 1, moments_forward, NULL},
 	[OP_MASK] = {"mask", 2, mask_forward, NULL},
+	[OP_FACTOR] = {"factor", 1, factor_forward, NULL},
 };
 
 Shape
@@ -231,7 +232,7 @@ tape_memory(Tape *tape, int first)
 	{
 		TapeNode   *node = &tape->nodes[v];
 
-		if (node->op == OP_SOLVE)
+		if (node->op == OP_SOLVE && !node->factored)
 			node->scratch = numbers(tape, shape(1, node->shape.rows, node->shape.rows));
 		if (node->data == NULL && node->op != OP_INDEX && node->op != OP_DETACH)
 			node->data = numbers(tape, node->shape);
@@ -267,6 +268,15 @@ void
 tape_bind(Tape *tape, Var leaf, const real *data)
 {
 	find_node(tape, leaf)->data = (real *) data;	/* a leaf is only read */
+}
+
+void
+tape_set_level(Tape *tape, Var leaf, int level)
+{
+	TapeNode   *node = find_node(tape, leaf);
+
+	if (node != NULL)
+		node->level = level;
 }
 
 Var
@@ -408,14 +418,14 @@ tape_cost(const Tape *tape)
 	return cost;
 }
 
-void
-tape_run(Tape *tape)
+static void
+run_nodes(Tape *tape, Var first)
 {
 	if (!tape->fault && tape->n_ready < tape->n_nodes)
 		tape_memory(tape, tape->n_ready);
 	if (tape->fault)
 		return;
-	for (Var v = 0; v < tape->n_nodes; v++)
+	for (Var v = first; v < tape->n_nodes; v++)
 	{
 		TapeNode   *node = &tape->nodes[v];
 
@@ -427,4 +437,16 @@ tape_run(Tape *tape)
 		if (tape->interrupt)
 			tape->interrupt();
 	}
+}
+
+void
+tape_run(Tape *tape)
+{
+	run_nodes(tape, 0);
+}
+
+void
+tape_run_from(Tape *tape, int level)
+{
+	run_nodes(tape, tape->level_start[level]);
 }

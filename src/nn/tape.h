@@ -76,6 +76,9 @@ typedef enum UnaryKind
 
 typedef struct TapeNode TapeNode;
 
+/* How often leaves change; see tape_set_level. */
+#define TAPE_LEVELS 3
+
 typedef struct Tape
 {
 	Arena	   *arena;
@@ -84,6 +87,7 @@ typedef struct Tape
 	int			max_nodes;
 	int			n_ready;		/* nodes that have their memory */
 	bool		finished;		/* by tape_finish */
+	int			level_start[TAPE_LEVELS];	/* finished: first node of a level */
 	Var		   *map;			/* finished: the node that stands for one built,
 								 * or TAPE_NONE */
 	int			n_built;
@@ -124,6 +128,13 @@ extern void tape_bind(Tape *tape, Var leaf, const real *data);
  */
 extern void tape_weigh(Tape *tape, Var leaf, Var w);
 extern Var	tape_weights(const Tape *tape, Var leaf);
+
+/*
+ * Tells how often a leaf changes, 0 (the least, which is where all begin) to
+ * TAPE_LEVELS - 1.  A finished tape can be run from a level on: what depends on
+ * leaves of lower levels alone is kept from the run before.
+ */
+extern void tape_set_level(Tape *tape, Var leaf, int level);
 
 /* A leaf of integers, for tape_gather; own memory, zeroed. */
 extern Var	tape_index(Tape *tape, Shape s);
@@ -270,5 +281,11 @@ extern double tape_cost(const Tape *tape);
 
 /* Evaluates all nodes. */
 extern void tape_run(Tape *tape);
+
+/*
+ * Evaluates what depends on leaves of this level or higher ones, of a finished
+ * tape of which all was evaluated before.
+ */
+extern void tape_run_from(Tape *tape, int level);
 
 #endif							/* NN_TAPE_H */

@@ -39,7 +39,9 @@ typedef enum OpCode
 	OP_NORMALISE,
 	OP_NORMALISE_INPUT,			/* its gradient of x */
 	OP_MOMENTS,
-	OP_MASK,					/* of finished tapes only: in[0] where in[1] > 0 */
+	/* of finished tapes only */
+	OP_MASK,					/* in[0] where in[1] > 0 */
+	OP_FACTOR,					/* Cholesky's, of a matrix to solve with */
 	OP_COUNT
 } OpCode;
 
@@ -50,6 +52,7 @@ struct TapeNode
 	real	   *data;			/* shape_size(shape) numbers */
 	int32_t    *index;			/* OP_INDEX */
 	real	   *scratch;		/* OP_SOLVE: the factor */
+	bool		factored;		/* OP_SOLVE: in[0] is the factor */
 	Var			in[3];			/* operands, TAPE_NONE where unused */
 	bool		transpose_a;	/* matrix products */
 	bool		transpose_b;
@@ -65,6 +68,7 @@ struct TapeNode
 	int			stride;
 	Var			weights;		/* OP_LEAF: see tape_weigh */
 	bool		constant;		/* OP_LEAF: of tape_constant */
+	int			level;			/* of a leaf; of any node, once finished */
 };
 
 /*
@@ -117,6 +121,9 @@ extern void matmul_sum_forward(const Tape *tape, const TapeNode *node);
 extern void matmul_sum_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
 extern void transpose_forward(const Tape *tape, const TapeNode *node);
 extern void transpose_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+
+/* ops_solve.c */
+extern void factor_forward(const Tape *tape, const TapeNode *node);
 extern void solve_forward(const Tape *tape, const TapeNode *node);
 extern void solve_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
 

@@ -156,7 +156,7 @@ static void
 state_add_row(AdaptState *state, Binding *binding, Datum row)
 {
 	const Encoding *encoding = binding->model->encoding;
-	RowType    *row_type = binding_deform(binding, row, true);
+	RowType    *row_type = binding_deform(binding, row);
 	StringInfo	key = &binding->key;
 	Size		x_size = sizeof(float) * encoding->width.x;
 	Size		c_size = sizeof(int32) * encoding->width.c;

@@ -9,6 +9,7 @@
 
 #include "access/htup_details.h"
 #include "miscadmin.h"
+#include "storage/shmem.h"
 #include "utils/memutils.h"
 #include "utils/typcache.h"
 
@@ -50,14 +51,13 @@ binding_add_row_type(Binding *binding, Oid type, int32 typmod, bool with_target)
 	return row_type;
 }
 
-RowType *
-binding_deform(Binding *binding, Datum row, bool with_target)
+/* The type of a row, matched with the model. */
+static RowType *
+binding_row_type(Binding *binding, HeapTupleHeader header, bool with_target)
 {
-	HeapTupleHeader header = DatumGetHeapTupleHeader(row);
 	Oid			type = HeapTupleHeaderGetTypeId(header);
 	int32		typmod = HeapTupleHeaderGetTypMod(header);
 	RowType    *row_type = binding->row_type;
-	HeapTupleData tuple;
 
 	if (row_type == NULL || row_type->type != type || row_type->typmod != typmod ||
 		row_type->with_target != with_target)
@@ -72,13 +72,41 @@ binding_deform(Binding *binding, Datum row, bool with_target)
 			row_type = binding_add_row_type(binding, type, typmod, with_target);
 		binding->row_type = row_type;
 	}
+	return row_type;
+}
+
+static void
+deform(RowType *row_type, HeapTupleHeader header)
+{
+	HeapTupleData tuple;
 
 	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
 	ItemPointerSetInvalid(&tuple.t_self);
 	tuple.t_tableOid = InvalidOid;
 	tuple.t_data = header;
 	heap_deform_tuple(&tuple, row_type->desc, row_type->values, row_type->nulls);
+}
+
+RowType *
+binding_deform(Binding *binding, Datum row)
+{
+	HeapTupleHeader header = DatumGetHeapTupleHeader(row);
+	RowType    *row_type = binding_row_type(binding, header, true);
+
+	deform(row_type, header);
 	return row_type;
+}
+
+void
+binding_read(Binding *binding, Datum row)
+{
+	HeapTupleHeader header = DatumGetHeapTupleHeader(row);
+	RowType    *row_type = binding_row_type(binding, header, false);
+
+	if (row_reader_row(row_type->reader, header, binding->x, binding->c))
+		return;
+	deform(row_type, header);
+	row_reader_features(row_type->reader, row_type->values, row_type->nulls, binding->x, binding->c);
 }
 
 static void *
@@ -172,6 +200,8 @@ run_rows(Binding *binding, RowsFunction function, const Rows *rows, real *output
 		binding_start_applier(binding);
 	do
 	{
+		if (binding->applier != NULL)
+			applier_version(binding->applier, binding->phi_version);
 		fault = binding->applier == NULL ? "out of memory" :
 			function(binding->applier, binding->phi, rows, outputs);
 	} while (fault != NULL && binding_again(binding, rows->rows, "predict"));
@@ -263,9 +293,11 @@ binding_set_phi(Binding *binding, const bytea *task)
 	int64		n = 0;
 
 	binding->phi_serial = 0;
+	binding->phi_version++;
 	if (binding->phi == NULL)
-		binding->phi = (real *) MemoryContextAllocHuge(binding->context,
-													   sizeof(real) * Max(component->list.size, 1));
+		binding->phi = (real *) CACHELINEALIGN(MemoryContextAllocHuge(binding->context,
+																	  add_size(mul_size(sizeof(real), component->list.size),
+																			   PG_CACHE_LINE_SIZE)));
 	if (task == NULL)
 	{
 		Rows		none;

@@ -193,11 +193,16 @@ callsite_params(CallSite *site, Datum params)
 
 	if (site->bytes == NULL)
 		site->bytes = DatumGetByteaP(params);
-	site->params.kind = params_kind(site->bytes);
-	if (site->params.kind == PARAMS_TASK)
-		task_params_base(site->bytes, site->params.digest);
-	else
-		params_digest(site->bytes, site->params.digest);
+	/* mostly another task's, of the model of the last one */
+	if (site->params.serial == 0 || site->params.kind != PARAMS_TASK ||
+		!task_params_stand_on(site->bytes, site->params.digest))
+	{
+		site->params.kind = params_kind(site->bytes);
+		if (site->params.kind == PARAMS_TASK)
+			task_params_base(site->bytes, site->params.digest);
+		else
+			params_digest(site->bytes, site->params.digest);
+	}
 	site->params.serial = ++site->serial;
 	site->params_known = true;
 	return &site->params;

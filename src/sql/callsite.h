@@ -63,6 +63,7 @@ typedef struct Binding
 								 * hand, or NULL */
 	bool		phi_filled;		/* the shared tensors are in place */
 	uint64		phi_serial;		/* of the subject they are; 0: of none */
+	uint64		phi_version;	/* another one whenever phi is another */
 	Generator  *generator;		/* of a learner that models rows; or NULL */
 	Correction	correction;		/* of what they predict */
 	int			n_labels;		/* classes that the parameters tell apart, by */
@@ -116,10 +117,13 @@ extern Binding *callsite_task(FunctionCallInfo fcinfo, bool by_name, void (*chec
 extern bool callsite_is_stored(Binding *binding);
 
 /*
- * Deforms a row, a composite Datum, into values and nulls of its type.  A row
- * that does not suit the model is an error.
+ * Deforms a row to adapt on, a composite Datum, into values and nulls of its
+ * type.  A row that does not suit the model is an error.
  */
-extern RowType *binding_deform(Binding *binding, Datum row, bool with_target);
+extern RowType *binding_deform(Binding *binding, Datum row);
+
+/* Encodes the features of a row to predict into binding->x and binding->c. */
+extern void binding_read(Binding *binding, Datum row);
 
 /*
  * Makes binding->phi the parameters of a task, or with task NULL those

@@ -183,7 +183,7 @@ log_likelihood(FunctionCallInfo fcinfo, bool by_name)
 {
 	Binding    *binding = callsite_task(fcinfo, by_name, check_rows);
 	const Encoding *encoding = binding->model->encoding;
-	RowType    *row_type = binding_deform(binding, PG_GETARG_DATUM(1), true);
+	RowType    *row_type = binding_deform(binding, PG_GETARG_DATUM(1));
 	Rows		rows = {.width = encoding->width, .tasks = 1, .rows = 1};
 	real		likelihood;
 	real		w;

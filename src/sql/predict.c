@@ -90,7 +90,6 @@ predict_row(FunctionCallInfo fcinfo, bool by_name, void (*check) (const Binding 
 {
 	Binding    *binding = callsite_task(fcinfo, by_name, check);
 	const Encoding *encoding = binding->model->encoding;
-	RowType    *row_type;
 	Rows		rows;
 	int			width;
 	int			i;
@@ -102,9 +101,7 @@ predict_row(FunctionCallInfo fcinfo, bool by_name, void (*check) (const Binding 
 				 errdetail("The model learned to tell any %d classes apart, and rows that name them are yet to come.", encoding->way),
 				 errhint("Adapt it to rows of each class, with meta.adapt.")));
 
-	row_type = binding_deform(binding, PG_GETARG_DATUM(1), false);
-	row_reader_features(row_type->reader, row_type->values, row_type->nulls, binding->x, binding->c);
-
+	binding_read(binding, PG_GETARG_DATUM(1));
 	rows = one_row(binding);
 	binding_predict(binding, &rows, binding->outputs);
 	/* of an N-way episode with fewer classes, the other outputs stand for nothing */

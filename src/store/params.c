@@ -12,12 +12,12 @@
 
 #include "mb/pg_wchar.h"
 #include "port/pg_bswap.h"
-#include "port/pg_crc32c.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
 #include "compat.h"
 #include "learn/memory.h"
+#include "store/crc32c.h"
 #include "store/params_private.h"
 
 /* The longest bytes that could be meant as a model's name. */
@@ -148,19 +148,6 @@ crc_from_digits(const char *digits, uint32 *crc)
 	return true;
 }
 
-uint32
-params_crc(const char *bytes, size_t size, size_t crc_at)
-{
-	pg_crc32c	crc;
-
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, bytes, crc_at);
-	COMP_CRC32C(crc, CRC_BLANK, CRC_DIGITS);
-	COMP_CRC32C(crc, bytes + crc_at + CRC_DIGITS, size - crc_at - CRC_DIGITS);
-	FIN_CRC32C(crc);
-	return (uint32) crc;
-}
-
 /*
  * Where the digits stand, or 0.
  */
@@ -182,7 +169,7 @@ params_seal(char *bytes, size_t size)
 	size_t		at = crc_position(bytes, size);
 
 	Assert(at > 0);
-	crc_to_digits(params_crc(bytes, size, at), bytes + at);
+	crc_to_digits(crc32c_with_hole(bytes, size, at), bytes + at);
 }
 
 ParamsKind
@@ -201,7 +188,7 @@ params_open(const bytea *bytes, SafeTensors *st)
 
 	crc_at = crc_position(data, size);
 	if (crc_at == 0 || !crc_from_digits(data + crc_at, &crc) ||
-		crc != params_crc(data, size, crc_at))
+		crc != crc32c_with_hole(data, size, crc_at))
 		params_damaged("Their checksum does not match: they were changed after they were written.");
 	return kind;
 }
@@ -252,6 +239,20 @@ floats_from_file(real *to, const char *from, size_t n)
 #else
 	memcpy(to, from, n * sizeof(real));
 #endif
+}
+
+const real *
+floats_of_file(const char *from, size_t n)
+{
+	real	   *copy;
+
+#ifndef WORDS_BIGENDIAN
+	if ((uintptr_t) from % sizeof(real) == 0)
+		return (const real *) from;
+#endif
+	copy = (real *) palloc(Max(n, 1) * sizeof(real));
+	floats_from_file(copy, from, n);
+	return copy;
 }
 
 void

@@ -67,8 +67,9 @@ typedef struct TaskParams
 {
 	char		base[DIGEST_LENGTH + 1];
 	int64		rows;
-	real	   *phi;			/* the task's own tensors of the base's main
-								 * component, in order, without gaps */
+	const real *phi;			/* the task's own tensors of the base's main
+								 * component, in order, without gaps; often in
+								 * the bytes themselves */
 	size_t		size;			/* numbers */
 	int			memory;			/* rows in use of those that are a memory */
 	int			n_labels;		/* of an N-way episode, else 0 */
@@ -100,6 +101,9 @@ extern bytea *task_params_encode(const Model *base, const real *theta, int64 row
 
 /* Only the "base" of task params (checked to be a digest), cheaply. */
 extern void task_params_base(const bytea *bytes, char *base);
+
+/* Is that base a certain one?  Cheaper still; false where it would have to be looked for. */
+extern bool task_params_stand_on(const bytea *bytes, const char *base);
 
 /* A self-contained copy: the base model's bytes with the task's tensors laid over. */
 extern bytea *task_params_embed(const bytea *task, const bytea *base);

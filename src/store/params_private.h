@@ -46,14 +46,12 @@ extern void params_add_metadata(SafeTensors *st, const char *key, const char *va
 /* Fills in the checksum of a file whose digits are CRC_BLANK. */
 extern void params_seal(char *bytes, size_t size);
 
-/* The checksum of a file whose digits stand at crc_at. */
-extern uint32 params_crc(const char *bytes, size_t size, size_t crc_at);
-
 extern void crc_to_digits(uint32 crc, char *digits);
 extern bool crc_from_digits(const char *digits, uint32 *crc);
 
 /* n numbers as the file holds them: little-endian, anywhere. */
 extern void floats_from_file(real *to, const char *from, size_t n);
+extern const real *floats_of_file(const char *from, size_t n);	/* in place where that can be */
 extern void floats_to_file(char *to, const real *from, size_t n);
 
 /* The parts of any task params, whatever their base; labels may have size 0. */

@@ -25,6 +25,7 @@
 
 #include "compat.h"
 #include "learn/memory.h"
+#include "store/crc32c.h"
 #include "store/params_private.h"
 
 #define ROWS_DIGITS 10
@@ -141,7 +142,7 @@ check_crc(const char *data, size_t size)
 {
 	uint32		crc;
 
-	if (!crc_from_digits(data + CRC_AT, &crc) || crc != params_crc(data, size, CRC_AT))
+	if (!crc_from_digits(data + CRC_AT, &crc) || crc != crc32c_with_hole(data, size, CRC_AT))
 		params_damaged("Their checksum does not match: they were changed after they were written.");
 }
 
@@ -233,6 +234,18 @@ task_params_base(const bytea *bytes, char *base)
 		task_params_open(bytes, base, &rows, &phi, &labels);
 }
 
+/* Without a look at the checksum: whoever decodes them checks it. */
+bool
+task_params_stand_on(const bytea *bytes, const char *base)
+{
+	const char *data = VARDATA_ANY(bytes);
+
+	return VARSIZE_ANY_EXHDR(bytes) >= REST_AT &&
+		memcmp(data + HEADER_LENGTH, BEFORE_CRC, sizeof(BEFORE_CRC) - 1) == 0 &&
+		memcmp(data + CRC_AT + CRC_DIGITS, BEFORE_BASE, sizeof(BEFORE_BASE) - 1) == 0 &&
+		memcmp(data + BASE_AT, base, DIGEST_LENGTH) == 0;
+}
+
 /*
  * The count of numbers that the header states, if it is one that can be
  * foretold; else 0.
@@ -319,7 +332,10 @@ task_params_decode(const bytea *bytes, const Model *base)
 	if (header != NULL && has_header(data, size, header))
 	{
 		check_crc(data, size);
-		take_base(data + BASE_AT, params->base);
+		if (memcmp(data + BASE_AT, base->digest, DIGEST_LENGTH) == 0)
+			memcpy(params->base, base->digest, sizeof(params->base));
+		else
+			take_base(data + BASE_AT, params->base);
 		params->rows = take_rows(data + ROWS_AT);
 		numbers = data + header->length;
 		labels = numbers + params->size * sizeof(real);
@@ -342,8 +358,7 @@ task_params_decode(const bytea *bytes, const Model *base)
 				 errmsg("params do not stand on this model"),
 				 errdetail("Their base is %s, and the model is %s.", params->base, base->digest)));
 
-	params->phi = (real *) palloc(Max(params->size, 1) * sizeof(real));
-	floats_from_file(params->phi, numbers, params->size);
+	params->phi = floats_of_file(numbers, params->size);
 	check_memory(list, params);
 	params->n_labels = task_params_labels(labels, labels_size, &params->labels);
 	if (params->n_labels > base->encoding->way)
@@ -386,7 +401,7 @@ task_params_encode(const Model *base, const real *theta, int64 rows, char *const
 	memcpy(data + ROWS_AT, digits, ROWS_DIGITS);
 	floats_to_file(data + header->length, phi, numbers);
 	memcpy(data + size - names.len, names.data, names.len);
-	crc_to_digits(params_crc(data, size, CRC_AT), data + CRC_AT);
+	crc_to_digits(crc32c_with_hole(data, size, CRC_AT), data + CRC_AT);
 	return result;
 }
 

@@ -259,6 +259,60 @@ test_rewriting(void)
 	heap_free(&p.heap);
 }
 
+/* Leaves i (0 to 3) of level from on become other numbers. */
+static void
+change_leaves(Program *p, int from, uint64_t seed)
+{
+	Rng			rng = rng_stream(seed, RNG_SAMPLE, 0, 0);
+
+	for (int i = 0; i < 4; i++)
+		if (i % TAPE_LEVELS >= from)
+			fill(&p->tape, i, &rng, 0.1, 1, false);
+}
+
+/* Running from a level on computes what running all of it does. */
+static void
+test_levels(void)
+{
+	double		worst = 0;
+	int			kept = 0;
+
+	for (int seed = 0; seed < 100; seed++)
+	{
+		Program		whole;
+		Program		part;
+
+		build(&whole, seed);
+		build(&part, seed);
+		for (int i = 0; i < 4; i++)
+			tape_set_level(&part.tape, i, i % TAPE_LEVELS);
+		tape_finish(&whole.tape, whole.roots, whole.n_roots);
+		tape_finish(&part.tape, part.roots, part.n_roots);
+		kept += part.tape.level_start[2] > part.tape.level_start[1];
+		tape_run(&part.tape);
+		for (int level = TAPE_LEVELS - 1; level > 0; level--)
+		{
+			change_leaves(&whole, level, 1000 + seed + level);
+			change_leaves(&part, level, 1000 + seed + level);
+			tape_run(&whole.tape);
+			tape_run_from(&part.tape, level);
+			for (int i = 0; i < whole.n_roots; i++)
+				for (size_t j = 0; j < shape_size(tape_shape(&whole.tape, whole.roots[i])); j++)
+				{
+					double		a = tape_data(&whole.tape, whole.roots[i])[j];
+					double		b = tape_data(&part.tape, part.roots[i])[j];
+
+					if (!(fabs(a - b) <= worst))
+						worst = fabs(a - b);
+				}
+		}
+		heap_free(&whole.heap);
+		heap_free(&part.heap);
+	}
+	is_close(worst, 0, 0, "run from a level on, programs compute the same");
+	ok(kept > 50, "%d of them have something to keep", kept);
+}
+
 /* At whatever request the memory ends, finishing reports it and running is harmless. */
 static void
 test_full_arena(void)
@@ -290,6 +344,7 @@ main(void)
 {
 	test_random_programs();
 	test_rewriting();
+	test_levels();
 	test_full_arena();
 	return tap_done();
 }

@@ -1,0 +1,242 @@
+/*
+ * numbers.c
+ *	  The numeric columns of a row, all at once.
+ */
+#include "postgres.h"
+
+#include <float.h>
+
+#include "access/tupmacs.h"
+
+#include "data/encode.h"
+#include "data/numbers.h"
+
+/* Loops that are compiled for several widths of vectors. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__)
+#define WIDE_LOOP __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define WIDE_LOOP
+#endif
+
+int
+column_offset(TupleDesc desc, int at)
+{
+	int			offset = 0;
+
+	for (int i = 0; i <= at; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attlen <= 0)
+			return -1;
+		offset = att_align_nominal(offset, att->attalign);
+		if (i < at)
+			offset += att->attlen;
+	}
+	return offset;
+}
+
+Numbers *
+numbers_create(int room)
+{
+	Numbers    *numbers = palloc0(sizeof(Numbers));
+	int			n = Max(room, 1);
+
+	numbers->value = palloc0(sizeof(double) * n);
+	numbers->column = palloc0(sizeof(Column *) * n);
+	numbers->at = palloc0(sizeof(int) * n);
+	numbers->offset = palloc0(sizeof(int) * n);
+	numbers->runs = palloc0(sizeof(NumberRun) * n);
+	numbers->mean = palloc0(sizeof(double) * n);
+	numbers->deviation = palloc0(sizeof(double) * n);
+	numbers->x = palloc0(sizeof(int) * n);
+	numbers->indicator = palloc0(sizeof(int) * n);
+	numbers->encoded = palloc0(sizeof(float) * n);
+	numbers->fixed = numbers->adjacent = true;
+	numbers->last = -1;
+	return numbers;
+}
+
+bool
+numbers_add(Numbers *numbers, TupleDesc desc, const Column *column, const Encoder *encoder)
+{
+	int			i = numbers->n;
+	NumberRun  *run = &numbers->runs[numbers->n_runs - 1];
+
+	switch (column->type)
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case FLOAT4OID:
+		case FLOAT8OID:
+			break;
+		default:
+			return false;
+	}
+	if (numbers->n_runs == 0 || run->type != column->type)
+	{
+		run = &numbers->runs[numbers->n_runs++];
+		run->type = column->type;
+		run->first = i;
+	}
+	run->n++;
+	numbers->column[i] = column;
+	numbers->at[i] = column->at;
+	numbers->offset[i] = column_offset(desc, column->at);
+	numbers->fixed &= numbers->offset[i] >= 0;
+	run->adjacent = run->n == 1 ||
+		(run->adjacent && numbers->offset[i] == numbers->offset[i - 1] + TupleDescAttr(desc, column->at)->attlen);
+	numbers->last = Max(numbers->last, column->at);
+	if (encoder != NULL)
+	{
+		bool		standardised = encoder->kind == ENCODER_NUMBER;
+
+		numbers->mean[i] = standardised ? encoder->mean : 0;
+		numbers->deviation[i] = standardised ? encoder->deviation : 1;
+		numbers->x[i] = encoder->x;
+		if (i > 0 && encoder->x != numbers->x[i - 1] + 1)
+			numbers->adjacent = false;
+		if (encoder->indicator)
+			numbers->indicator[numbers->n_indicators++] = i;
+	}
+	numbers->n++;
+	return true;
+}
+
+/* ---- reading ---- */
+
+/* Is one of the values infinite?  In integers, which a loop of vectors can compare. */
+static WIDE_LOOP bool
+any_infinite(int n, const double *value)
+{
+	int64		found = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		int64		bits;
+
+		memcpy(&bits, &value[i], sizeof(bits));
+		found |= (bits & PG_INT64_MAX) == INT64CONST(0x7ff0000000000000) ? 1 : 0;
+	}
+	return found != 0;
+}
+
+static void
+check_finite(const Numbers *numbers)
+{
+	if (likely(!any_infinite(numbers->n, numbers->value)))
+		return;
+	for (int i = 0; i < numbers->n; i++)
+		if (isinf(numbers->value[i]))
+			column_infinite(numbers->column[i]);
+}
+
+#define READ_RUN(expression) \
+	for (int i = run->first; i < run->first + run->n; i++) \
+		numbers->value[i] = expression
+
+void
+numbers_read(Numbers *numbers, const Datum *values, const bool *nulls)
+{
+#define READ_DATUMS(get) READ_RUN(nulls[numbers->at[i]] ? NAN : (double) get(values[numbers->at[i]]))
+	for (int r = 0; r < numbers->n_runs; r++)
+	{
+		const NumberRun *run = &numbers->runs[r];
+
+		switch (run->type)
+		{
+			case INT2OID:
+				READ_DATUMS(DatumGetInt16);
+				break;
+			case INT4OID:
+				READ_DATUMS(DatumGetInt32);
+				break;
+			case INT8OID:
+				READ_DATUMS(DatumGetInt64);
+				break;
+			case FLOAT4OID:
+				READ_DATUMS(DatumGetFloat4);
+				break;
+			case FLOAT8OID:
+				READ_DATUMS(DatumGetFloat8);
+				break;
+		}
+	}
+	check_finite(numbers);
+}
+
+void
+numbers_read_row(Numbers *numbers, HeapTupleHeader row)
+{
+	/* aligned as the columns' types are */
+	const char *data = (const char *) row + row->t_hoff;
+
+#define READ_PLACES(type) \
+	do { \
+		const type *from = (const type *) (data + numbers->offset[run->first]) - run->first; \
+		if (run->adjacent) \
+			READ_RUN((double) from[i]); \
+		else \
+			READ_RUN((double) *(const type *) (data + numbers->offset[i])); \
+	} while (0)
+	for (int r = 0; r < numbers->n_runs; r++)
+	{
+		const NumberRun *run = &numbers->runs[r];
+
+		switch (run->type)
+		{
+			case INT2OID:
+				READ_PLACES(int16);
+				break;
+			case INT4OID:
+				READ_PLACES(int32);
+				break;
+			case INT8OID:
+				READ_PLACES(int64);
+				break;
+			case FLOAT4OID:
+				READ_PLACES(float4);
+				break;
+			case FLOAT8OID:
+				READ_PLACES(float8);
+				break;
+		}
+	}
+	check_finite(numbers);
+}
+
+/* ---- encoding ---- */
+
+WIDE_LOOP void
+numbers_standardise(int n, const double *value, const double *mean, const double *deviation, float *to)
+{
+	_Pragma("GCC ivdep")
+	for (int i = 0; i < n; i++)
+	{
+		double		v = (value[i] - mean[i]) / deviation[i];
+
+		/* NaN compares false, and no negative zero is left: see encode_clamp */
+		v = v > ENCODED_LIMIT ? ENCODED_LIMIT : v;
+		v = v < -ENCODED_LIMIT ? -ENCODED_LIMIT : v;
+		v = v == v ? v : 0;
+		to[i] = (float) v + 0.0f;
+	}
+}
+
+void
+numbers_encode(Numbers *numbers, float *x)
+{
+	float	   *to = numbers->adjacent && numbers->n > 0 ? x + numbers->x[0] : numbers->encoded;
+
+	numbers_standardise(numbers->n, numbers->value, numbers->mean, numbers->deviation, to);
+	if (!numbers->adjacent)
+		for (int i = 0; i < numbers->n; i++)
+			x[numbers->x[i]] = to[i];
+	for (int i = 0; i < numbers->n_indicators; i++)
+	{
+		int			which = numbers->indicator[i];
+
+		x[numbers->x[which] + 1] = isnan(numbers->value[which]) ? 1.0f : 0.0f;
+	}
+}
