@@ -16,7 +16,9 @@
 #include "learn/apply.h"
 #include "learn/meta_step.h"
 
+#ifndef REPETITIONS
 #define REPETITIONS 200
+#endif
 
 static double
 processor_time(void)

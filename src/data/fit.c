@@ -26,21 +26,38 @@
 #define NEARLY_ALL 0.95
 
 Fit *
-fit_create(SourcePlan *plan)
+fit_create(SourcePlan *plan, TupleDesc desc)
 {
 	Fit		   *fit = palloc0(sizeof(Fit));
+	int			room = Max(plan->n_candidates, 1);
 
 	fit->plan = plan;
-	fit->n_slots = plan->n_candidates + 3;
-	fit->slots = palloc0(sizeof(uint64) * fit->n_slots);
-	fit->features = palloc0(sizeof(Stats) * Max(plan->n_candidates, 1));
+	fit->others = palloc0(sizeof(int) * room);
+	fit->number_of = palloc0(sizeof(int) * room);
+	fit->numbers = numbers_create(room);
+	fit->moments.n = palloc0(sizeof(double) * room);
+	fit->moments.mean = palloc0(sizeof(double) * room);
+	fit->moments.m2 = palloc0(sizeof(double) * room);
+	fit->features = palloc0(sizeof(Stats) * room);
 	for (int i = 0; i < plan->n_candidates; i++)
 	{
+		const Candidate *candidate = &plan->candidates[i];
+
 		fit->features[i].length = -1;
 		fit->features[i].encoder = -1;
-		if (plan->candidates[i].kind == ENCODER_CATEGORY)
-			fit->features[i].labels = label_dict_create(plan->candidates[i].column.name);
+		if (candidate->kind == ENCODER_CATEGORY)
+			fit->features[i].labels = label_dict_create(candidate->column.name);
+		if ((candidate->kind == ENCODER_NUMBER || candidate->kind == ENCODER_RAW) &&
+			numbers_add(fit->numbers, desc, &candidate->column, NULL))
+			fit->number_of[i] = fit->numbers->n - 1;
+		else
+		{
+			fit->number_of[i] = -1;
+			fit->others[fit->n_others++] = i;
+		}
 	}
+	fit->n_slots = fit->n_others + 3;
+	fit->slots = palloc0(sizeof(uint64) * fit->n_slots);
 	if (plan->target_plan == TARGET_PLAN_CLASS)
 		fit->target.labels = label_dict_create(plan->target.name);
 	if (plan->grouped)
@@ -113,10 +130,13 @@ fit_row(Fit *fit)
 {
 	const SourcePlan *plan = fit->plan;
 
-	for (int i = 0; i < plan->n_candidates; i++)
+	fit->rows++;
+	numbers_add_moments(fit->numbers, &fit->moments);
+	for (int other = 0; other < fit->n_others; other++)
 	{
+		int			i = fit->others[other];
 		Stats	   *stats = &fit->features[i];
-		uint64		slot = fit->slots[i];
+		uint64		slot = fit->slots[other];
 
 		switch (plan->candidates[i].kind)
 		{
@@ -389,6 +409,17 @@ fit_finish(Fit *fit, const LoadRequest *request)
 	SourcePlan *plan = fit->plan;
 	Encoding   *encoding = palloc0(sizeof(Encoding));
 
+	for (int i = 0; i < plan->n_candidates; i++)
+		if (fit->number_of[i] >= 0)
+		{
+			Stats	   *stats = &fit->features[i];
+			int			number = fit->number_of[i];
+
+			stats->n = (int64) fit->moments.n[number];
+			stats->missing = fit->rows - stats->n;
+			stats->mean = fit->moments.mean[number];
+			stats->m2 = fit->moments.m2[number];
+		}
 	fit_target(fit, request->options, encoding);
 	encoding->encoders = palloc0(sizeof(Encoder) * Max(plan->n_candidates, 1));
 	for (int i = 0; i < plan->n_candidates; i++)
@@ -427,6 +458,10 @@ fit_finish(Fit *fit, const LoadRequest *request)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the features make more than %d numeric inputs", ENCODING_MAX_INPUTS),
 				 errhint("Name fewer or shorter vectors in features.")));
+	for (int i = 0; i < plan->n_candidates; i++)
+		if (fit->number_of[i] >= 0)
+			numbers_set_encoder(fit->numbers, fit->number_of[i],
+								fit->features[i].encoder < 0 ? NULL : &encoding->encoders[fit->features[i].encoder]);
 	fit->encoding = encoding;
 	return encoding;
 }
@@ -447,11 +482,13 @@ encode_features(Fit *fit, float *x, int32 *c)
 	const SourcePlan *plan = fit->plan;
 	const char *rest = fit->rest;
 
-	for (int i = 0; i < plan->n_candidates; i++)
+	numbers_encode(fit->numbers, x);
+	for (int other = 0; other < fit->n_others; other++)
 	{
+		int			i = fit->others[other];
 		const Stats *stats = &fit->features[i];
 		const Encoder *encoder;
-		uint64		slot = fit->slots[i];
+		uint64		slot = fit->slots[other];
 		bool		is_bytes = plan->candidates[i].column.class == COLUMN_BYTES;
 
 		if (stats->encoder < 0)

@@ -2,17 +2,19 @@
  * fit.h
  *	  Raw rows, and fitting an encoding to them.
  *
- * A raw row is what goes through the sort before its encoding is known: one
- * 64-bit slot per candidate column, then those of target, weight and group,
- * then the elements of vectors and the bytes of images.  A slot holds the bits
- * of a double (NaN where missing), the hash of a label (LABEL_NULL where
- * missing), or a length (SLOT_NULL where missing).
+ * A raw row is what goes through the sort before its encoding is known: 64-bit
+ * slots of target, weight, group and the candidate columns that are no plain
+ * numbers, then these (data/numbers.h), then the elements of vectors and the
+ * bytes of images.  A slot holds the bits of a double (NaN where missing), the
+ * hash of a label (LABEL_NULL where missing), or a length (SLOT_NULL where
+ * missing).
  */
 #ifndef DATA_FIT_H
 #define DATA_FIT_H
 
 #include "data/encode.h"
 #include "data/labels.h"
+#include "data/numbers.h"
 #include "data/plan.h"
 
 #define SLOT_NULL PG_UINT64_MAX
@@ -40,6 +42,12 @@ typedef struct Fit
 	SourcePlan *plan;
 	int			n_slots;
 	uint64	   *slots;			/* of the raw row that was read last */
+	int			n_others;
+	int		   *others;			/* candidates that have slots, in order */
+	Numbers    *numbers;		/* the other candidates */
+	int		   *number_of;		/* which these are: of a candidate, or -1 */
+	NumberMoments moments;
+	int64		rows;			/* that these are of */
 	const char *rest;			/* what follows them */
 	Stats	   *features;
 	Stats		target;
@@ -50,12 +58,12 @@ typedef struct Fit
 	Encoding   *encoding;
 } Fit;
 
-/* Positions of the slots behind the candidates'. */
-#define SLOT_TARGET(fit) ((fit)->plan->n_candidates)
-#define SLOT_WEIGHT(fit) ((fit)->plan->n_candidates + 1)
-#define SLOT_GROUP(fit) ((fit)->plan->n_candidates + 2)
+/* Positions of the slots behind the others'. */
+#define SLOT_TARGET(fit) ((fit)->n_others)
+#define SLOT_WEIGHT(fit) ((fit)->n_others + 1)
+#define SLOT_GROUP(fit) ((fit)->n_others + 2)
 
-extern Fit *fit_create(SourcePlan *plan);
+extern Fit *fit_create(SourcePlan *plan, TupleDesc desc);
 
 /*
  * Appends a row of the source; labels are remembered where it belongs to a

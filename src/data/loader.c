@@ -58,7 +58,7 @@ loader_create(const LoadRequest *request, TupleDesc desc)
 	loader->plan = plan_create(request, desc);
 	if (request->encoding == NULL)
 	{
-		loader->fit = fit_create(loader->plan);
+		loader->fit = fit_create(loader->plan, desc);
 		loader->groups = loader->fit->groups;
 	}
 	else

@@ -13,6 +13,7 @@
 
 /* Loops that are compiled for several widths of vectors. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__)
+#define HAVE_WIDE_LOOPS
 #define WIDE_LOOP __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define WIDE_LOOP
@@ -88,20 +89,23 @@ numbers_add(Numbers *numbers, TupleDesc desc, const Column *column, const Encode
 	run->adjacent = run->n == 1 ||
 		(run->adjacent && numbers->offset[i] == numbers->offset[i - 1] + TupleDescAttr(desc, column->at)->attlen);
 	numbers->last = Max(numbers->last, column->at);
-	if (encoder != NULL)
-	{
-		bool		standardised = encoder->kind == ENCODER_NUMBER;
-
-		numbers->mean[i] = standardised ? encoder->mean : 0;
-		numbers->deviation[i] = standardised ? encoder->deviation : 1;
-		numbers->x[i] = encoder->x;
-		if (i > 0 && encoder->x != numbers->x[i - 1] + 1)
-			numbers->adjacent = false;
-		if (encoder->indicator)
-			numbers->indicator[numbers->n_indicators++] = i;
-	}
 	numbers->n++;
+	numbers_set_encoder(numbers, i, encoder);
 	return true;
+}
+
+void
+numbers_set_encoder(Numbers *numbers, int i, const Encoder *encoder)
+{
+	bool		standardised = encoder != NULL && encoder->kind == ENCODER_NUMBER;
+
+	numbers->mean[i] = standardised ? encoder->mean : 0;
+	numbers->deviation[i] = standardised ? encoder->deviation : 1;
+	numbers->x[i] = encoder == NULL ? -1 : encoder->x;
+	if (encoder == NULL || (i > 0 && encoder->x != numbers->x[i - 1] + 1))
+		numbers->adjacent = false;
+	if (encoder != NULL && encoder->indicator)
+		numbers->indicator[numbers->n_indicators++] = i;
 }
 
 /* ---- reading ---- */
@@ -206,6 +210,102 @@ numbers_read_row(Numbers *numbers, HeapTupleHeader row)
 	check_finite(numbers);
 }
 
+/* ---- as bytes ---- */
+
+/* Does a float hold all values of the type? */
+static bool
+is_narrow(Oid type)
+{
+	return type == FLOAT4OID || type == INT2OID;
+}
+
+Size
+numbers_bytes(const Numbers *numbers)
+{
+	Size		size = 0;
+
+	for (int r = 0; r < numbers->n_runs; r++)
+		size += numbers->runs[r].n * (is_narrow(numbers->runs[r].type) ? sizeof(float) : sizeof(double));
+	return size;
+}
+
+/* Bytes are unaligned; + 0.0 leaves no negative zero, so that equal rows have equal bytes. */
+void
+numbers_write(const Numbers *numbers, char *to)
+{
+	for (int r = 0; r < numbers->n_runs; r++)
+	{
+		const NumberRun *run = &numbers->runs[r];
+		const double *value = numbers->value + run->first;
+
+		for (int i = 0; i < run->n; i++)
+		{
+			float		narrow = (float) value[i] + 0.0f;
+			double		wide = value[i] + 0.0;
+
+			if (is_narrow(run->type))
+				memcpy(to + i * sizeof(float), &narrow, sizeof(float));
+			else
+				memcpy(to + i * sizeof(double), &wide, sizeof(double));
+		}
+		to += run->n * (is_narrow(run->type) ? sizeof(float) : sizeof(double));
+	}
+}
+
+void
+numbers_take(Numbers *numbers, const char *from)
+{
+	for (int r = 0; r < numbers->n_runs; r++)
+	{
+		const NumberRun *run = &numbers->runs[r];
+		double	   *value = numbers->value + run->first;
+
+		if (!is_narrow(run->type))
+		{
+			memcpy(value, from, run->n * sizeof(double));
+			from += run->n * sizeof(double);
+			continue;
+		}
+		for (int i = 0; i < run->n; i++, from += sizeof(float))
+		{
+			float		narrow;
+
+			memcpy(&narrow, from, sizeof(float));
+			value[i] = narrow;
+		}
+	}
+}
+
+/* ---- moments ---- */
+
+/* Without the instruction that multiplies and adds at once: its bits are others. */
+#ifdef HAVE_WIDE_LOOPS
+__attribute__((target_clones("avx2", "default")))
+#endif
+static void
+add_moments(int count, const double *value, double *restrict n, double *restrict mean, double *restrict m2)
+{
+	for (int i = 0; i < count; i++)
+	{
+		bool		known = value[i] == value[i];
+		double		one = known ? 1 : 0;
+		double		distance = known ? value[i] - mean[i] : 0;
+		double		seen = n[i] + one;
+		double		share = distance / (seen > 0 ? seen : 1);
+		double		next = mean[i] + share;
+
+		n[i] = seen;
+		mean[i] = next;
+		m2[i] += distance * (known ? value[i] - next : 0);
+	}
+}
+
+void
+numbers_add_moments(const Numbers *numbers, NumberMoments *moments)
+{
+	add_moments(numbers->n, numbers->value, moments->n, moments->mean, moments->m2);
+}
+
 /* ---- encoding ---- */
 
 WIDE_LOOP void
@@ -232,7 +332,8 @@ numbers_encode(Numbers *numbers, float *x)
 	numbers_standardise(numbers->n, numbers->value, numbers->mean, numbers->deviation, to);
 	if (!numbers->adjacent)
 		for (int i = 0; i < numbers->n; i++)
-			x[numbers->x[i]] = to[i];
+			if (numbers->x[i] >= 0)
+				x[numbers->x[i]] = to[i];
 	for (int i = 0; i < numbers->n_indicators; i++)
 	{
 		int			which = numbers->indicator[i];

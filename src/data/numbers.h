@@ -40,7 +40,7 @@ typedef struct Numbers
 	/* where they are to be encoded */
 	double	   *mean;
 	double	   *deviation;
-	int		   *x;
+	int		   *x;				/* -1: nowhere */
 	bool		adjacent;		/* x counts up */
 	int			n_indicators;
 	int		   *indicator;		/* numbers that have one, at x + 1 */
@@ -67,6 +67,28 @@ extern void numbers_read(Numbers *numbers, const Datum *values, const bool *null
 
 /* Reads a row that has no NULLs, where all columns are at fixed places. */
 extern void numbers_read_row(Numbers *numbers, HeapTupleHeader row);
+
+/*
+ * What was read as bytes, those of narrow types as floats, which hold them
+ * exactly; and back.
+ */
+extern Size numbers_bytes(const Numbers *numbers);
+extern void numbers_write(const Numbers *numbers, char *to);
+extern void numbers_take(Numbers *numbers, const char *from);
+
+/* Moments of the columns, by Welford's method; zero at the start. */
+typedef struct NumberMoments
+{
+	double	   *n;				/* values that are not missing */
+	double	   *mean;
+	double	   *m2;				/* sum of squared distances from the mean */
+} NumberMoments;
+
+/* Takes what was read into account. */
+extern void numbers_add_moments(const Numbers *numbers, NumberMoments *moments);
+
+/* How the values of a column, where they are known only now, are to be encoded; NULL: not at all. */
+extern void numbers_set_encoder(Numbers *numbers, int i, const Encoder *encoder);
 
 /* Encodes what was read. */
 extern void numbers_encode(Numbers *numbers, float *x);

@@ -61,6 +61,8 @@ struct Packer
 	int64		run_rows;
 	int64		run_room;
 	int64		run_limit;
+	const char **order;			/* the run's records, sorted */
+	int64		order_room;
 	Tuplesortstate *run_sort;
 	char	   *datum;			/* a record as bytea, for the sort */
 	MemoryContext scratch;
@@ -281,7 +283,7 @@ begin_task(Packer *packer)
 static int
 compare_records(const void *a, const void *b, void *size)
 {
-	return memcmp(a, b, *(const Size *) size);
+	return memcmp(*(const char *const *) a, *(const char *const *) b, *(const Size *) size);
 }
 
 static void
@@ -342,11 +344,19 @@ flush_run(Packer *packer)
 		return;
 	}
 
-	if (packer->run_rows > 1)
-		qsort_arg(packer->run, packer->run_rows, packer->record_bytes, compare_records,
-				  &packer->record_bytes);
+	if (packer->order_room < packer->run_rows)
+	{
+		if (packer->order != NULL)
+			pfree(packer->order);
+		packer->order_room = packer->run_room;
+		packer->order = palloc_extended(sizeof(char *) * packer->order_room, MCXT_ALLOC_HUGE);
+	}
 	for (int64 i = 0; i < packer->run_rows; i++)
-		emit_run_row(packer, packer->run + i * packer->record_bytes, i == 0);
+		packer->order[i] = packer->run + i * packer->record_bytes;
+	if (packer->run_rows > 1)
+		qsort_arg(packer->order, packer->run_rows, sizeof(char *), compare_records, &packer->record_bytes);
+	for (int64 i = 0; i < packer->run_rows; i++)
+		emit_run_row(packer, packer->order[i], i == 0);
 	packer->run_rows = 0;
 }
 

@@ -137,6 +137,7 @@ raw_append(Fit *fit, const Datum *values, const bool *nulls, bool train, StringI
 	SourcePlan *plan = fit->plan;
 	uint64	   *slots = fit->slots;
 	int			begin = out->len;
+	int			size = fit->n_slots * (int) sizeof(uint64) + (int) numbers_bytes(fit->numbers);
 	RowStatus	status;
 
 	slots[SLOT_WEIGHT(fit)] = double_bits(1.0);
@@ -161,23 +162,26 @@ raw_append(Fit *fit, const Datum *values, const bool *nulls, bool train, StringI
 	if (plan->grouped && !nulls[plan->by.at])
 		slots[SLOT_GROUP(fit)] = label_slot(&plan->by, values[plan->by.at], fit->groups);
 
-	/* slots go in front of the rest, which is not known to be there yet */
-	enlargeStringInfo(out, fit->n_slots * (int) sizeof(uint64));
-	out->len += fit->n_slots * (int) sizeof(uint64);
-	for (int i = 0; i < plan->n_candidates; i++)
+	/* slots and numbers go in front of the rest, which is not known to be there yet */
+	enlargeStringInfo(out, size);
+	out->len += size;
+	for (int other = 0; other < fit->n_others; other++)
 	{
+		int			i = fit->others[other];
 		Candidate  *candidate = &plan->candidates[i];
 		Datum		value = values[candidate->column.at];
 		bool		null = nulls[candidate->column.at];
 
 		if (candidate->kind == ENCODER_VECTOR || candidate->kind == ENCODER_IMAGE)
-			slots[i] = null ? SLOT_NULL : append_rest(candidate, value, out);
+			slots[other] = null ? SLOT_NULL : append_rest(candidate, value, out);
 		else if (!null)
-			slots[i] = feature_slot(fit, i, value, train);
+			slots[other] = feature_slot(fit, i, value, train);
 		else
-			slots[i] = candidate->kind == ENCODER_CATEGORY ? LABEL_NULL : double_bits(NAN);
+			slots[other] = candidate->kind == ENCODER_CATEGORY ? LABEL_NULL : double_bits(NAN);
 	}
 	memcpy(out->data + begin, slots, fit->n_slots * sizeof(uint64));
+	numbers_read(fit->numbers, values, nulls);
+	numbers_write(fit->numbers, out->data + begin + fit->n_slots * sizeof(uint64));
 	return ROW_USABLE;
 }
 
@@ -185,5 +189,7 @@ void
 raw_read(Fit *fit, const char *bytes)
 {
 	memcpy(fit->slots, bytes, fit->n_slots * sizeof(uint64));
-	fit->rest = bytes + fit->n_slots * sizeof(uint64);
+	bytes += fit->n_slots * sizeof(uint64);
+	numbers_take(fit->numbers, bytes);
+	fit->rest = bytes + numbers_bytes(fit->numbers);
 }

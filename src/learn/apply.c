@@ -163,16 +163,18 @@ tensor_leaves(Applier *applier, Tape *tape, int memory)
 		const Tensor *tensor = &applier->list->tensors[i];
 
 		vars[i] = memory_leaf(tape, tensor, memory, applier->theta + tensor->offset);
-		tape_set_level(tape, vars[i], tensor->role == TENSOR_SHARED ? LEVEL_MODEL : LEVEL_TASK);
+		tape_set_level(tape, vars[i], tensor_is_own(tensor) ? LEVEL_TASK : LEVEL_MODEL);
 	}
 	return vars;
 }
 
+/* A task's parameters; what tasks share, like tables of categories, stays where it is. */
 static void
 bind_tensors(const Applier *applier, Tape *tape, const Var *vars, const real *values)
 {
 	for (int i = 0; i < applier->list->n; i++)
-		tape_bind(tape, vars[i], values + applier->list->tensors[i].offset);
+		if (tensor_is_own(&applier->list->tensors[i]))
+			tape_bind(tape, vars[i], values + applier->list->tensors[i].offset);
 }
 
 static const char *
@@ -308,6 +310,8 @@ adapt_portion(Applier *applier, const Rows *support, const real *from, real *to)
 		bool		memory = tensor->role == TENSOR_MEMORY;
 		bool		changed = at->phi[i] != at->theta[i];
 
+		if (!tensor_is_own(tensor))
+			continue;
 		memmove(to + tensor->offset, memory ? from + tensor->offset : values, n * sizeof(real));
 		if (memory)
 			n = (size_t) support->rows * tensor->cols;
@@ -378,7 +382,13 @@ applier_adapt(Applier *applier, const Rows *support, const real *from, real *to)
 		from = applier->theta;
 	if (applier->learner->flags & LEARNER_NO_SUPPORT)
 	{
-		memmove(to, from, applier->list->size * sizeof(real));
+		for (int i = 0; i < applier->list->n; i++)
+		{
+			const Tensor *tensor = &applier->list->tensors[i];
+
+			if (tensor_is_own(tensor))
+				memmove(to + tensor->offset, from + tensor->offset, (size_t) tensor->rows * tensor->cols * sizeof(real));
+		}
 		return NULL;
 	}
 	if (support->rows <= portion)

@@ -43,14 +43,15 @@ extern const char *applier_reserve(Applier *applier, int support_rows, int rows)
 /*
  * Adapts on one task's rows (support->tasks is 1; rows 0 is legal and gives
  * the prior).  from: a task's full parameters (list->size numbers) to go on
- * from, or NULL for theta.  to: the result, list->size numbers.  Returns NULL
+ * from, or NULL for theta.  to: the result, as many; what is no task's own (tensor_is_own)
+ * is neither read in from nor written to to, as it is theta's.  Returns NULL
  * or a static message: out of memory, or numbers that are no longer finite.
  */
 extern const char *applier_adapt(Applier *applier, const Rows *support, const real *from, real *to);
 
 /*
  * Outputs of rows->rows rows (rows->tasks is 1; y and w are not looked at)
- * under the full parameters phi: (rows, outputs), logits for classes, into
+ * under a task's parameters phi: (rows, outputs), logits for classes, into
  * outputs.  Returns NULL or a static message.
  */
 extern const char *applier_predict(Applier *applier, const real *phi, const Rows *rows, real *outputs);

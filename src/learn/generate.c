@@ -108,7 +108,8 @@ static void
 replay(Generator *generator, GeneratorTape *gt, const real *phi, const Rows *rows)
 {
 	for (int i = 0; i < generator->list->n; i++)
-		tape_bind(&gt->tape, gt->phi[i], phi + generator->list->tensors[i].offset);
+		if (tensor_is_own(&generator->list->tensors[i]))
+			tape_bind(&gt->tape, gt->phi[i], phi + generator->list->tensors[i].offset);
 	if (rows)
 		rows_copy(&gt->tape, &gt->rows, rows);
 	tape_run(&gt->tape);
@@ -217,7 +218,7 @@ generator_rows(Generator *generator, const real *phi, uint64_t seed, int64_t fir
 		{
 			int			cols = tape_shape(&said->tape, said->results[0]).cols;
 
-			g->draw(spec, generator->list, phi, column, tape_data(&said->tape, said->results[0]) + (size_t) r * cols,
+			g->draw(spec, generator->list, generator->theta, column, tape_data(&said->tape, said->results[0]) + (size_t) r * cols,
 					&rng[r], rows->x + (size_t) r * width.x, rows->c + (size_t) r * width.c);
 		}
 	}

@@ -34,8 +34,11 @@ typedef struct Generative
 	void		(*target) (Tape *tape, const LearnerSpec *spec, const Var *phi, Var z, Var x, Var c,
 						   Var *outputs, Var *variance);
 
-	/* Draws a modelled column of a row (x, c) from what columns said of it. */
-	void		(*draw) (const LearnerSpec *spec, const TensorList *list, const real *phi, int column,
+	/*
+	 * Draws a modelled column of a row (x, c) from what columns said of it and
+	 * what tasks share.
+	 */
+	void		(*draw) (const LearnerSpec *spec, const TensorList *list, const real *theta, int column,
 						 const real *said, Rng *rng, real *x, int32_t *c);
 
 	/*
@@ -65,7 +68,7 @@ extern const char *generator_reserve(Generator *generator);
 
 /*
  * The mean of z, and its deviations (NULL: not wanted), of a task with the
- * full parameters phi (list->size numbers).  This and what follows return
+ * parameters phi (list->size numbers; only those of its own are read).  This and what follows return
  * NULL or a static message.
  */
 extern const char *generator_task(Generator *generator, const real *phi, real *mean, real *deviation);

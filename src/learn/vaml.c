@@ -637,10 +637,10 @@ target_of_rows(Tape *tape, const LearnerSpec *spec, const Var *phi, Var z, Var x
 }
 
 static void
-draw_column(const LearnerSpec *spec, const TensorList *list, const real *phi, int column,
+draw_column(const LearnerSpec *spec, const TensorList *list, const real *theta, int column,
 			const real *said, Rng *rng, real *x, int32_t *c)
 {
-	columns_draw(spec, &list->tensors[network_count(&spec->net) + COLUMNS], list->tensors, phi, column, said, rng, x, c);
+	columns_draw(spec, &list->tensors[network_count(&spec->net) + COLUMNS], list->tensors, theta, column, said, rng, x, c);
 }
 
 /* log mean_m p(x | z_m) p(y | x, z_m) over the fixed draws */

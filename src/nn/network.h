@@ -105,6 +105,14 @@ typedef struct Tensor
 	size_t		offset;			/* of its first number in the flat vector */
 } Tensor;
 
+/* Does a task have its own? */
+static inline bool
+tensor_is_own(const Tensor *tensor)
+{
+	return tensor->role == TENSOR_ADAPTED || tensor->role == TENSOR_STATE || tensor->role == TENSOR_MOMENTS ||
+		tensor->role == TENSOR_MEMORY;
+}
+
 /* The tensors of a learner, laid out one after the other in a flat vector. */
 typedef struct TensorList
 {

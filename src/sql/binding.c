@@ -319,13 +319,10 @@ binding_set_phi(Binding *binding, const bytea *task)
 	{
 		TaskParams *params = task_params_decode(task, binding->model);
 
-		if (!binding->phi_filled)
-			memcpy(binding->phi, component->theta, sizeof(real) * component->list.size);
 		task_scatter(&component->list, params->phi, params->memory, binding->phi);
 		binding_set_labels(binding, params);
 		n = params->rows;
 	}
 	binding->correction = calibration_at(&component->calibration, (double) (binding->model->rows + n));
-	binding->phi_filled = true;
 	return n;
 }

@@ -59,9 +59,8 @@ typedef struct Binding
 	Arena		arena;
 	Applier    *applier;
 	bool		applier_fresh;	/* has run nothing yet */
-	real	   *phi;			/* (list.size) all parameters of the task at
-								 * hand, or NULL */
-	bool		phi_filled;		/* the shared tensors are in place */
+	real	   *phi;			/* (list.size) a task's own tensors, of the
+								 * one at hand, at their places; or NULL */
 	uint64		phi_serial;		/* of the subject they are; 0: of none */
 	uint64		phi_version;	/* another one whenever phi is another */
 	Generator  *generator;		/* of a learner that models rows; or NULL */

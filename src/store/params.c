@@ -283,13 +283,6 @@ params_digest(const bytea *bytes, char *digest)
 
 /* ---- the numbers that are a task's own ---- */
 
-static bool
-is_own(const Tensor *tensor)
-{
-	return tensor->role == TENSOR_ADAPTED || tensor->role == TENSOR_STATE || tensor->role == TENSOR_MOMENTS ||
-		tensor->role == TENSOR_MEMORY;
-}
-
 /* Numbers of a tensor that are stored. */
 static size_t
 stored_size(const Tensor *tensor, int memory)
@@ -303,7 +296,7 @@ task_size(const TensorList *list, int memory)
 	size_t		size = 0;
 
 	for (int i = 0; i < list->n; i++)
-		if (is_own(&list->tensors[i]))
+		if (tensor_is_own(&list->tensors[i]))
 			size += stored_size(&list->tensors[i], memory);
 	return size;
 }
@@ -340,7 +333,7 @@ task_gather(const TensorList *list, const real *theta, int memory, real *phi)
 		const Tensor *t = &list->tensors[i];
 		size_t		n = stored_size(t, memory);
 
-		if (is_own(t))
+		if (tensor_is_own(t))
 		{
 			memcpy(phi, theta + t->offset, n * sizeof(real));
 			phi += n;
@@ -357,7 +350,7 @@ task_scatter(const TensorList *list, const real *phi, int memory, real *theta)
 		size_t		n = stored_size(t, memory);
 		size_t		room = (size_t) t->rows * t->cols;
 
-		if (is_own(t))
+		if (tensor_is_own(t))
 		{
 			memcpy(theta + t->offset, phi, n * sizeof(real));
 			memset(theta + t->offset + n, 0, (room - n) * sizeof(real));

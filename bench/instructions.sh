@@ -1,0 +1,43 @@
+#!/bin/sh
+# Instructions of the hot loops, counted by callgrind: figures that do not
+# depend on what else runs, and that change only with the code and the compiler.
+#
+#	bench/instructions.sh
+#
+# Per meta-iteration of 32 tasks and per adaptation, by learner; the counts of
+# set-up are taken off by running twice.  Valgrind has no AVX-512, so these are
+# the AVX2 kernels.  Then the functions that take most of maml's.
+
+set -eu
+cd "$(dirname "$0")/.."
+
+command -v valgrind >/dev/null || { echo "bench/instructions.sh: skipped, because there is no valgrind."; exit 0; }
+blas=$(dirname "$(find /usr/lib -path '*openblas-serial/libopenblas.so' | head -n 1)")
+include=$(dirname "$(find /usr/include -path '*openblas-serial/cblas.h' | head -n 1)")
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+for times in 1 11
+do
+	# shellcheck disable=SC2046
+	gcc -O3 -g -fno-math-errno -fno-trapping-math -DREPETITIONS=$times -Isrc -I"$include" bench/tape.c src/nn/*.c \
+		$(grep -L postgres.h src/learn/*.c) -o "$dir/tape$times" -L"$blas" -lopenblas -Wl,-rpath,"$blas" -lm
+done
+
+# Instructions of LEARNER with REPETITIONS and TASKS
+count()
+{
+	valgrind --tool=callgrind --callgrind-out-file="$dir/out.$1.$2.$3" "$dir/tape$2" "$1" 32 64 10 10 5 "$3" 0 2>&1 >/dev/null |
+		awk '/Collected/ { print $4 }'
+}
+
+echo "| learner | a meta-iteration | an adaptation |"
+echo "|---|---|---|"
+for learner in maml fomaml anil reptile alpaca cnp ridge
+do
+	# without tasks only the adaptations are left
+	both=$(($(count $learner 11 32) - $(count $learner 1 32)))
+	adapting=$(($(count $learner 11 0) - $(count $learner 1 0)))
+	awk -v name=$learner -v both=$both -v adapting=$adapting \
+		'BEGIN { printf "| %s | %.2f million | %.1f thousand |\n", name, (both - adapting) / 1e7, adapting / 1e4 }'
+done
+callgrind_annotate "$dir/out.maml.11.32" 2>/dev/null | awk '/^[ 0-9,]+ *\(/ && n++ < 14 { sub(/ \[.*/, ""); sub(/[^ ]*\//, ""); print "\t" $0 }'
