@@ -46,6 +46,7 @@ typedef struct PredictTape
 	RowVars		rows;
 	Var		   *phi;			/* one leaf per tensor */
 	const real *bound;			/* what these read, or NULL */
+	bool		leveled;		/* it can be run from a level on */
 	uint64_t	version;		/* of what that was in the last run; 0: any */
 	Var			outputs;
 } PredictTape;
@@ -68,13 +69,14 @@ struct Applier
 	const LearnerSpec *spec;
 	const TensorList *list;
 	const real *theta;
+	bool		own_only;		/* adapting leaves out what is not a task's own */
 	bool		has_memory;		/* one of the tensors is a memory */
 	uint64_t	version;		/* of phi; 0: unknown */
 	void		(*interrupt) (void);
 	bool		transductive;
 	Rows		thin;			/* memory for a task with very many rows */
 	bool		coarse;			/* powers of two, for support rows, too */
-	AdaptTape	adapt[ADAPT_BUCKETS];
+	AdaptTape  *adapt[ADAPT_BUCKETS];	/* NULL: not wanted yet */
 	PredictTape *predict[MEMORY_BUCKETS];	/* MAX_BUCKETS each, or NULL */
 	PredictTape *variance[MEMORY_BUCKETS];
 };
@@ -106,6 +108,12 @@ static int
 bucket_rows(int bucket)
 {
 	return bucket == 0 ? 0 : 1 << (bucket - 1);
+}
+
+void
+applier_own_only(Applier *applier)
+{
+	applier->own_only = true;
 }
 
 void
@@ -163,7 +171,8 @@ tensor_leaves(Applier *applier, Tape *tape, int memory)
 		const Tensor *tensor = &applier->list->tensors[i];
 
 		vars[i] = memory_leaf(tape, tensor, memory, applier->theta + tensor->offset);
-		tape_set_level(tape, vars[i], tensor_is_own(tensor) ? LEVEL_TASK : LEVEL_MODEL);
+		if (applier->version != 0)
+			tape_set_level(tape, vars[i], tensor_is_own(tensor) ? LEVEL_TASK : LEVEL_MODEL);
 	}
 	return vars;
 }
@@ -199,6 +208,22 @@ build_adapt(Applier *applier, AdaptTape *at, int rows)
 	return at->tape.fault;
 }
 
+/* The tape for a bucket of support rows, built on first use; NULL and *fault otherwise. */
+static AdaptTape *
+adapt_tape(Applier *applier, int bucket, const char **fault)
+{
+	AdaptTape **at = &applier->adapt[bucket];
+
+	*fault = NULL;
+	if (*at == NULL)
+		*at = arena_alloc(applier->arena, 1, sizeof(AdaptTape));
+	if (*at == NULL)
+		*fault = "out of memory";
+	else if (!(*at)->built)
+		*fault = build_adapt(applier, *at, adapt_rows[bucket]);
+	return *fault ? NULL : *at;
+}
+
 static const char *
 build_predict(Applier *applier, PredictTape *pt, RowFunction function, int rows, int memory)
 {
@@ -210,9 +235,13 @@ build_predict(Applier *applier, PredictTape *pt, RowFunction function, int rows,
 	if (pt->phi == NULL)
 		return "out of memory";
 	pt->rows = rows_leaves(&pt->tape, applier->spec, 1, rows);
-	tape_set_level(&pt->tape, pt->rows.x, LEVEL_ROWS);
-	tape_set_level(&pt->tape, pt->rows.c, LEVEL_ROWS);
-	tape_set_level(&pt->tape, pt->rows.w, LEVEL_ROWS);
+	pt->leveled = applier->version != 0;
+	if (pt->leveled)
+	{
+		tape_set_level(&pt->tape, pt->rows.x, LEVEL_ROWS);
+		tape_set_level(&pt->tape, pt->rows.c, LEVEL_ROWS);
+		tape_set_level(&pt->tape, pt->rows.w, LEVEL_ROWS);
+	}
 	phi = moments_hidden(&pt->tape, applier->list,
 						 applier->transductive ? MOMENTS_TRANSDUCTIVE : MOMENTS_GIVEN, pt->phi);
 	if (phi == NULL)
@@ -259,8 +288,7 @@ applier_reserve(Applier *applier, int support_rows, int rows)
 	{
 		int			bucket = adapt_bucket_of(applier, more);
 
-		if (!applier->adapt[bucket].built)
-			fault = build_adapt(applier, &applier->adapt[bucket], adapt_rows[bucket]);
+		adapt_tape(applier, bucket, &fault);
 		if (adapt_rows[bucket] >= (support_rows < portion ? support_rows : portion))
 			break;
 		more = adapt_rows[bucket] + 1;
@@ -287,17 +315,12 @@ static const char *
 adapt_portion(Applier *applier, const Rows *support, const real *from, real *to)
 {
 	int			bucket = adapt_bucket_of(applier, support->rows);
-	AdaptTape  *at = &applier->adapt[bucket];
+	const char *fault;
+	AdaptTape  *at = adapt_tape(applier, bucket, &fault);
 	const TensorList *list = applier->list;
 
-	if (!at->built)
-	{
-		const char *fault = build_adapt(applier, at, adapt_rows[bucket]);
-
-		if (fault)
-			return fault;
-	}
-
+	if (at == NULL)
+		return fault;
 	bind_tensors(applier, &at->tape, at->theta, from);
 	rows_copy(&at->tape, &at->support, support);
 	tape_run(&at->tape);
@@ -310,7 +333,7 @@ adapt_portion(Applier *applier, const Rows *support, const real *from, real *to)
 		bool		memory = tensor->role == TENSOR_MEMORY;
 		bool		changed = at->phi[i] != at->theta[i];
 
-		if (!tensor_is_own(tensor))
+		if (applier->own_only && !tensor_is_own(tensor))
 			continue;
 		memmove(to + tensor->offset, memory ? from + tensor->offset : values, n * sizeof(real));
 		if (memory)
@@ -386,7 +409,7 @@ applier_adapt(Applier *applier, const Rows *support, const real *from, real *to)
 		{
 			const Tensor *tensor = &applier->list->tensors[i];
 
-			if (tensor_is_own(tensor))
+			if (tensor_is_own(tensor) || !applier->own_only)
 				memmove(to + tensor->offset, from + tensor->offset, (size_t) tensor->rows * tensor->cols * sizeof(real));
 		}
 		return NULL;
@@ -436,7 +459,7 @@ run_rows(Applier *applier, PredictTape **tapes, RowFunction function, const real
 			tape_data(&pt->tape, pt->rows.w)[i] = i < n;
 		known = pt->bound == phi ? pt->version : 0;
 		pt->version = 0;		/* until the run is through: it may be left by an error */
-		if (known == 0 || applier->version == 0)
+		if (known == 0 || applier->version == 0 || !pt->leveled)
 			tape_run(&pt->tape);
 		else
 			tape_run_from(&pt->tape, known == applier->version ? LEVEL_ROWS : LEVEL_TASK);

@@ -40,12 +40,16 @@ extern const char *applier_reserve(Applier *applier, int support_rows, int rows)
  */
 #define ADAPT_MAX_ROWS 1024
 
+/* From now on, what is no task's own is not written to the result of adapting. */
+extern void applier_own_only(Applier *applier);
+
 /*
  * Adapts on one task's rows (support->tasks is 1; rows 0 is legal and gives
  * the prior).  from: a task's full parameters (list->size numbers) to go on
- * from, or NULL for theta.  to: the result, as many; what is no task's own (tensor_is_own)
- * is neither read in from nor written to to, as it is theta's.  Returns NULL
- * or a static message: out of memory, or numbers that are no longer finite.
+ * from, or NULL for theta.  to: the result, list->size numbers.  What is no
+ * task's own (tensor_is_own) is always read from theta, here and below.
+ * Returns NULL or a static message: out of memory, or numbers that are no
+ * longer finite.
  */
 extern const char *applier_adapt(Applier *applier, const Rows *support, const real *from, real *to);
 

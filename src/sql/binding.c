@@ -141,6 +141,8 @@ binding_start_applier(Binding *binding)
 			   (size_t) maintenance_work_mem * 1024);
 	binding->applier = applier_create(&binding->arena, component->learner, &component->spec,
 									  &component->list, component->theta, apply_interrupt);
+	if (binding->applier != NULL)
+		applier_own_only(binding->applier);
 	binding->applier_fresh = true;
 }
 
