@@ -32,7 +32,7 @@ count()
 
 echo "| learner | a meta-iteration | an adaptation |"
 echo "|---|---|---|"
-for learner in maml fomaml anil reptile alpaca cnp ridge
+for learner in maml fomaml anil alpaca ridge
 do
 	# without tasks only the adaptations are left
 	both=$(($(count $learner 11 32) - $(count $learner 1 32)))
