@@ -46,7 +46,7 @@ sub one
 
 # Rows go through files, so that there is something to leave behind.
 # (Several statements in one query would be a transaction block.)
-my $little = q{SET maintenance_work_mem = '2MB'};
+my $little = q{SET maintenance_work_mem = '3MB'};
 my $many = q{(SELECT i % 100000 AS student, i AS nr, i % 7 AS x, i % 11 AS score FROM generate_series(1, 20000000) i) a};
 my %states = (
 	loading => {
