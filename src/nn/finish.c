@@ -128,7 +128,7 @@ order_by_level(Tape *tape, bool *kept, Var *moved)
 
 		for (int i = 0; i < 3; i++)
 			if (node->in[i] != TAPE_NONE)
-				node->level = most(node->level, tape->nodes[node->in[i]].level);
+				node->level = (uint8_t) most(node->level, tape->nodes[node->in[i]].level);
 		highest = most(highest, node->level);
 	}
 	if (highest == 0)

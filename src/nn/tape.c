@@ -276,7 +276,7 @@ tape_set_level(Tape *tape, Var leaf, int level)
 	TapeNode   *node = find_node(tape, leaf);
 
 	if (node != NULL)
-		node->level = level;
+		node->level = (uint8_t) level;
 }
 
 Var

@@ -45,30 +45,34 @@ typedef enum OpCode
 	OP_COUNT
 } OpCode;
 
+/* A tape has thousands of nodes, so what is small takes a byte. */
 struct TapeNode
 {
-	OpCode		op;
-	Shape		shape;
-	real	   *data;			/* shape_size(shape) numbers */
-	int32_t    *index;			/* OP_INDEX */
-	real	   *scratch;		/* OP_SOLVE: the factor */
-	bool		factored;		/* OP_SOLVE: in[0] is the factor */
-	Var			in[3];			/* operands, TAPE_NONE where unused */
+	uint8_t		op;				/* OpCode */
+	uint8_t		kind;			/* OP_UNARY: UnaryKind */
+	uint8_t		order;
+	uint8_t		stride;			/* of a convolution */
 	bool		transpose_a;	/* matrix products */
 	bool		transpose_b;
+	bool		factored;		/* OP_SOLVE: in[0] is the factor */
+	uint8_t		level;			/* of a leaf; of any node, once finished */
+	bool		constant;		/* OP_LEAF: of tape_constant */
+	Shape		shape;
+	real	   *data;			/* shape_size(shape) numbers */
+	union
+	{
+		int32_t    *index;		/* OP_INDEX */
+		real	   *scratch;	/* OP_SOLVE: the factor */
+	};
+	Var			in[3];			/* operands, TAPE_NONE where unused */
 	real		scale;			/* OP_AXPY, OP_SCALE; of a matrix product */
 	real		offset;			/* OP_SCALE; of what is added to a product */
-	UnaryKind	kind;			/* OP_UNARY */
-	int			order;
 	int			from;			/* OP_COLUMNS; OP_GATHER, OP_SCATTER: the
 								 * index column */
 	int			width;			/* OP_LEAST: how many */
 	int			to;
 	Plane		plane;			/* of a convolution's x, of what is pooled */
-	int			stride;
 	Var			weights;		/* OP_LEAF: see tape_weigh */
-	bool		constant;		/* OP_LEAF: of tape_constant */
-	int			level;			/* of a leaf; of any node, once finished */
 };
 
 /*
