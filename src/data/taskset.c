@@ -88,7 +88,6 @@ static void
 unpack(const PackedRows *packed, const char *row, Rows *rows, size_t at)
 {
 	const Width *width = &packed->width;
-
 	real	   *x = rows->x + at * rows->width.x;
 
 	memcpy(x, row, sizeof(float) * width->x);

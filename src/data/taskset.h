@@ -101,15 +101,15 @@ extern void taskset_close(TaskSet *set);
  */
 extern void taskset_read(TaskSet *set, const Task *task, int from, int n, Rows *rows, size_t at);
 
+/* The same for rows chosen[0 .. n) of the task, which go to at, at + 1, ... */
+extern void taskset_read_chosen(TaskSet *set, const Task *task, const int *chosen, int n, Rows *rows, size_t at);
+
 /*
  * Every row carries a number beside its own, 0 at first: its offset.  Where
  * rows->width.x has room for one number more than the encoding has, reading
  * puts it there.  Sets those of rows [from, from + n) of a task.
  */
 extern void taskset_set_offsets(TaskSet *set, const Task *task, int from, int n, const float *offsets);
-
-/* The same for rows chosen[0 .. n) of the task, which go to at, at + 1, ... */
-extern void taskset_read_chosen(TaskSet *set, const Task *task, const int *chosen, int n, Rows *rows, size_t at);
 
 /*
  * True where row i of the task has the same order_by values as row i - 1;

@@ -5,9 +5,9 @@
  * The effect of an item is fitted on the answers of all training tasks.  Where
  * an item has a dozen answers, a training task finds a good part of its own
  * outcomes in the effects it is given, as no new task will: a learner that
- * trains on them learns to trust them too much, and forgets that within
- * hundreds of iterations.  So each training task gets the effects as they
- * would be without it.
+ * trains on them learns to trust them too much, and soon validates worse than
+ * it began.  So each training task gets the effects as they would be without
+ * it.
  *
  * An effect b maximises sum w (y log p + (1 - y) log(1 - p)) - ridge b^2 / 2.
  * With g and h the sums of w (y - p) and w p (1 - p) over a task's rows of the
