@@ -264,10 +264,11 @@ training_create(const Learner *learner, const Options *options, TaskSet *set,
 		Options		usual;
 
 		/*
-		 * The learner's rates are not meant for it: the baseline is the same
-		 * beside every learner.
+		 * The learner's rates and batches are not meant for it: the baseline
+		 * is the same beside every learner.
 		 */
 		options_default(&usual, NULL);
+		pooled.options.meta_batch = usual.meta_batch;
 		pooled.options.outer_lr = POOLED_RATE;
 		pooled.options.schedule = usual.schedule;
 		pooled.options.weight_decay = usual.weight_decay;
