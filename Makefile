@@ -11,15 +11,19 @@ DATA = $(wildcard meta--*.sql)
 ROOMS = src src/nn src/learn src/data src/store src/train src/sql
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard $(addsuffix /*.c,$(ROOMS)))))
 
-# The serial flavour of OpenBLAS, found at build and at run time by its own
-# path: the threaded one starts its threads when it is loaded, in every
-# backend, and Debian's alternatives prefer it wherever it is installed.
+# The serial flavour of OpenBLAS, found by its own path: the threaded one starts
+# its threads when it is loaded, in every backend, and Debian's alternatives
+# prefer it wherever it is installed.  The module takes what it needs out of the
+# archive: PostgreSQL resolves all symbols of whatever it loads, and the shared
+# library, which has thousands, would keep each new backend busy for 8 ms.
 OPENBLAS_DIR ?= $(patsubst %/,%,$(dir $(firstword $(wildcard /usr/lib/*/openblas-serial/libopenblas.so))))
 OPENBLAS_INCLUDE ?= $(patsubst %/,%,$(dir $(firstword $(wildcard /usr/include/*/openblas-serial/cblas.h))))
+OPENBLAS_LIBS ?= $(or $(filter %/openblas-serial/libopenblas.a,$(wildcard $(OPENBLAS_DIR)/libopenblas.a)), \
+	-L$(OPENBLAS_DIR) -lopenblas -Wl,-rpath,$(OPENBLAS_DIR))
 
 PG_CPPFLAGS = -Isrc -I$(OPENBLAS_INCLUDE)
 PG_CFLAGS = -O3 -fno-math-errno -fno-trapping-math
-SHLIB_LINK = -L$(OPENBLAS_DIR) -lopenblas -Wl,-rpath,$(OPENBLAS_DIR) -lm
+SHLIB_LINK = $(OPENBLAS_LIBS) -lm
 
 # := because an empty list must count as undefined for PGXS
 REGRESS := $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
