@@ -36,19 +36,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "learn/laplace.h"
 #include "learn/vars.h"
 
 #define HIDDEN_FACTOR 4			/* hidden units of B, g and e, times the context's width */
-#define NEWTON_STEPS 5
 
 /*
  * Least variance of the noise, added to what is learned: tasks that can be
  * told exactly would drive it to 0, and precisions beyond what a real holds.
  */
 #define LEAST_NOISE 1e-4
-
-/* Logarithms of scales are stored this much smaller: they learn faster. */
-#define LOG_SCALE 4.0
 
 /* Positions after the network's tensors. */
 enum
@@ -146,8 +143,8 @@ alpaca_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, rea
 	fill_normal(rng, values, &own[READ_WEIGHT_2], sqrt(1.0 / own[READ_WEIGHT_2].rows));
 	fill_normal(rng, values, &own[SUMMARY_WEIGHT_1], sqrt(2.0 / own[SUMMARY_WEIGHT_1].rows));
 	fill_normal(rng, values, &own[SUMMARY_WEIGHT_2], sqrt(1.0 / (own[SUMMARY_WEIGHT_2].rows + 1)));
-	values[own[LOG_INTERCEPT].offset] = log(0.3) / LOG_SCALE;
-	values[own[LOG_NOISE].offset] = spec->loss == LOSS_LOGISTIC ? 0 : log(0.7) / LOG_SCALE;
+	values[own[LOG_INTERCEPT].offset] = scale_store(0.3);
+	values[own[LOG_NOISE].offset] = spec->loss == LOSS_LOGISTIC ? 0 : scale_store(0.7);
 	values[own[LOG_COUNT].offset] = 1 / LOG_SCALE;
 }
 
@@ -157,15 +154,9 @@ alpaca_begin(const LearnerSpec *spec, const TensorList *list, double between, do
 {
 	const Tensor *own = &list->tensors[network_count(&spec->net)];
 
-	values[own[LOG_INTERCEPT].offset] = log(between) / 2 / LOG_SCALE;
+	values[own[LOG_INTERCEPT].offset] = scale_store(between) / 2;
 	if (spec->loss != LOSS_LOGISTIC)
-		values[own[LOG_NOISE].offset] = log(within) / LOG_SCALE;
-}
-
-static Var
-scale_of(Tape *tape, Var stored)
-{
-	return tape_unary(tape, UNARY_EXP, 0, tape_scale(tape, stored, LOG_SCALE, 0));
+		values[own[LOG_NOISE].offset] = scale_store(within);
 }
 
 /* Two layers whose tensors follow each other. */
@@ -194,7 +185,7 @@ see(Tape *tape, const LearnerSpec *spec, const Var *theta, Var x, Var c)
 	NetworkLayers layers = network_layers(tape, &spec->net, theta, &input);
 	Shape		s = tape_shape(tape, x);
 	Var			all = vars_concatenate(tape, layers.hidden, layers.in);
-	Var			one = tape_expand(tape, scale_of(tape, own[LOG_INTERCEPT]), shape(s.tasks, s.rows, 1));
+	Var			one = tape_expand(tape, scale_value(tape, own[LOG_INTERCEPT]), shape(s.tasks, s.rows, 1));
 	Seen		seen;
 
 	seen.in = layers.in;
@@ -205,7 +196,7 @@ see(Tape *tape, const LearnerSpec *spec, const Var *theta, Var x, Var c)
 	if (spec->loss != LOSS_LOGISTIC)
 	{
 		seen.noise = tape_affine(tape, all, false, own[NOISE_WEIGHT], false, own[LOG_NOISE]);
-		seen.noise = tape_scale(tape, scale_of(tape, seen.noise), 1, LEAST_NOISE);
+		seen.noise = tape_scale(tape, scale_value(tape, seen.noise), 1, LEAST_NOISE);
 	}
 	return seen;
 }
@@ -215,20 +206,12 @@ static Var
 context_of(Tape *tape, const LearnerSpec *spec, const Var *own)
 {
 	Var			k = own[STATE_ROWS];
-	Var			share = tape_unary(tape, UNARY_RECIPROCAL, 0, tape_axpy(tape, k, 1, scale_of(tape, own[LOG_COUNT])));
+	Var			share = tape_unary(tape, UNARY_RECIPROCAL, 0, tape_axpy(tape, k, 1, scale_value(tape, own[LOG_COUNT])));
 	Var			z = tape_multiply(tape, own[STATE_SUMMARY], share);
 
 	z = vars_concatenate(tape, z, tape_unary(tape, UNARY_LOG, 0, tape_scale(tape, k, 1, 1)));
 	z = pair(tape, spec, own + READ_WEIGHT_1, z);
 	return tape_transpose(tape, tape_multiply(tape, z, tape_multiply(tape, k, share)));
-}
-
-/* I + a, where a is symmetric but for rounding */
-static Var
-plus_identity(Tape *tape, Var a)
-{
-	a = tape_scale(tape, tape_axpy(tape, a, 1, tape_transpose(tape, a)), 0.5, 0);
-	return tape_axpy(tape, a, 1, vars_identity(tape, tape_shape(tape, a).rows));
 }
 
 static void
@@ -241,41 +224,6 @@ adapt_number(Tape *tape, const Seen *seen, const RowVars *support, const Var *ow
 	out[STATE_PRECISION] = tape_affine(tape, weighted, true, seen->psi, false, own[STATE_PRECISION]);
 	out[STATE_PULL] = tape_affine(tape, weighted, true, residual, false, own[STATE_PULL]);
 	out[STATE_CROSS] = tape_affine(tape, weighted, true, seen->b, false, own[STATE_CROSS]);
-}
-
-/*
- * The mode of w given rows, from the prior N(mean, (I + P)^-1):
- *	  step = H^-1 (psi' v (y - p) - (I + P) (w - mean)),
- *	  H = I + P + psi' v p (1 - p) psi
- */
-static void
-adapt_logit(Tape *tape, const LearnerSpec *spec, const Seen *seen, const RowVars *support, const Var *own, Var *out)
-{
-	Var			prior = plus_identity(tape, own[STATE_PRECISION]);
-	Var			offset = tape_affine(tape, seen->b, false, context_of(tape, spec, out), false, seen->mean);
-	Var			w = own[STATE_PULL];
-
-	for (int step = 0;; step++)
-	{
-		Var			p = tape_unary(tape, UNARY_SIGMOID, 0, tape_affine(tape, seen->psi, false, w, false, offset));
-		Var			curvature = tape_multiply(tape, support->w, vars_bernoulli_variance(tape, p));
-		Var			precision = tape_affine(tape, tape_multiply(tape, seen->psi, curvature), true, seen->psi, false,
-											own[STATE_PRECISION]);
-		Var			pull;
-
-		if (step == NEWTON_STEPS)
-		{
-			out[STATE_PRECISION] = precision;
-			break;
-		}
-		pull = tape_multiply(tape, support->w, tape_axpy(tape, support->y, -1, p));
-		pull = tape_affine(tape, seen->psi, true, pull, false, TAPE_NONE);
-		pull = tape_axpy(tape, pull, -1,
-						 tape_affine(tape, prior, false, tape_axpy(tape, w, -1, own[STATE_PULL]), false, TAPE_NONE));
-
-		w = tape_axpy(tape, w, 1, vars_bend(tape, tape_solve(tape, plus_identity(tape, precision), pull)));
-	}
-	out[STATE_PULL] = w;
 }
 
 static void
@@ -295,7 +243,8 @@ alpaca_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	out[STATE_ROWS] = tape_axpy(tape, own[STATE_ROWS], 1, vars_sum_rows(tape, support->w));
 	out[STATE_SUMMARY] = tape_axpy(tape, own[STATE_SUMMARY], 1, vars_sum_rows(tape, tape_multiply(tape, e, support->w)));
 	if (logit)
-		adapt_logit(tape, spec, &seen, support, own, out);
+		laplace_adapt(tape, support, seen.psi, tape_affine(tape, seen.b, false, context_of(tape, spec, out), false, seen.mean),
+					  TAPE_NONE, own[STATE_PULL], own[STATE_PRECISION], &out[STATE_PULL], &out[STATE_PRECISION]);
 	else
 		adapt_number(tape, &seen, support, own, out);
 }
@@ -310,7 +259,7 @@ predictive(Tape *tape, const LearnerSpec *spec, const Var *phi, Var x, Var c, Va
 	int			rows = tape_shape(tape, x).rows;
 	int			r = tape_shape(tape, own[STATE_PULL]).rows;
 	Var			z = context_of(tape, spec, own);
-	Var			precision = plus_identity(tape, own[STATE_PRECISION]);
+	Var			precision = laplace_penalised(tape, own[STATE_PRECISION], TAPE_NONE);
 	Var			w = own[STATE_PULL];
 	Var			across;
 

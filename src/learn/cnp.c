@@ -29,10 +29,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "learn/task_sums.h"
 #include "learn/vars.h"
-
-/* Logarithms of scales are stored this much smaller: they learn faster. */
-#define LOG_SCALE 4.0
 
 /* Least variance of an outcome, and the most that the decoder changes its logarithm. */
 #define LEAST_NOISE 1e-4
@@ -41,10 +39,7 @@
 /* Positions after the network's tensors; h is the option context. */
 enum
 {
-	LOG_SPREAD,					/* (1, 1) log tau^2 */
-	LOG_NOISE,					/* (1, 1) log sigma^2 */
-	LOG_COUNT,					/* (1, 1) log c */
-	ENCODER_WEIGHT_1,			/* e: (in + 2 outputs, h) */
+	ENCODER_WEIGHT_1 = TASK_SCALES, /* e: (in + 2 outputs, h) */
 	ENCODER_BIAS_1,
 	ENCODER_WEIGHT_2,			/* (h, h) */
 	ENCODER_BIAS_2,
@@ -57,10 +52,7 @@ enum
 	DECODER_BIAS_2,
 	DECODER_WEIGHT_3,			/* (h, outputs); one more for a number's variance */
 	DECODER_BIAS_3,
-	STATE_ROWS,					/* k: (1, 1) */
-	STATE_SUMMARY,				/* sum v e: (1, h) */
-	STATE_PULL,					/* r: (1, outputs) */
-	STATE_INFORMATION			/* i: (1, outputs) */
+	SUMS						/* the first of TASK_SUMS */
 };
 
 static int
@@ -77,9 +69,7 @@ cnp_layout(const LearnerSpec *spec, TensorList *list)
 	int			h = spec->options.context;
 
 	return network_layout(&spec->net, TENSOR_SHARED, TENSOR_SHARED, list) &&
-		tensor_add(list, "spread.bias", 1, 1, TENSOR_SHARED) >= 0 &&
-		tensor_add(list, "noise.bias", 1, 1, TENSOR_SHARED) >= 0 &&
-		tensor_add(list, "count.bias", 1, 1, TENSOR_SHARED) >= 0 &&
+		task_scales_layout(list) &&
 		tensor_add(list, "encoder.0.weight", in + 2 * outputs, h, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "encoder.0.bias", 1, h, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "encoder.1.weight", h, h, TENSOR_SHARED) >= 0 &&
@@ -93,10 +83,7 @@ cnp_layout(const LearnerSpec *spec, TensorList *list)
 		tensor_add(list, "decoder.1.bias", 1, h, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "decoder.2.weight", h, decoder_outputs(spec), TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "decoder.2.bias", 1, decoder_outputs(spec), TENSOR_SHARED) >= 0 &&
-		tensor_add(list, "state.rows", 1, 1, TENSOR_STATE) >= 0 &&
-		tensor_add(list, "state.summary", 1, h, TENSOR_STATE) >= 0 &&
-		tensor_add(list, "state.pull", 1, outputs, TENSOR_STATE) >= 0 &&
-		tensor_add(list, "state.information", 1, outputs, TENSOR_STATE) >= 0;
+		task_sums_layout(spec, h, list);
 }
 
 static void
@@ -120,33 +107,7 @@ cnp_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real *
 		for (size_t j = 0; j < (size_t) tensor->rows * tensor->cols; j++)
 			values[tensor->offset + j] = deviation * rng_normal(rng);
 	}
-	values[own[LOG_SPREAD].offset] = log(spec->loss == LOSS_SQUARED ? 0.1 : 0.4) / LOG_SCALE;
-	values[own[LOG_NOISE].offset] = spec->loss == LOSS_SQUARED ? log(0.9) / LOG_SCALE : 0;
-	values[own[LOG_COUNT].offset] = 1 / LOG_SCALE;
-}
-
-static void
-cnp_begin(const LearnerSpec *spec, const TensorList *list, double between, double within, real *values)
-{
-	const Tensor *own = &list->tensors[network_count(&spec->net)];
-
-	values[own[LOG_SPREAD].offset] = log(between) / LOG_SCALE;
-	if (spec->loss == LOSS_SQUARED)
-		values[own[LOG_NOISE].offset] = log(within) / LOG_SCALE;
-}
-
-static Var
-scale_of(Tape *tape, Var stored)
-{
-	return tape_unary(tape, UNARY_EXP, 0, tape_scale(tape, stored, LOG_SCALE, 0));
-}
-
-/* sigma^2; a logit has none of its own */
-static Var
-noise_of(Tape *tape, const LearnerSpec *spec, const Var *own)
-{
-	return spec->loss == LOSS_SQUARED ? tape_scale(tape, scale_of(tape, own[LOG_NOISE]), 1, LEAST_NOISE) :
-		tape_constant(tape, 1);
+	task_scales_initialise(spec, list, values);
 }
 
 static Var
@@ -160,31 +121,20 @@ cnp_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 		  const RowVars *support, const Var *theta, Var *phi)
 {
 	const Var  *own = theta + network_count(&spec->net);
-	Var		   *out = phi + network_count(&spec->net);
 	NetworkInput input = network_input(tape, &spec->net, theta, support->x, support->c);
 	NetworkLayers layers = network_layers(tape, &spec->net, theta, &input);
-	Var			expected = layers.out;
-	Var			information = support->w;
-	Var			residual,
+	Var			information,
+				residual,
 				e;
 
 	memcpy(phi, theta, list->n * sizeof(Var));
-	if (spec->loss != LOSS_SQUARED)
-	{
-		expected = spec->loss == LOSS_SOFTMAX ? tape_softmax(tape, layers.out) :
-			tape_unary(tape, UNARY_SIGMOID, 0, layers.out);
-		information = tape_multiply(tape, support->w, vars_bernoulli_variance(tape, expected));
-	}
-	residual = tape_axpy(tape, support->y, -1, expected);
+	task_residuals(tape, spec, support, layers.out, &residual, &information);
 	e = vars_concatenate(tape, layers.in, vars_concatenate(tape, support->y, residual));
 	e = activate(tape, spec, e, own[ENCODER_WEIGHT_1], own[ENCODER_BIAS_1]);
 	e = activate(tape, spec, e, own[ENCODER_WEIGHT_2], own[ENCODER_BIAS_2]);
 	e = tape_affine(tape, e, false, own[ENCODER_WEIGHT_3], false, own[ENCODER_BIAS_3]);
 
-	out[STATE_ROWS] = tape_axpy(tape, own[STATE_ROWS], 1, vars_sum_rows(tape, support->w));
-	out[STATE_SUMMARY] = tape_axpy(tape, own[STATE_SUMMARY], 1, vars_sum_rows(tape, tape_multiply(tape, e, support->w)));
-	out[STATE_PULL] = tape_axpy(tape, own[STATE_PULL], 1, vars_sum_rows(tape, tape_multiply(tape, residual, support->w)));
-	out[STATE_INFORMATION] = tape_axpy(tape, own[STATE_INFORMATION], 1, vars_sum_rows(tape, information));
+	task_sums_add(tape, support, e, residual, information, own + SUMS, phi + network_count(&spec->net) + SUMS);
 }
 
 /* Means, (tasks, rows, outputs), and for numbers variances, (tasks, rows, 1) (NULL: not wanted). */
@@ -192,18 +142,19 @@ static void
 predictive(Tape *tape, const LearnerSpec *spec, const Var *phi, Var x, Var c, Var *mean, Var *variance)
 {
 	const Var  *own = phi + network_count(&spec->net);
+	const Var  *sums = own + SUMS;
 	int			outputs = spec->net.outputs;
 	NetworkInput input = network_input(tape, &spec->net, phi, x, c);
 	NetworkLayers layers = network_layers(tape, &spec->net, phi, &input);
-	Var			noise = noise_of(tape, spec, own);
-	Var			spread = scale_of(tape, own[LOG_SPREAD]);
+	Var			noise = task_noise(tape, spec, own);
+	Var			spread = scale_value(tape, own[LOG_SPREAD]);
 	/* tau^2 / (tau^2 i + sigma^2), (tasks, 1, outputs) */
-	Var			gain = vars_divide(tape, spread, tape_axpy(tape, tape_multiply(tape, own[STATE_INFORMATION], spread), 1, noise));
-	Var			shift = tape_multiply(tape, own[STATE_PULL], gain);
+	Var			gain = vars_divide(tape, spread, tape_axpy(tape, tape_multiply(tape, sums[SUM_INFORMATION], spread), 1, noise));
+	Var			shift = tape_multiply(tape, sums[SUM_PULL], gain);
 	Var			left = tape_multiply(tape, gain, noise);	/* variance of the shift */
-	Var			z = vars_divide(tape, own[STATE_SUMMARY],
-								tape_axpy(tape, own[STATE_ROWS], 1, scale_of(tape, own[LOG_COUNT])));
-	Var			count = tape_unary(tape, UNARY_LOG, 0, tape_scale(tape, own[STATE_ROWS], 1, 1));
+	Var			z = vars_divide(tape, sums[SUM_SUMMARY],
+								tape_axpy(tape, sums[SUM_ROWS], 1, scale_value(tape, own[LOG_COUNT])));
+	Var			count = tape_unary(tape, UNARY_LOG, 0, tape_scale(tape, sums[SUM_ROWS], 1, 1));
 	Var			task = vars_concatenate(tape, z, vars_concatenate(tape, count, shift));
 	Var			d;
 
@@ -270,7 +221,7 @@ const Learner cnp_learner = {
 	.defaults = "outer_lr 0.0015; meta_batch 64; weight_decay 0.3; patience 20; context 64",
 	.layout = cnp_layout,
 	.initialise = cnp_initialise,
-	.begin = cnp_begin,
+	.begin = task_scales_begin,
 	.adapt = cnp_adapt,
 	.predict = cnp_predict,
 	.variance = cnp_variance,

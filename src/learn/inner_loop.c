@@ -27,8 +27,7 @@
 #define ADAM_BETA2 0.999
 #define ADAM_EPSILON 1e-8
 
-/* What is learned about the steps is stored so much smaller: it learns faster. */
-#define LOG_SCALE 4.0
+/* Factors of the steps are stored so much smaller: they learn faster. */
 #define FACTOR_SCALE 10.0
 
 #define SHRINK_START 3.0
@@ -121,7 +120,7 @@ inner_begin(const LearnerSpec *spec, const TensorList *list, double between, dou
 	int			i = tensor_find(list, SHRINK);
 
 	if (i >= 0)
-		values[list->tensors[i].offset] = log(within / between / SHRINK_START) / LOG_SCALE;
+		values[list->tensors[i].offset] = scale_store(within / between / SHRINK_START);
 }
 
 /* ---- rows ---- */
@@ -195,7 +194,7 @@ shrinkage(Tape *tape, const TensorList *list, const Var *theta, const RowVars *r
 	if (v == TAPE_NONE)
 		return TAPE_NONE;
 	k = vars_sum_rows(tape, rows->w);
-	c = tape_scale(tape, tape_unary(tape, UNARY_EXP, 0, tape_scale(tape, v, LOG_SCALE, 0)), SHRINK_START, 0);
+	c = tape_scale(tape, scale_value(tape, v), SHRINK_START, 0);
 	return vars_divide(tape, k, tape_axpy(tape, k, 1, c));
 }
 
@@ -230,10 +229,7 @@ learned_rate(Tape *tape, const TensorList *list, const Var *theta, const char *n
 	if (each != TAPE_NONE)
 		each = tape_scale(tape, each, FACTOR_SCALE, 1);
 	if (steps != TAPE_NONE)
-	{
-		steps = tape_columns(tape, steps, step, 1, 0, 1);
-		steps = tape_unary(tape, UNARY_EXP, 0, tape_scale(tape, steps, LOG_SCALE, 0));
-	}
+		steps = scale_value(tape, tape_columns(tape, steps, step, 1, 0, 1));
 	return factor(tape, each, steps);
 }
 

@@ -141,7 +141,7 @@ mann_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real 
 	fill_normal(rng, values, &own[GATE_WEIGHT], shallow);
 	fill_normal(rng, values, &own[OUTPUT_HIDDEN], 0.1 * shallow);
 	fill_normal(rng, values, &own[OUTPUT_READ], 0.1 * sqrt(1.0 / own[OUTPUT_READ].rows));
-	values[own[LOG_SHARPNESS].offset] = space_store_positive(FIRST_SHARPNESS);
+	values[own[LOG_SHARPNESS].offset] = scale_store(FIRST_SHARPNESS);
 }
 
 /* ---- the steps ---- */
@@ -182,7 +182,7 @@ step_rows(Tape *tape, const LearnerSpec *spec, const Var *own, const Var *state,
 	length = tape_sum(tape, tape_unary(tape, UNARY_SQUARE, 0, step.keys),
 					  shape(tape_shape(tape, step.keys).tasks, rows * HEADS, 1));
 	length = tape_unary(tape, UNARY_SQRT, 0, tape_scale(tape, length, 1, SHORT));
-	step.weights = vars_divide(tape, tape_multiply(tape, step.weights, space_positive(tape, own[LOG_SHARPNESS])), length);
+	step.weights = vars_divide(tape, tape_multiply(tape, step.weights, scale_value(tape, own[LOG_SHARPNESS])), length);
 	length = tape_sum(tape, tape_unary(tape, UNARY_SQUARE, 0, state[STATE_MEMORY]), shape(memory.tasks, memory.rows, 1));
 	length = tape_unary(tape, UNARY_SQRT, 0, tape_scale(tape, length, 1, SHORT));
 	step.weights = tape_softmax(tape, vars_divide(tape, step.weights, tape_transpose(tape, length)));

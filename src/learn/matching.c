@@ -124,7 +124,7 @@ matching_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, r
 	double		sharpness = spec->options.way > 0 ? FIRST_SHARPNESS_OF_EPISODES : FIRST_SHARPNESS;
 
 	space_initialise(spec, list, rng, values);
-	values[own[LOG_SHARPNESS].offset] = space_store_positive(sharpness);
+	values[own[LOG_SHARPNESS].offset] = scale_store(sharpness);
 	values[own[SLOT].offset] = spec->options.way > 0 ? 0 : FIRST_SLOT;
 	if (!spec->options.full_context)
 		return;
@@ -298,7 +298,7 @@ matching_predict(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 		rows = see_rows(tape, own, rows, memory, log_weight);
 	}
 	all = tape_affine(tape, normalised(tape, rows), false, normalised(tape, memory), true, TAPE_NONE);
-	all = tape_multiply(tape, all, space_positive(tape, own[LOG_SHARPNESS]));
+	all = tape_multiply(tape, all, scale_value(tape, own[LOG_SHARPNESS]));
 	all = shares(tape, all, log_weight, own[SLOT]);
 	passed = tape_affine(tape, memory_share(tape, all), false, value, false, TAPE_NONE);
 	if (spec->loss == LOSS_SQUARED)

@@ -71,8 +71,8 @@ prototypical_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rn
 	const Tensor *own = &list->tensors[space_count(spec)];
 
 	space_initialise(spec, list, rng, values);
-	values[own[LOG_COUNT].offset] = space_store_positive(spec->options.way > 0 ? FIRST_COUNT_OF_EPISODES : FIRST_COUNT);
-	values[own[LOG_EXPECTED].offset] = space_store_positive(FIRST_EXPECTED);
+	values[own[LOG_COUNT].offset] = scale_store(spec->options.way > 0 ? FIRST_COUNT_OF_EPISODES : FIRST_COUNT);
+	values[own[LOG_EXPECTED].offset] = scale_store(FIRST_EXPECTED);
 }
 
 /*
@@ -82,7 +82,7 @@ prototypical_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rn
 static void
 prototypical_begin(const LearnerSpec *spec, const TensorList *list, double between, double within, real *values)
 {
-	values[list->tensors[space_count(spec) + LOG_EXPECTED].offset] = space_store_positive(2 * within / between);
+	values[list->tensors[space_count(spec) + LOG_EXPECTED].offset] = scale_store(2 * within / between);
 }
 
 static void
@@ -108,7 +108,7 @@ prototypical_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 static Var
 log_ratio(Tape *tape, const Var *own)
 {
-	Var			a = space_positive(tape, own[LOG_EXPECTED]);
+	Var			a = scale_value(tape, own[LOG_EXPECTED]);
 	Var			rows = tape_unary(tape, UNARY_LOG, 0, tape_axpy(tape, own[STATE_ROWS], 1, a));
 	Var			expected = tape_unary(tape, UNARY_LOG, 0, tape_axpy(tape, own[STATE_EXPECTED], 1, a));
 
@@ -130,7 +130,7 @@ prototypical_predict(Tape *tape, const LearnerSpec *spec, const TensorList *list
 	(void) list;
 	/* delta = (sums - n p) / (n + c), (tasks, classes, features) */
 	delta = tape_axpy(tape, own[STATE_SUMS], -1, tape_multiply(tape, rows, own[PRIOR]));
-	delta = vars_divide(tape, delta, tape_axpy(tape, rows, 1, space_positive(tape, own[LOG_COUNT])));
+	delta = vars_divide(tape, delta, tape_axpy(tape, rows, 1, scale_value(tape, own[LOG_COUNT])));
 	s = tape_shape(tape, delta);
 	offset = tape_multiply(tape, delta, tape_axpy(tape, delta, 2, own[PRIOR]));
 	offset = tape_transpose(tape, tape_sum(tape, offset, shape(s.tasks, s.rows, 1)));

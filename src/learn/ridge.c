@@ -27,12 +27,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "learn/laplace.h"
 #include "learn/vars.h"
-
-#define NEWTON_STEPS 5
-
-/* Logarithms of scales are stored this much smaller: they learn faster. */
-#define LOG_SCALE 4.0
 
 /* Differences of one-hot targets are below 1, those of logits are not. */
 #define CLASS_SCALE 5.0
@@ -78,8 +74,8 @@ ridge_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real
 	network_initialise(&spec->net, list, rng, values);
 	for (size_t i = 0; i < (size_t) weight->rows * weight->cols; i++)
 		values[weight->offset + i] = deviation * rng_normal(rng);
-	values[own[LOG_INTERCEPT].offset] = spec->loss == LOSS_SQUARED ? log(0.3) / LOG_SCALE : 0;
-	values[own[LOG_OUTPUT].offset] = spec->loss == LOSS_SOFTMAX ? log(CLASS_SCALE) / LOG_SCALE : 0;
+	values[own[LOG_INTERCEPT].offset] = spec->loss == LOSS_SQUARED ? scale_store(0.3) : 0;
+	values[own[LOG_OUTPUT].offset] = spec->loss == LOSS_SOFTMAX ? scale_store(CLASS_SCALE) : 0;
 }
 
 /* With psi's features still near 0 this is the random intercept. */
@@ -90,16 +86,10 @@ ridge_begin(const LearnerSpec *spec, const TensorList *list, double between, dou
 
 	/* of few rows, W is about psi' (y - m) / lambda, and s psi W should be between (y - m) / within */
 	if (spec->loss == LOSS_SQUARED)
-		values[own[LOG_PENALTY].offset] = log(within) / LOG_SCALE;
+		values[own[LOG_PENALTY].offset] = scale_store(within);
 	if (spec->loss == LOSS_SOFTMAX)
 		between /= CLASS_SCALE;
-	values[own[LOG_INTERCEPT].offset] = log(between) / 2 / LOG_SCALE;
-}
-
-static Var
-scale_of(Tape *tape, Var stored)
-{
-	return tape_unary(tape, UNARY_EXP, 0, tape_scale(tape, stored, LOG_SCALE, 0));
+	values[own[LOG_INTERCEPT].offset] = scale_store(between) / 2;
 }
 
 /* What the model sees in rows, whatever the task. */
@@ -110,53 +100,11 @@ see(Tape *tape, const LearnerSpec *spec, const Var *theta, Var x, Var c, Var *me
 	NetworkInput input = network_input(tape, &spec->net, theta, x, c);
 	NetworkLayers layers = network_layers(tape, &spec->net, theta, &input);
 	Shape		s = tape_shape(tape, x);
-	Var			one = tape_expand(tape, scale_of(tape, own[LOG_INTERCEPT]), shape(s.tasks, s.rows, 1));
+	Var			one = tape_expand(tape, scale_value(tape, own[LOG_INTERCEPT]), shape(s.tasks, s.rows, 1));
 
 	*mean = layers.out;			/* (tasks, rows, outputs) */
 	*psi = vars_concatenate(tape, one, tape_affine(tape, layers.hidden, false, own[FEATURE_WEIGHT],
 												   false, own[FEATURE_BIAS]));	/* (tasks, rows, r) */
-}
-
-/* a + lambda I, where a is symmetric but for rounding */
-static Var
-penalised(Tape *tape, const Var *own, Var a)
-{
-	a = tape_scale(tape, tape_axpy(tape, a, 1, tape_transpose(tape, a)), 0.5, 0);
-	return tape_axpy(tape, a, 1, tape_multiply(tape, vars_identity(tape, tape_shape(tape, a).rows),
-											   scale_of(tape, own[LOG_PENALTY])));
-}
-
-/*
- * The mode of w given rows, from the prior N(mean, (lambda I + P)^-1):
- *	  step = H^-1 (psi' v (y - p) - (lambda I + P) (w - mean)),
- *	  H = lambda I + P + psi' v p (1 - p) psi
- */
-static void
-adapt_logit(Tape *tape, const RowVars *support, Var mean, Var psi, const Var *own, Var *out)
-{
-	Var			prior = penalised(tape, own, own[STATE_PRECISION]);
-	Var			w = own[STATE_PULL];
-
-	for (int step = 0;; step++)
-	{
-		Var			p = tape_unary(tape, UNARY_SIGMOID, 0, tape_affine(tape, psi, false, w, false, mean));
-		Var			curvature = tape_multiply(tape, support->w, vars_bernoulli_variance(tape, p));
-		Var			precision = tape_affine(tape, tape_multiply(tape, psi, curvature), true, psi, false,
-											own[STATE_PRECISION]);
-		Var			pull;
-
-		if (step == NEWTON_STEPS)
-		{
-			out[STATE_PRECISION] = precision;
-			break;
-		}
-		pull = tape_multiply(tape, support->w, tape_axpy(tape, support->y, -1, p));
-		pull = tape_affine(tape, psi, true, pull, false, TAPE_NONE);
-		pull = tape_axpy(tape, pull, -1,
-						 tape_affine(tape, prior, false, tape_axpy(tape, w, -1, own[STATE_PULL]), false, TAPE_NONE));
-		w = tape_axpy(tape, w, 1, vars_bend(tape, tape_solve(tape, penalised(tape, own, precision), pull)));
-	}
-	out[STATE_PULL] = w;
 }
 
 static void
@@ -173,7 +121,8 @@ ridge_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	see(tape, spec, theta, support->x, support->c, &mean, &psi);
 	if (spec->loss == LOSS_LOGISTIC)
 	{
-		adapt_logit(tape, support, mean, psi, own, out);
+		laplace_adapt(tape, support, psi, mean, scale_value(tape, own[LOG_PENALTY]), own[STATE_PULL], own[STATE_PRECISION],
+					  &out[STATE_PULL], &out[STATE_PRECISION]);
 		return;
 	}
 	if (spec->loss == LOSS_SOFTMAX)
@@ -195,9 +144,9 @@ ridge_predict(Tape *tape, const LearnerSpec *spec, const TensorList *list, const
 	(void) list;
 	see(tape, spec, phi, x, c, &mean, &psi);
 	if (spec->loss == LOSS_LOGISTIC)
-		return tape_multiply(tape, tape_affine(tape, psi, false, w, false, mean), scale_of(tape, own[LOG_OUTPUT]));
-	precision = penalised(tape, own, own[STATE_PRECISION]);
-	w = tape_multiply(tape, tape_solve(tape, precision, w), scale_of(tape, own[LOG_OUTPUT]));
+		return tape_multiply(tape, tape_affine(tape, psi, false, w, false, mean), scale_value(tape, own[LOG_OUTPUT]));
+	precision = laplace_penalised(tape, own[STATE_PRECISION], scale_value(tape, own[LOG_PENALTY]));
+	w = tape_multiply(tape, tape_solve(tape, precision, w), scale_value(tape, own[LOG_OUTPUT]));
 	return tape_affine(tape, psi, false, w, false, mean);
 }
 

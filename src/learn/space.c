@@ -8,8 +8,6 @@
 
 #include "learn/vars.h"
 
-#define LOG_SCALE 4.0
-
 /*
  * Mean square of a row's coordinates at the start.  Beside a network that is
  * right about most things, distances begin small.
@@ -102,16 +100,4 @@ space_outputs(Tape *tape, const LearnerSpec *spec, Var prior, Var scores)
 		scores = tape_axpy(tape, tape_columns(tape, scores, 1, 1, 0, 1), -1,
 						   tape_columns(tape, scores, 0, 1, 0, 1));
 	return spec->options.way > 0 ? scores : tape_axpy(tape, prior, 1, scores);
-}
-
-real
-space_store_positive(double value)
-{
-	return log(value) / LOG_SCALE;
-}
-
-Var
-space_positive(Tape *tape, Var stored)
-{
-	return tape_unary(tape, UNARY_EXP, 0, tape_scale(tape, stored, LOG_SCALE, 0));
 }

@@ -49,11 +49,4 @@ extern Var	space_expected(Tape *tape, const LearnerSpec *spec, Var prior);
  */
 extern Var	space_outputs(Tape *tape, const LearnerSpec *spec, Var prior, Var scores);
 
-/*
- * Positive numbers are stored as a share of their logarithm: they learn faster
- * then.
- */
-extern real space_store_positive(double value);
-extern Var	space_positive(Tape *tape, Var stored);
-
 #endif							/* LEARN_SPACE_H */

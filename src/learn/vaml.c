@@ -43,6 +43,7 @@
 #include <string.h>
 
 #include "learn/generate.h"
+#include "learn/task_sums.h"
 #include "learn/vaml.h"
 #include "learn/vars.h"
 
@@ -51,9 +52,6 @@
 
 /* Share of the iterations after which the divergence counts in full. */
 #define WARM_UP 0.25
-
-/* Logarithms of scales are stored this much smaller: they learn faster. */
-#define LOG_SCALE 4.0
 
 /* Least variance of an outcome, and the most that networks change logarithms of variances. */
 #define LEAST_NOISE 1e-4
@@ -65,10 +63,7 @@
 /* Positions after the network's tensors; h is the option context, d all latent variables. */
 enum
 {
-	LOG_SPREAD,					/* (1, 1) log tau^2 */
-	LOG_NOISE,					/* (1, 1) log sigma^2 */
-	LOG_COUNT,					/* (1, 1) log c */
-	ENCODER_WEIGHT_1,			/* e: (in + 2 outputs, h) */
+	ENCODER_WEIGHT_1 = TASK_SCALES, /* e: (in + 2 outputs, h) */
 	ENCODER_BIAS_1,
 	ENCODER_WEIGHT_2,			/* (h, h) */
 	ENCODER_BIAS_2,
@@ -86,11 +81,8 @@ enum
 	FEATURE_BIAS,
 	HEAD_WEIGHT,				/* (features, outputs); one more for a number's variance */
 	HEAD_BIAS,
-	STATE_ROWS,					/* k: (1, 1) */
-	STATE_SUMMARY,				/* sum w e: (1, h) */
-	STATE_PULL,					/* r: (1, outputs) */
-	STATE_INFORMATION,			/* i: (1, outputs) */
-	COLUMNS						/* the first of vaml_columns.c */
+	SUMS,						/* the first of TASK_SUMS */
+	COLUMNS = SUMS + TASK_SUMS	/* the first of vaml_columns.c */
 };
 
 static int
@@ -131,9 +123,7 @@ vaml_layout(const LearnerSpec *spec, TensorList *list)
 	for (int i = first; i < list->n && keeps_network(spec); i++)
 		list->tensors[i].role = TENSOR_FIXED;
 	return
-		tensor_add(list, "spread.bias", 1, 1, TENSOR_SHARED) >= 0 &&
-		tensor_add(list, "noise.bias", 1, 1, TENSOR_SHARED) >= 0 &&
-		tensor_add(list, "count.bias", 1, 1, TENSOR_SHARED) >= 0 &&
+		task_scales_layout(list) &&
 		tensor_add(list, "encoder.0.weight", in + 2 * outputs, h, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "encoder.0.bias", 1, h, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "encoder.1.weight", h, h, TENSOR_SHARED) >= 0 &&
@@ -152,10 +142,7 @@ vaml_layout(const LearnerSpec *spec, TensorList *list)
 		tensor_add(list, "feature.bias", 1, features, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "output.weight", features, head_outputs(spec), TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "output.bias", 1, head_outputs(spec), TENSOR_SHARED) >= 0 &&
-		tensor_add(list, "state.rows", 1, 1, TENSOR_STATE) >= 0 &&
-		tensor_add(list, "state.summary", 1, h, TENSOR_STATE) >= 0 &&
-		tensor_add(list, "state.pull", 1, outputs, TENSOR_STATE) >= 0 &&
-		tensor_add(list, "state.information", 1, outputs, TENSOR_STATE) >= 0 &&
+		task_sums_layout(spec, h, list) &&
 		columns_layout(spec, d, list);
 }
 
@@ -181,38 +168,12 @@ vaml_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real 
 		for (size_t j = 0; j < (size_t) tensor->rows * tensor->cols; j++)
 			values[tensor->offset + j] = deviation * rng_normal(rng);
 	}
-	values[own[LOG_SPREAD].offset] = log(spec->loss == LOSS_SQUARED ? 0.1 : 0.4) / LOG_SCALE;
-	values[own[LOG_NOISE].offset] = spec->loss == LOSS_SQUARED ? log(0.9) / LOG_SCALE : 0;
-	values[own[LOG_COUNT].offset] = 1 / LOG_SCALE;
+	task_scales_initialise(spec, list, values);
 	/* tasks' means of z differ, from the beginning, by as much as draws of it: else it takes long until they are heeded */
 	for (int i = 0; i < reader->rows; i++)
 		for (int j = spec->net.outputs; j < latent_width(spec); j++)
 			values[reader->offset + (size_t) i * reader->cols + j] = rng_normal(rng) / sqrt(reader->rows);
 	columns_initialise(spec, own + COLUMNS, rng, values);
-}
-
-static void
-vaml_begin(const LearnerSpec *spec, const TensorList *list, double between, double within, real *values)
-{
-	const Tensor *own = &list->tensors[network_count(&spec->net)];
-
-	values[own[LOG_SPREAD].offset] = log(between) / LOG_SCALE;
-	if (spec->loss == LOSS_SQUARED)
-		values[own[LOG_NOISE].offset] = log(within) / LOG_SCALE;
-}
-
-static Var
-exponential(Tape *tape, Var a, double scale)
-{
-	return tape_unary(tape, UNARY_EXP, 0, tape_scale(tape, a, scale, 0));
-}
-
-/* sigma^2; a logit has none of its own */
-static Var
-noise_of(Tape *tape, const LearnerSpec *spec, const Var *own)
-{
-	return spec->loss == LOSS_SQUARED ? tape_scale(tape, exponential(tape, own[LOG_NOISE], LOG_SCALE), 1, LEAST_NOISE) :
-		tape_constant(tape, 1);
 }
 
 /* most tanh(a / most) */
@@ -253,29 +214,18 @@ add_rows(Tape *tape, const LearnerSpec *spec, const TensorList *list, NetworkLay
 		 const RowVars *support, const Var *theta, Var *phi)
 {
 	const Var  *own = theta + network_count(&spec->net);
-	Var		   *out = phi + network_count(&spec->net);
-	Var			expected = layers.out;
-	Var			information = support->w;
-	Var			residual,
+	Var			information,
+				residual,
 				e;
 
 	memcpy(phi, theta, list->n * sizeof(Var));
-	if (spec->loss != LOSS_SQUARED)
-	{
-		expected = spec->loss == LOSS_SOFTMAX ? tape_softmax(tape, layers.out) :
-			tape_unary(tape, UNARY_SIGMOID, 0, layers.out);
-		information = tape_multiply(tape, support->w, vars_bernoulli_variance(tape, expected));
-	}
-	residual = tape_axpy(tape, support->y, -1, expected);
+	task_residuals(tape, spec, support, layers.out, &residual, &information);
 	e = vars_concatenate(tape, layers.in, vars_concatenate(tape, support->y, residual));
 	e = pair(tape, spec, own + ENCODER_WEIGHT_1, e);
 	e = tape_axpy(tape, e, 1, tape_multiply(tape, tape_affine(tape, layers.in, false, own[ENCODER_ROW], false, TAPE_NONE),
 											tape_affine(tape, residual, false, own[ENCODER_RESIDUAL], false, TAPE_NONE)));
 
-	out[STATE_ROWS] = tape_axpy(tape, own[STATE_ROWS], 1, vars_sum_rows(tape, support->w));
-	out[STATE_SUMMARY] = tape_axpy(tape, own[STATE_SUMMARY], 1, vars_sum_rows(tape, tape_multiply(tape, e, support->w)));
-	out[STATE_PULL] = tape_axpy(tape, own[STATE_PULL], 1, vars_sum_rows(tape, tape_multiply(tape, residual, support->w)));
-	out[STATE_INFORMATION] = tape_axpy(tape, own[STATE_INFORMATION], 1, vars_sum_rows(tape, information));
+	task_sums_add(tape, support, e, residual, information, own + SUMS, phi + network_count(&spec->net) + SUMS);
 }
 
 static void
@@ -290,19 +240,20 @@ static void
 posterior(Tape *tape, const LearnerSpec *spec, const Var *phi, Var *mean, Var *log_variance)
 {
 	const Var  *own = phi + network_count(&spec->net);
+	const Var  *sums = own + SUMS;
 	int			outputs = spec->net.outputs;
 	int			d = latent_width(spec);
-	Var			spread = exponential(tape, own[LOG_SPREAD], LOG_SCALE);
-	Var			tau = exponential(tape, own[LOG_SPREAD], LOG_SCALE / 2);
-	Var			noise = noise_of(tape, spec, own);
+	Var			spread = scale_value(tape, own[LOG_SPREAD]);
+	Var			tau = vars_exponential(tape, own[LOG_SPREAD], LOG_SCALE / 2);
+	Var			noise = task_noise(tape, spec, own);
 	/* 1 / (tau^2 i + sigma^2), (tasks, 1, outputs) */
 	Var			gain = tape_unary(tape, UNARY_RECIPROCAL, 0,
-								  tape_axpy(tape, tape_multiply(tape, own[STATE_INFORMATION], spread), 1, noise));
-	Var			level = tape_multiply(tape, tau, tape_multiply(tape, own[STATE_PULL], gain));
+								  tape_axpy(tape, tape_multiply(tape, sums[SUM_INFORMATION], spread), 1, noise));
+	Var			level = tape_multiply(tape, tau, tape_multiply(tape, sums[SUM_PULL], gain));
 	Var			left = tape_unary(tape, UNARY_LOG, 0, tape_multiply(tape, gain, noise));
-	Var			summary = vars_divide(tape, own[STATE_SUMMARY],
-									  tape_axpy(tape, own[STATE_ROWS], 1, exponential(tape, own[LOG_COUNT], LOG_SCALE)));
-	Var			count = tape_unary(tape, UNARY_LOG, 0, tape_scale(tape, own[STATE_ROWS], 1, 1));
+	Var			summary = vars_divide(tape, sums[SUM_SUMMARY],
+									  tape_axpy(tape, sums[SUM_ROWS], 1, scale_value(tape, own[LOG_COUNT])));
+	Var			count = tape_unary(tape, UNARY_LOG, 0, tape_scale(tape, sums[SUM_ROWS], 1, 1));
 	Var			said = pair(tape, spec, own + READER_WEIGHT_1,
 							vars_concatenate(tape, summary, vars_concatenate(tape, count, level)));
 
@@ -315,7 +266,7 @@ posterior(Tape *tape, const LearnerSpec *spec, const Var *phi, Var *mean, Var *l
 static Var
 draws(Tape *tape, Var mean, Var log_variance, Var noise)
 {
-	return tape_axpy(tape, tape_multiply(tape, noise, exponential(tape, log_variance, 0.5)), 1, mean);
+	return tape_axpy(tape, tape_multiply(tape, noise, vars_exponential(tape, log_variance, 0.5)), 1, mean);
 }
 
 /*
@@ -417,7 +368,7 @@ cross(Tape *tape, const LearnerSpec *spec, const Var *theta, const Seen *seen, V
 	int			samples = tape_shape(tape, z).rows;
 	int			outputs = spec->net.outputs;
 	int			features = spec->options.features;
-	Var			level = tape_multiply(tape, slice(tape, z, 0, outputs), exponential(tape, own[LOG_SPREAD], LOG_SCALE / 2));
+	Var			level = tape_multiply(tape, slice(tape, z, 0, outputs), vars_exponential(tape, own[LOG_SPREAD], LOG_SCALE / 2));
 	Var			draw = vars_concatenate(tape, pair(tape, spec, own + FILM_WEIGHT_1, z), level);
 	Crossed		crossed;
 	Var			row;
@@ -435,8 +386,8 @@ cross(Tape *tape, const LearnerSpec *spec, const Var *theta, const Seen *seen, V
 	crossed.variance = TAPE_NONE;
 	if (spec->loss == LOSS_SQUARED)
 	{
-		crossed.variance = tape_multiply(tape, noise_of(tape, spec, own),
-										 exponential(tape, bounded(tape, slice(tape, h, outputs, 1), LARGEST_CHANGE), 1));
+		crossed.variance = tape_multiply(tape, task_noise(tape, spec, own),
+										 vars_exponential(tape, bounded(tape, slice(tape, h, outputs, 1), LARGEST_CHANGE), 1));
 		crossed.variance = tape_scale(tape, crossed.variance, 1, LEAST_NOISE);
 	}
 
@@ -539,8 +490,8 @@ divergence(Tape *tape, Var mean_1, Var log_1, Var mean_2, Var log_2)
 {
 	Shape		s = tape_shape(tape, mean_1);
 	Var			square = tape_unary(tape, UNARY_SQUARE, 0, tape_axpy(tape, mean_1, -1, mean_2));
-	Var			ratio = tape_multiply(tape, tape_axpy(tape, exponential(tape, log_1, 1), 1, square),
-									  exponential(tape, log_2, -1));
+	Var			ratio = tape_multiply(tape, tape_axpy(tape, vars_exponential(tape, log_1, 1), 1, square),
+									  vars_exponential(tape, log_2, -1));
 	Var			each = tape_axpy(tape, tape_axpy(tape, log_2, -1, log_1), 1, tape_scale(tape, ratio, 1, -1));
 
 	return tape_scale(tape, tape_sum(tape, each, shape(s.tasks, 1, 1)), 0.5, 0);
@@ -697,7 +648,7 @@ const Learner vaml_learner = {
 	.defaults = "outer_lr 0.0015; meta_batch 64; weight_decay 0.3; patience 20; context 32; features 32",
 	.layout = vaml_layout,
 	.initialise = vaml_initialise,
-	.begin = vaml_begin,
+	.begin = task_scales_begin,
 	.adapt = vaml_adapt,
 	.predict = vaml_predict,
 	.variance = vaml_variance,

@@ -4,6 +4,26 @@
  */
 #include "learn/vars.h"
 
+#include <math.h>
+
+real
+scale_store(double value)
+{
+	return log(value) / LOG_SCALE;
+}
+
+Var
+scale_value(Tape *tape, Var stored)
+{
+	return vars_exponential(tape, stored, LOG_SCALE);
+}
+
+Var
+vars_exponential(Tape *tape, Var a, double factor)
+{
+	return tape_unary(tape, UNARY_EXP, 0, tape_scale(tape, a, factor, 0));
+}
+
 Var
 vars_divide(Tape *tape, Var a, Var b)
 {

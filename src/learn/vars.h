@@ -7,6 +7,19 @@
 
 #include "nn/tape.h"
 
+/*
+ * Positive parameters are stored as logarithms, which cannot leave the range,
+ * and a quarter of them: so they learn as fast as they matter.
+ */
+#define LOG_SCALE 4.0
+
+/* How a positive parameter is stored, and its value from that. */
+extern real scale_store(double value);
+extern Var	scale_value(Tape *tape, Var stored);
+
+/* exp(factor a) */
+extern Var	vars_exponential(Tape *tape, Var a, double factor);
+
 /* a / b elementwise, each repeated to the common shape. */
 extern Var	vars_divide(Tape *tape, Var a, Var b);
 
