@@ -67,6 +67,41 @@ fill(Tape *tape, Var v, Rng *rng, double low, double high, bool positive)
 	}
 }
 
+/* One tape and its memory; the numbers of a case depend on the seed alone. */
+typedef struct Case
+{
+	Heap		heap;
+	Arena		arena;
+	Tape		tape;
+	Rng			rng;
+} Case;
+
+static inline void
+case_begin(Case *at, uint64_t seed)
+{
+	memset(at, 0, sizeof(*at));
+	arena_init(&at->arena, heap_grow, &at->heap, (size_t) 1 << 28);
+	tape_init(&at->tape, &at->arena);
+	at->rng = rng_stream(seed, RNG_SAMPLE, 0, 0);
+}
+
+static inline void
+case_end(Case *at)
+{
+	heap_free(&at->heap);
+}
+
+/* A leaf off 0, where relu has its kink. */
+static inline Var
+leaf(Case *at, Shape s)
+{
+	Var			v = tape_leaf(&at->tape, s, NULL);
+
+	if (v != TAPE_NONE)
+		fill(&at->tape, v, &at->rng, 0.3, 1.3, false);
+	return v;
+}
+
 /*
  * Largest error, over the wrt, between the numbers in gradients[i] and finite
  * differences of the number y with respect to the leaves wrt[i].

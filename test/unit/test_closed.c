@@ -7,9 +7,9 @@
  */
 #include "learn/apply.h"
 #include "learn/generate.h"
-#include "learn/meta_step.h"
 
 #include "check.h"
+#include "golden_run.h"
 #include "small_tasks.h"
 
 #include "goldens/closed.h"
@@ -56,7 +56,6 @@ static void
 test_golden(const GoldenClosed *golden)
 {
 	static SmallTasks small;
-	static real gradient[SMALL_MAX_SIZE];
 	static real phi[SMALL_MAX_SIZE] __attribute__((aligned(64)));
 	static double got[SMALL_MAX_SIZE];
 	double		losses[GOLDEN_TASKS];
@@ -70,7 +69,6 @@ test_golden(const GoldenClosed *golden)
 	Heap		heap = {0};
 	Arena		arena;
 	Applier    *applier;
-	MetaStep	step;
 
 	snprintf(name, sizeof(name), "%s, %s%s%s", golden->learner, loss_words[golden->loss],
 			 golden->skip ? ", skip" : "", golden->n_embeddings > 0 ? ", embeddings" : "");
@@ -79,23 +77,11 @@ test_golden(const GoldenClosed *golden)
 	clear_state(&small);
 	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
 
-	/* Tapes that are wider than the rows. */
-	meta_step_init(&step, &arena, small.learner, &small.spec, &small.list, small.theta,
-				   0, GOLDEN_ROWS + 3, GOLDEN_ROWS + 1, NULL);
-	if (!ok(step.fault == NULL && small.list.size == golden->size, "%s: built", name))
+	if (!golden_run(&small, &arena, GOLDEN_PROGRESS, golden->size, name, losses, got))
 	{
-		diag("fault: %s; %zu numbers, expected %zu", step.fault, small.list.size, golden->size);
 		heap_free(&heap);
 		return;
 	}
-	memset(gradient, 0, sizeof(gradient));
-	for (int i = 0; i < META_SLICE * step.noise_rows * step.noise_cols; i++)
-		step.noise[i] = 2 * wave(golden->seed, 50, i);
-	meta_step_run(&step, &small.part[0], &small.part[1], GOLDEN_PROGRESS, gradient);
-	for (size_t i = 0; i < golden->size; i++)
-		got[i] = gradient[i];
-	for (int t = 0; t < GOLDEN_TASKS; t++)
-		losses[t] = tape_data(&step.sizes[0].tape, step.sizes[0].losses)[t];
 	is_close(norm_error(losses, golden->losses, GOLDEN_TASKS), 0, GOLDEN_TOLERANCE, "%s: losses", name);
 	is_close(norm_error(got, golden->gradient, golden->size), 0, GOLDEN_TOLERANCE, "%s: outer gradient", name);
 

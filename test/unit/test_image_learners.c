@@ -27,7 +27,7 @@ wave(int seed, int stream, int i)
 	return sin(0.618 * (i + 1) * (i + 1) + 1.3 * stream + 0.77 * seed);
 }
 
-typedef struct Case
+typedef struct ImageCase
 {
 	LearnerSpec spec;
 	Tensor		tensors[64];
@@ -37,10 +37,10 @@ typedef struct Case
 	real		y[2][TASKS * ROWS * CLASSES];
 	real		w[2][TASKS * ROWS];
 	Rows		part[2];
-} Case;
+} ImageCase;
 
 static void
-case_init(Case *at, const GoldenImages *golden)
+case_init(ImageCase *at, const GoldenImages *golden)
 {
 	const Learner *learner = learner_find("maml");
 	Network    *net = &at->spec.net;
@@ -88,7 +88,7 @@ case_init(Case *at, const GoldenImages *golden)
 static void
 test_golden(const GoldenImages *golden)
 {
-	static Case at;
+	static ImageCase at;
 	static real gradient[MAX_SIZE];
 	static double got[MAX_SIZE];
 	double		loss;
@@ -126,7 +126,7 @@ test_golden(const GoldenImages *golden)
 static void
 test_applied(const GoldenImages *golden)
 {
-	static Case at;
+	static ImageCase at;
 	static real phi[MAX_SIZE] __attribute__((aligned(64)));
 	Heap		heap = {0};
 	Arena		arena;

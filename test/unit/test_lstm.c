@@ -5,9 +5,9 @@
  *	  goldens/make_lstm_goldens.py.  And what holds of them by definition.
  */
 #include "learn/apply.h"
-#include "learn/meta_step.h"
 
 #include "check.h"
+#include "golden_run.h"
 #include "small_tasks.h"
 
 #include "goldens/lstm.h"
@@ -36,13 +36,11 @@ static void
 test_golden(const GoldenLstm *golden)
 {
 	static SmallTasks small;
-	static real gradient[SMALL_MAX_SIZE];
 	static double got[SMALL_MAX_SIZE];
 	double		losses[GOLDEN_TASKS];
 	char		name[160];
 	Heap		heap = {0};
 	Arena		arena;
-	MetaStep	step;
 
 	snprintf(name, sizeof(name), "%s, %s%s%s%s%s, %d step(s)", golden->learner, loss_words[golden->loss],
 			 golden->skip ? ", skip" : "", golden->n_embeddings > 0 ? ", embeddings" : "",
@@ -51,21 +49,11 @@ test_golden(const GoldenLstm *golden)
 			golden->inner_steps, golden->shrink, golden->seed);
 	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
 
-	/* Tapes that are wider than the rows. */
-	meta_step_init(&step, &arena, small.learner, &small.spec, &small.list, small.theta,
-				   0, GOLDEN_ROWS + 3, GOLDEN_ROWS + 1, NULL);
-	if (!ok(step.fault == NULL && small.list.size == golden->size, "%s: built", name))
+	if (!golden_run(&small, &arena, 0, golden->size, name, losses, got))
 	{
-		diag("fault: %s; %zu numbers, expected %zu", step.fault, small.list.size, golden->size);
 		heap_free(&heap);
 		return;
 	}
-	memset(gradient, 0, sizeof(gradient));
-	meta_step_run(&step, &small.part[0], &small.part[1], 0, gradient);
-	for (size_t i = 0; i < golden->size; i++)
-		got[i] = gradient[i];
-	for (int t = 0; t < GOLDEN_TASKS; t++)
-		losses[t] = tape_data(&step.sizes[0].tape, step.sizes[0].losses)[t];
 	is_close(norm_error(losses, golden->losses, GOLDEN_TASKS), 0, GOLDEN_TOLERANCE, "%s: losses", name);
 	is_close(norm_error(got, golden->gradient, golden->size), 0, GOLDEN_TOLERANCE, "%s: outer gradient", name);
 	heap_free(&heap);
