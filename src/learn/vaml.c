@@ -6,7 +6,7 @@
  *	  q(z | S) = N(mu, diag v), (mu, v) = reader(sum_S w e / (k + c), log(1 + k), ...)
  *	  e = mlp(in, y, y - f(x)) + A in * B (y - f(x))
  *	  p(y | x, z) = N(f(x) + tau z_0 + head(act(psi(x) (1 + a(z)) + b(z))), s(x, z))
- *	  p(x | z): vaml_columns.c
+ *	  p(x | z, S): vaml_columns.c
  *
  * Nobody's algorithm to the letter: a neural process (M. Garnelo et al.,
  * "Neural processes", 2018; J. Gordon et al., "Meta-learning probabilistic
@@ -82,7 +82,8 @@ enum
 	HEAD_WEIGHT,				/* (features, outputs); one more for a number's variance */
 	HEAD_BIAS,
 	SUMS,						/* the first of TASK_SUMS */
-	COLUMNS = SUMS + TASK_SUMS	/* the first of vaml_columns.c */
+	STATE_INPUTS = SUMS + TASK_SUMS,	/* sum w in: (1, in) */
+	COLUMNS						/* the first of vaml_columns.c */
 };
 
 static int
@@ -143,6 +144,7 @@ vaml_layout(const LearnerSpec *spec, TensorList *list)
 		tensor_add(list, "output.weight", features, head_outputs(spec), TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "output.bias", 1, head_outputs(spec), TENSOR_SHARED) >= 0 &&
 		task_sums_layout(spec, h, list) &&
+		tensor_add(list, "state.inputs", 1, in, TENSOR_STATE) >= 0 &&
 		columns_layout(spec, d, list);
 }
 
@@ -204,7 +206,6 @@ layers_of(Tape *tape, const LearnerSpec *spec, const Var *theta, Var x, Var c)
 {
 	NetworkInput input = network_input(tape, &spec->net, theta, x, c);
 
-
 	return network_layers(tape, &spec->net, theta, &input);
 }
 
@@ -214,6 +215,7 @@ add_rows(Tape *tape, const LearnerSpec *spec, const TensorList *list, NetworkLay
 		 const RowVars *support, const Var *theta, Var *phi)
 {
 	const Var  *own = theta + network_count(&spec->net);
+	Var		   *out = phi + network_count(&spec->net);
 	Var			information,
 				residual,
 				e;
@@ -224,8 +226,8 @@ add_rows(Tape *tape, const LearnerSpec *spec, const TensorList *list, NetworkLay
 	e = pair(tape, spec, own + ENCODER_WEIGHT_1, e);
 	e = tape_axpy(tape, e, 1, tape_multiply(tape, tape_affine(tape, layers.in, false, own[ENCODER_ROW], false, TAPE_NONE),
 											tape_affine(tape, residual, false, own[ENCODER_RESIDUAL], false, TAPE_NONE)));
-
-	task_sums_add(tape, support, e, residual, information, own + SUMS, phi + network_count(&spec->net) + SUMS);
+	task_sums_add(tape, support, e, residual, information, own + SUMS, out + SUMS);
+	out[STATE_INPUTS] = tape_axpy(tape, own[STATE_INPUTS], 1, vars_sum_rows(tape, tape_multiply(tape, layers.in, support->w)));
 }
 
 static void
@@ -233,6 +235,15 @@ vaml_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 		   const RowVars *support, const Var *theta, Var *phi)
 {
 	add_rows(tape, spec, list, layers_of(tape, spec, theta, support->x, support->c), support, theta, phi);
+}
+
+/* What a task's support says of its columns by itself. */
+static Var
+known_of(Tape *tape, const LearnerSpec *spec, const Var *phi)
+{
+	const Var  *own = phi + network_count(&spec->net);
+
+	return columns_known(tape, own + COLUMNS, own[SUMS + SUM_ROWS], own[STATE_INPUTS]);
 }
 
 /* Mean and log variance of q(z | S), (tasks, 1, d) each. */
@@ -552,7 +563,7 @@ vaml_episode(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	{
 		/* of one draw: what is said of a row is much */
 		Var			first = tape_gather(tape, z, crossing(tape, tape_shape(tape, z).tasks, 1, 1, true), 0);
-		Var			said = columns_say(tape, spec, own + COLUMNS, seen.in, first);
+		Var			said = columns_say(tape, spec, own + COLUMNS, seen.in, first, known_of(tape, spec, phi));
 
 		loss = tape_axpy(tape, loss, -row_weight,
 						 columns_log_likelihood(tape, spec, own + COLUMNS, theta, said, seen.in, query->x, query->c));
@@ -574,7 +585,7 @@ said_of_rows(Tape *tape, const LearnerSpec *spec, const Var *phi, Var z, Var x, 
 {
 	NetworkInput input = network_input(tape, &spec->net, phi, x, c);
 
-	return columns_say(tape, spec, phi + network_count(&spec->net) + COLUMNS, input.in, z);
+	return columns_say(tape, spec, phi + network_count(&spec->net) + COLUMNS, input.in, z, known_of(tape, spec, phi));
 }
 
 static void
@@ -603,6 +614,7 @@ log_likelihood(Tape *tape, const LearnerSpec *spec, const Var *phi, const RowVar
 	Seen		seen = see(tape, spec, phi, layers_of(tape, spec, phi, rows->x, rows->c));
 	Var			mean,
 				log_variance;
+	Var			known = known_of(tape, spec, phi);
 	Var			z;
 	Var			all = TAPE_NONE;
 
@@ -620,7 +632,7 @@ log_likelihood(Tape *tape, const LearnerSpec *spec, const Var *phi, const RowVar
 			for (int t = 0; t < tape_shape(tape, index).tasks; t++)
 				tape_index_data(tape, index)[t] = m;
 		one = tape_gather(tape, z, index, 0);
-		said = columns_say(tape, spec, own + COLUMNS, seen.in, one);
+		said = columns_say(tape, spec, own + COLUMNS, seen.in, one, known);
 		crossed = cross(tape, spec, phi, &seen, one);
 		each = tape_axpy(tape, columns_log_likelihood(tape, spec, own + COLUMNS, phi, said, seen.in, rows->x, rows->c), -1,
 						 surprise(tape, spec, crossed.outputs, crossed.variance, rows->y));

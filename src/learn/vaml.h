@@ -18,10 +18,16 @@ extern void columns_initialise(const LearnerSpec *spec, const Tensor *own, Rng *
 extern bool columns_models(const LearnerSpec *spec, int column);
 
 /*
- * Appends what z (tasks, 1, latent) says of rows whose network input is in,
- * (tasks, rows, .); own are its tensors.
+ * Appends what is known of a task's columns from its support: the k rows,
+ * (tasks, 1, 1), and the sum of their network inputs, (tasks, 1, .).
  */
-extern Var	columns_say(Tape *tape, const LearnerSpec *spec, const Var *own, Var in, Var z);
+extern Var	columns_known(Tape *tape, const Var *own, Var rows, Var inputs);
+
+/*
+ * Appends what z (tasks, 1, latent), and what is known, say of rows whose
+ * network input is in, (tasks, rows, .); own are its tensors.
+ */
+extern Var	columns_say(Tape *tape, const LearnerSpec *spec, const Var *own, Var in, Var z, Var known);
 
 /*
  * Appends the log likelihood of rows' modelled columns under what was said of

@@ -2,15 +2,20 @@
  * vaml_columns.c
  *	  The second decoder of vaml: rows' columns from a task's latent variables.
  *
- *	  p(x | z) = prod_j p(x_j | x_1 .. x_{j-1}, z)
+ *	  p(x | z, S) = prod_j p(x_j | x_1 .. x_{j-1}, z, m)
+ *	  m = (sum_S w in / (k + c), k / (k + c)),  k = sum_S w
+ *
+ * Much of a school's row is the same in all rows of a task: a student's year of
+ * birth, a teacher's experience.  A few latent variables would have to hold all
+ * of that; the mean m of the support's inputs says it at once.
  *
  * One network says all columns' distributions at once.  Its weights are
- * masked so that a column's sees z and the columns before it, not itself and
+ * masked so that a column's sees z, m and the columns before it, not itself and
  * those after it (M. Germain et al., "MADE: masked autoencoder for
  * distribution estimation", ICML 2015):
  *
- *	  h = act((W_1 * M_1) in + U_1 z + b_1)
- *	  o = (W_2 * M_2) h + (W_3 * M_3) in + U_2 z + b_2
+ *	  h = act((W_1 * M_1) in + U_1 z + V_1 m + b_1)
+ *	  o = (W_2 * M_2) h + (W_3 * M_3) in + U_2 z + V_2 m + b_2
  *
  * Hidden unit u sees the columns before column u mod n, and is seen by that
  * column and those after it.  What is said of a column, o's part for it:
@@ -54,11 +59,14 @@ enum
 {
 	INPUT_WEIGHT,				/* W_1: (n, hidden) */
 	INPUT_LATENT,				/* U_1: (latent, hidden) */
+	INPUT_KNOWN,				/* V_1: (n + 1, hidden) */
 	INPUT_BIAS,					/* b_1: (1, hidden) */
 	HIDDEN_WEIGHT,				/* W_2: (hidden, said) */
 	DIRECT_WEIGHT,				/* W_3: (n, said) */
 	DIRECT_LATENT,				/* U_2: (latent, said) */
+	DIRECT_KNOWN,				/* V_2: (n + 1, said) */
 	SAID_BIAS,					/* b_2: (1, said) */
+	KNOWN_COUNT,				/* c: (1, 1), stored as scale_store does */
 	LABEL_BIAS					/* of the first modelled table: (size, 1) */
 };
 
@@ -180,11 +188,14 @@ columns_layout(const LearnerSpec *spec, int latent, TensorList *list)
 
 	if (tensor_add(list, "columns.input.weight", in, hidden, TENSOR_SHARED) < 0 ||
 		tensor_add(list, "columns.input.latent", latent, hidden, TENSOR_SHARED) < 0 ||
+		tensor_add(list, "columns.input.known", in + 1, hidden, TENSOR_SHARED) < 0 ||
 		tensor_add(list, "columns.input.bias", 1, hidden, TENSOR_SHARED) < 0 ||
 		tensor_add(list, "columns.hidden.weight", hidden, said, TENSOR_SHARED) < 0 ||
 		tensor_add(list, "columns.direct.weight", in, said, TENSOR_SHARED) < 0 ||
 		tensor_add(list, "columns.direct.latent", latent, said, TENSOR_SHARED) < 0 ||
-		tensor_add(list, "columns.said.bias", 1, said, TENSOR_SHARED) < 0)
+		tensor_add(list, "columns.direct.known", in + 1, said, TENSOR_SHARED) < 0 ||
+		tensor_add(list, "columns.said.bias", 1, said, TENSOR_SHARED) < 0 ||
+		tensor_add(list, "columns.count.bias", 1, 1, TENSOR_SHARED) < 0)
 		return false;
 	for (int i = 0; i < spec->n_columns; i++)
 	{
@@ -202,17 +213,18 @@ columns_layout(const LearnerSpec *spec, int latent, TensorList *list)
 void
 columns_initialise(const LearnerSpec *spec, const Tensor *own, Rng *rng, real *values)
 {
-	static const int weights[] = {INPUT_WEIGHT, INPUT_LATENT, HIDDEN_WEIGHT, DIRECT_LATENT};
+	static const int weights[] = {INPUT_WEIGHT, INPUT_LATENT, INPUT_KNOWN, HIDDEN_WEIGHT, DIRECT_LATENT};
 
 	(void) spec;
 	for (size_t i = 0; i < sizeof(weights) / sizeof(weights[0]); i++)
 	{
 		const Tensor *tensor = &own[weights[i]];
-		double		deviation = i < 2 ? sqrt(2.0 / (own[INPUT_WEIGHT].rows + own[INPUT_LATENT].rows)) : 0.02;
+		double		deviation = i < 3 ? sqrt(2.0 / (own[INPUT_WEIGHT].rows + own[INPUT_LATENT].rows)) : 0.02;
 
 		for (size_t j = 0; j < (size_t) tensor->rows * tensor->cols; j++)
 			values[tensor->offset + j] = deviation / STORED_SCALE * rng_normal(rng);
 	}
+	values[own[KNOWN_COUNT].offset] = scale_store(1);
 }
 
 /* ---- masks, and picking columns' inputs ---- */
@@ -314,7 +326,15 @@ masks(Tape *tape, const LearnerSpec *spec, const Places *all, Var *input, Var *h
 }
 
 Var
-columns_say(Tape *tape, const LearnerSpec *spec, const Var *own, Var in, Var z)
+columns_known(Tape *tape, const Var *own, Var rows, Var inputs)
+{
+	Var			all = tape_axpy(tape, rows, 1, scale_value(tape, own[KNOWN_COUNT]));
+
+	return vars_divide(tape, vars_concatenate(tape, inputs, rows), all);
+}
+
+Var
+columns_say(Tape *tape, const LearnerSpec *spec, const Var *own, Var in, Var z, Var known)
 {
 	Places		all = all_places(spec);
 	Var			input,
@@ -325,9 +345,11 @@ columns_say(Tape *tape, const LearnerSpec *spec, const Var *own, Var in, Var z)
 
 	masks(tape, spec, &all, &input, &hidden, &direct);
 	h = tape_affine(tape, z, false, own[INPUT_LATENT], false, own[INPUT_BIAS]);
+	h = tape_affine(tape, known, false, own[INPUT_KNOWN], false, h);
 	h = tape_affine(tape, in, false, tape_multiply(tape, own[INPUT_WEIGHT], input), false, h);
 	h = tape_unary(tape, spec->net.activation, 0, tape_scale(tape, h, STORED_SCALE, 0));
 	o = tape_affine(tape, z, false, own[DIRECT_LATENT], false, own[SAID_BIAS]);
+	o = tape_affine(tape, known, false, own[DIRECT_KNOWN], false, o);
 	o = tape_affine(tape, in, false, tape_multiply(tape, own[DIRECT_WEIGHT], direct), false, o);
 	o = tape_affine(tape, h, false, tape_multiply(tape, own[HIDDEN_WEIGHT], hidden), false, o);
 	return tape_scale(tape, o, STORED_SCALE, 0);

@@ -54,9 +54,10 @@ def tensors(case):
             ('feature.weight', (n + base.HIDDEN[-1], FEATURES)), ('feature.bias', (1, FEATURES)),
             ('output.weight', (FEATURES, more)), ('output.bias', (1, more)),
             ('state.rows', (1, 1)), ('state.summary', (1, h)), ('state.pull', (1, k)), ('state.information', (1, k)),
-            ('columns.input.weight', (n, 2 * h)), ('columns.input.latent', (d, 2 * h)), ('columns.input.bias', (1, 2 * h)),
+            ('state.inputs', (1, n)), ('columns.input.weight', (n, 2 * h)), ('columns.input.latent', (d, 2 * h)),
+            ('columns.input.known', (n + 1, 2 * h)), ('columns.input.bias', (1, 2 * h)),
             ('columns.hidden.weight', (2 * h, said)), ('columns.direct.weight', (n, said)), ('columns.direct.latent', (d, said)),
-            ('columns.said.bias', (1, said))] + [
+            ('columns.direct.known', (n + 1, said)), ('columns.said.bias', (1, said)), ('columns.count.bias', (1, 1))] + [
             ('columns.label.%d.bias' % j, (size, 1)) for j, (size, _) in enumerate(base.EMBEDDINGS) if case['embeddings']]
     return base.tensors(case) + [
         ('spread.bias', (1, 1)), ('noise.bias', (1, 1)), ('count.bias', (1, 1)),
@@ -235,8 +236,15 @@ def target_log(case, out, variance, y):
     return -each_loss(case, out, y)
 
 
-def columns_log(case, p, z, x, c):
-    """log p(x | z), each column by itself."""
+def known(case, p, part):
+    """The mean input, drawn towards 0, and how little it is."""
+    x, c, _, w = part
+    each = torch.cat([inputs(case, p, x, c), torch.ones(len(x), 1)], 1)
+    return w @ each / (w.sum() + scale(p, 'columns.count.bias'))
+
+
+def columns_log(case, p, z, m, x, c):
+    """log p(x | z, m), each column by itself."""
     act = getattr(torch, case['activation'])
     all_columns = columns(case)
     n, units = len(all_columns), p['columns.hidden.weight'].shape[0]
@@ -248,11 +256,12 @@ def columns_log(case, p, z, x, c):
         for u in range(units):
             seen = [i for i in of_input if of_input[i] < u % n]
             h.append(act(4 * (see[:, seen] @ p['columns.input.weight'][seen, u] + z @ p['columns.input.latent'][:, u]
+                              + m @ p['columns.input.known'][:, u]
                               + p['columns.input.bias'][0, u])))
         use = [u for u in range(units) if u % n <= q]
         before = [i for i in of_input if of_input[i] < q]
         o = 4 * (torch.stack(h, 1)[:, use] @ p['columns.hidden.weight'][use] + see[:, before] @ p['columns.direct.weight'][before]
-                 + z @ p['columns.direct.latent'] + p['columns.said.bias'])[:, column['said']]
+                 + z @ p['columns.direct.latent'] + m @ p['columns.direct.known'] + p['columns.said.bias'])[:, column['said']]
         if column['kind'] == 'number':
             spread = torch.exp(3 * torch.tanh(o[:, 1] / 6))
             each = torch.distributions.Normal(o[:, 0], spread).log_prob(x[:, column['inputs'][0]])
@@ -312,7 +321,7 @@ def vaml_likelihoods(case, p, support, x, c, y):
     each = []
     for e in fixed_noise(SAMPLES, len(q.mean)):
         z = q.mean + q.stddev * e
-        each.append(columns_log(case, p, z, x, c) + target_log(case, *target_of(case, p, z, x, c), y))
+        each.append(columns_log(case, p, z, known(case, p, support), x, c) + target_log(case, *target_of(case, p, z, x, c), y))
     return torch.logsumexp(torch.stack(each), 0) - math.log(SAMPLES)
 
 
@@ -328,7 +337,7 @@ def vaml_losses(case, p):
         # what is constant in the likelihood of numbers is left out of the targets'
         constant = math.log(2 * math.pi) / 2 if case['loss'] == 'squared' else 0.0
         bound = torch.stack([target_log(case, *target_of(case, p, after.mean + after.stddev * e, x, c), y) for e in noise]).mean(0)
-        rows = columns_log(case, p, after.mean + after.stddev * noise[0], x, c)
+        rows = columns_log(case, p, after.mean + after.stddev * noise[0], known(case, p, support), x, c)
         out, variance = average(case, [target_of(case, p, before.mean + before.stddev * e, x, c) for e in noise])
         each = -(1 + ROW_WEIGHT) * (bound + constant) - ROW_WEIGHT * rows - (target_log(case, out, variance, y) + constant)
         if case['loss'] == 'squared':
