@@ -88,39 +88,52 @@ residuals_components(const ResidualSums *sums)
 	return v;
 }
 
-int64
-visit_stride(const TaskSet *set)
+void
+visit_training_tasks(TaskSet *set, TaskVisit visit, void *context)
 {
-	int64		total = 0;
+	int64		rows = 0;
+	int64		stride;
+	int64		seen = 0;
 
 	for (int t = 0; t < set->n_tasks; t++)
 		if (set->tasks[t].role == TASK_TRAIN)
-			total += set->tasks[t].rows;
-	return total / MAX_ROWS + 1;
+			rows += set->tasks[t].rows;
+	stride = rows / MAX_ROWS + 1;
+	for (int t = 0; t < set->n_tasks; t++)
+		if (set->tasks[t].role == TASK_TRAIN && seen++ % stride == 0)
+			visit(context, &set->tasks[t]);
+}
+
+typedef struct RowsWalk
+{
+	TaskSet    *set;
+	Rows		rows;
+	RowsVisit	visit;
+	void	   *context;
+} RowsWalk;
+
+static void
+walk_rows(void *context, const Task *task)
+{
+	RowsWalk   *walk = context;
+	Rows	   *rows = &walk->rows;
+
+	for (int from = 0; from < task->rows; from += VISIT_MAX_ROWS)
+	{
+		CHECK_FOR_INTERRUPTS();
+		rows->rows = Min(VISIT_MAX_ROWS, task->rows - from);
+		taskset_read(walk->set, task, from, rows->rows, rows, 0);
+		walk->visit(walk->context, task, rows, from == 0, from + rows->rows == task->rows);
+	}
 }
 
 void
 visit_training_rows(TaskSet *set, RowsVisit visit, void *context)
 {
-	Rows		rows;
-	int64		stride = visit_stride(set);
-	int64		seen = 0;
+	RowsWalk	walk = {.set = set, .visit = visit, .context = context};
 
-	rows_allocate(&rows, set->encoding->width, 1, VISIT_MAX_ROWS);
-	for (int t = 0; t < set->n_tasks; t++)
-	{
-		const Task *task = &set->tasks[t];
-
-		if (task->role != TASK_TRAIN || seen++ % stride != 0)
-			continue;
-		for (int from = 0; from < task->rows; from += VISIT_MAX_ROWS)
-		{
-			CHECK_FOR_INTERRUPTS();
-			rows.rows = Min(VISIT_MAX_ROWS, task->rows - from);
-			taskset_read(set, task, from, rows.rows, &rows, 0);
-			visit(context, task, &rows, from == 0, from + rows.rows == task->rows);
-		}
-	}
+	rows_allocate(&walk.rows, set->encoding->width, 1, VISIT_MAX_ROWS);
+	visit_training_tasks(set, walk_rows, &walk);
 }
 
 /* A vector of coefficients: numbers, then each table, then the intercept. */

@@ -25,6 +25,7 @@
 #include <math.h>
 
 #include "miscadmin.h"
+#include "utils/memutils.h"
 
 #include "train/train.h"
 
@@ -38,6 +39,7 @@ typedef struct LeaveOut
 	int		   *first;			/* of each table's categories among all */
 	Rows		rows;			/* a chunk of the task at work */
 	double	   *curvature;		/* H of every category */
+	double	   *effect;			/* of every task of the set */
 
 	/* the task at work */
 	double		slope,
@@ -157,44 +159,51 @@ write_offsets(LeaveOut *lo, const Task *task)
 	}
 }
 
+/* First all curvatures, then the offsets that follow from them. */
+static void
+visit_curvature(void *context, const Task *task)
+{
+	LeaveOut   *lo = context;
+	double		effect = task_effect(lo, task);
+
+	lo->effect[task - lo->set->tasks] = effect;
+	sum_task(lo, task, effect, true);
+	end_task(lo, task, true);
+}
+
+static void
+visit_offsets(void *context, const Task *task)
+{
+	LeaveOut   *lo = context;
+
+	sum_task(lo, task, lo->effect[task - lo->set->tasks], true);
+	write_offsets(lo, task);
+	end_task(lo, task, false);
+}
+
 void
 leave_out(TaskSet *set, const Network *net, const LinearIntercept *model)
 {
+	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta leave out", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(own);
 	LeaveOut	lo = {set, model, set->encoding->width};
-	double	   *effects = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(set->n_tasks + 1, sizeof(double)));
-	int64		stride = visit_stride(set);
 	Size		n = 0;
 
+	lo.effect = MemoryContextAllocHuge(own, mul_size(set->n_tasks + 1, sizeof(double)));
 	lo.first = palloc(sizeof(int) * (lo.width.c + 1));
 	for (int j = 0; j < lo.width.c; j++)
 	{
 		lo.first[j] = n;
 		n += net->embeddings[j].size;
 	}
-	lo.curvature = MemoryContextAllocExtended(CurrentMemoryContext, mul_size(3 * n + 1, sizeof(double)),
-											  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	lo.curvature = MemoryContextAllocExtended(own, mul_size(3 * n + 1, sizeof(double)), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	lo.pull = lo.curvature + n;
 	lo.own = lo.pull + n;
 	for (Size i = 0; i < n; i++)
 		lo.curvature[i] = LOGIT_RIDGE_CATEGORY;
 	rows_allocate(&lo.rows, lo.width, 1, VISIT_MAX_ROWS);
-
-	for (int pass = 0; pass < 2; pass++)
-	{
-		int64		seen = 0;
-
-		for (int t = 0; t < set->n_tasks; t++)
-		{
-			const Task *task = &set->tasks[t];
-
-			if (task->role != TASK_TRAIN || seen++ % stride != 0)
-				continue;
-			if (pass == 0)
-				effects[t] = task_effect(&lo, task);
-			sum_task(&lo, task, effects[t], true);
-			if (pass == 1)
-				write_offsets(&lo, task);
-			end_task(&lo, task, pass == 0);
-		}
-	}
+	visit_training_tasks(set, visit_curvature, &lo);
+	visit_training_tasks(set, visit_offsets, &lo);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(own);
 }

@@ -181,13 +181,11 @@ extern VarianceComponents logistic_gls_fit(TaskSet *set, const LearnerSpec *spec
 /* A category's prior precision in the latter, in units of the logit's. */
 #define LOGIT_RIDGE_CATEGORY 1.0
 
-/* Of the training tasks, every how manieth is looked at. */
-extern int64 visit_stride(const TaskSet *set);
+/* Calls visit for the training tasks that fits look at: where they have very many rows, every n-th. */
+typedef void (*TaskVisit) (void *context, const Task *task);
+extern void visit_training_tasks(TaskSet *set, TaskVisit visit, void *context);
 
-/*
- * Calls visit for the rows of training tasks, a chunk of one task at a time:
- * at most VISIT_MAX_ROWS rows.  Of very many rows, those of every n-th task.
- */
+/* The same for their rows, a chunk of one task at a time: at most VISIT_MAX_ROWS rows. */
 #define VISIT_MAX_ROWS 1024
 
 typedef void (*RowsVisit) (void *context, const Task *task, const Rows *rows, bool first, bool last);
@@ -205,8 +203,9 @@ typedef struct LinearIntercept
 } LinearIntercept;
 
 /*
- * Sets the offset of every row of training tasks to what leaving its task out
- * changes the linear form by.
+ * Sets the offset of the training tasks' rows to what leaving its task out
+ * changes the linear form by.  A task that no fit looked at is left as it is:
+ * its rows have contributed nothing.
  */
 extern void leave_out(TaskSet *set, const Network *net, const LinearIntercept *model);
 
