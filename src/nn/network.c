@@ -55,6 +55,16 @@ network_hidden_width(const Network *net)
 	return net->n_hidden > 0 ? net->hidden[net->n_hidden - 1] : network_in_width(net);
 }
 
+/*
+ * What first weights of an MLP that tasks adapt and batches normalise are
+ * multiplied by.  A normalised layer computes the same with weights of any
+ * size s, but its gradient goes with 1 / s, so that a step of inner_lr turns the
+ * weights by an angle that goes with 1 / s^2: with the usual sizes, inner steps
+ * would hardly be felt, and it takes an outer loop thousands of iterations to
+ * make them count.  (The authors of MAML begin with N(0, 0.01^2).)
+ */
+#define NORMALISED_SCALE 0.1
+
 /* Tensors of a layer: weight, bias, moments. */
 static int
 per_layer(const Network *net)
@@ -127,9 +137,20 @@ network_layout(const Network *net, TensorRole body, TensorRole linear, TensorLis
 		tensor_add(list, "head.bias", 1, net->outputs, body) >= 0;
 }
 
+static bool
+steps_turn_weights(const Network *net, const TensorList *list)
+{
+	int			first = tensor_find(list, "layer.0.weight");
+
+	return net->kind == NETWORK_MLP && net->norm == NORM_BATCH && first >= 0 &&
+		list->tensors[first].role == TENSOR_ADAPTED;
+}
+
 void
 network_initialise(const Network *net, const TensorList *list, Rng *rng, real *values)
 {
+	double		scale = steps_turn_weights(net, list) ? NORMALISED_SCALE : 1;
+
 	memset(values, 0, list->size * sizeof(real));
 	for (int i = 0; i < list->n; i++)
 	{
@@ -148,10 +169,10 @@ network_initialise(const Network *net, const TensorList *list, Rng *rng, real *v
 			deviation = 0.3;
 		else if (strcmp(tensor->name, "head.weight") == 0)
 			/* small beside a linear path, which starts at 0 as well */
-			deviation = net->n_hidden == 0 ? 0 : net->skip ? 0.05 : sqrt(1.0 / tensor->rows);
+			deviation = net->n_hidden == 0 ? 0 : scale * (net->skip ? 0.05 : sqrt(1.0 / tensor->rows));
 		else if (strncmp(tensor->name, "layer.", 6) == 0 && strstr(tensor->name, ".weight") != NULL)
-			deviation = net->activation == UNARY_RELU ? sqrt(2.0 / tensor->rows) :
-				sqrt(2.0 / (tensor->rows + tensor->cols));
+			deviation = scale * (net->activation == UNARY_RELU ? sqrt(2.0 / tensor->rows) :
+								 sqrt(2.0 / (tensor->rows + tensor->cols)));
 		else
 			continue;
 		for (size_t j = 0; j < size; j++)

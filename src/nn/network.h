@@ -159,6 +159,8 @@ extern bool network_layout(const Network *net, TensorRole body, TensorRole linea
  * First values of all the list's tensors: He-normal layers for relu,
  * Glorot-normal otherwise; a head N(0, 1 / inputs), N(0, 0.05^2) beside a linear
  * path, 0 where it is the only layer; embeddings N(0, 0.3^2); all else 0.
+ * Layers and head are smaller where tasks adapt an MLP that batches normalise:
+ * see network.c.
  */
 extern void network_initialise(const Network *net, const TensorList *list, Rng *rng, real *values);
 

@@ -207,6 +207,85 @@ test_no_context(void)
 	heap_free(&heap);
 }
 
+#define FIRST_INPUTS 64
+#define FIRST_WIDTH 32
+#define FIRST_CLASSES 5
+
+/*
+ * How far, in parts of its length, the first step of a new learner moves a
+ * layer of a normalised MLP: one row of each class, the rate that papers use.
+ */
+static double
+first_step(const char *name, const char *layer)
+{
+	static Tensor tensors[SMALL_MAX_TENSORS];
+	static real theta[2][8000] __attribute__((aligned(64)));
+	static real x[FIRST_CLASSES * FIRST_INPUTS];
+	static real y[FIRST_CLASSES * FIRST_CLASSES];
+	static real w[FIRST_CLASSES];
+	const Learner *learner = learner_find(name);
+	LearnerSpec spec = {.loss = LOSS_SOFTMAX};
+	Network    *net = &spec.net;
+	TensorList	list = {tensors, 0, SMALL_MAX_TENSORS, 0};
+	Rng			rng = rng_stream(1, RNG_INITIALISE, 0, 0);
+	Rows		rows = {{FIRST_INPUTS, 0, FIRST_CLASSES}, 1, FIRST_CLASSES, x, NULL, y, w};
+	Heap		heap = {0};
+	Arena		arena;
+	const Tensor *tensor;
+	double		length = 0;
+	double		moved = 0;
+
+	options_default(&spec.options, learner->defaults);
+	spec.options.inner_steps = 1;
+	spec.options.inner_lr = 0.4;
+	spec.options.inner_loss = INNER_LOSS_MEAN;
+	net->inputs = FIRST_INPUTS;
+	net->outputs = FIRST_CLASSES;
+	net->norm = NORM_BATCH;
+	net->activation = UNARY_RELU;
+	net->n_hidden = 2;
+	net->hidden[0] = net->hidden[1] = FIRST_WIDTH;
+	if (!learner->layout(&spec, &list) || list.size > 8000)
+		abort();
+	learner->initialise(&spec, &list, &rng, theta[0]);
+	for (int r = 0; r < FIRST_CLASSES; r++)
+	{
+		w[r] = 1;
+		y[r * FIRST_CLASSES + r] = 1;
+		/* pixels */
+		for (int i = 0; i < FIRST_INPUTS; i++)
+			x[r * FIRST_INPUTS + i] = wave(3, 1, r * FIRST_INPUTS + i) > 0.5;
+	}
+	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
+	applier_adapt(applier_create(&arena, learner, &spec, &list, theta[0], NULL), &rows, NULL, theta[1]);
+	tensor = &list.tensors[tensor_find(&list, layer)];
+	for (size_t i = tensor->offset; i < tensor->offset + (size_t) tensor->rows * tensor->cols; i++)
+	{
+		length += theta[0][i] * theta[0][i];
+		moved += (theta[1][i] - theta[0][i]) * (theta[1][i] - theta[0][i]);
+	}
+	heap_free(&heap);
+	return sqrt(moved / length);
+}
+
+/* A step that is hardly felt is one that the outer loop learns nothing from. */
+static void
+test_first_step(void)
+{
+	static const char *const learners[] = {"maml", "fomaml", "meta_sgd"};
+
+	for (int i = 0; i < 3; i++)
+		for (int l = 0; l < 2; l++)
+		{
+			char		layer[TENSOR_NAME_LENGTH];
+			double		moved;
+
+			snprintf(layer, sizeof(layer), "layer.%d.weight", l);
+			moved = first_step(learners[i], layer);
+			ok(moved > 0.3 && moved < 10, "%s: the first step turns normalised layer %d (%.3f)", learners[i], l, moved);
+		}
+}
+
 int
 main(void)
 {
@@ -222,5 +301,6 @@ main(void)
 	test_body_once();
 	test_begin();
 	test_no_context();
+	test_first_step();
 	return tap_done();
 }
