@@ -30,6 +30,13 @@ SELECT DISTINCT metric FROM pg_temp.results ORDER BY 1;
 SELECT shots, value > 0.5 AS good, "rows" FROM meta.evaluate('shapes', shots => '{2}') WHERE metric = 'accuracy' AND method = 'adapted';
 -- the same episodes each time
 SELECT count(*) AS differences FROM (TABLE pg_temp.results EXCEPT SELECT * FROM meta.evaluate('shapes')) d;
+-- episodes of fewer classes: outputs that stand for none of them are out of the question
+CREATE TEMP TABLE fewer AS SELECT * FROM meta.evaluate('shapes', way => 2);
+SELECT DISTINCT shots, tasks, "rows" FROM pg_temp.fewer ORDER BY 1;
+SELECT shots, f.value > r.value + 0.05 AS easier, f.value > 0.75 AS good FROM pg_temp.fewer f JOIN pg_temp.results r USING (shots, metric, method)
+WHERE metric = 'accuracy' AND method = 'adapted' ORDER BY 1;
+SELECT bool_and(value < 0.6) AS good FROM pg_temp.fewer WHERE metric = 'log_loss' AND method = 'adapted';
+SELECT count(*) AS differences FROM (SELECT * FROM meta.evaluate('shapes', way => 4) EXCEPT TABLE pg_temp.results) d;
 
 -- a few rows of three new shapes, by names of their own
 CREATE TABLE public.news (name text, shape text, x float8, y float8, z float8, learn bool);
@@ -119,6 +126,11 @@ CALL meta.train('bad', 'public.drawings', 'shape', 'shape', options => '{"way": 
 SELECT * FROM meta.evaluate('shapes', shots => '{12}');
 SELECT * FROM meta.evaluate('shapes', 'SELECT * FROM public.drawings WHERE id < 1000');
 SELECT * FROM meta.evaluate('shapes', by => 'collection');
+SELECT * FROM meta.evaluate('shapes', way => 5);
+SELECT * FROM meta.evaluate('shapes', way => 1);
+SELECT * FROM meta.evaluate('shapes', 'SELECT * FROM public.drawings WHERE id < 1000', shots => '{1}', way => 3);
+CALL meta.train('no way', 'public.drawings', 'shape', 'x', features => 'y, z', options => '{"iterations": 2, "hidden": []}');
+SELECT * FROM meta.evaluate('no way', way => 5);
 SELECT count(*) FROM meta.model WHERE name = 'bad';
 
 DELETE FROM meta.model;

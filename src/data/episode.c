@@ -134,10 +134,9 @@ episode_fill(Sampler *sampler, uint64 iteration, int place, int t, Rows *support
 /* ---- to judge on ---- */
 
 Panel *
-episode_panel_create(TaskSet *set, TaskRole role, uint64 seed, int max_shots, int max_tasks, int max_query)
+episode_panel_create(TaskSet *set, TaskRole role, int way, uint64 seed, int max_shots, int max_tasks, int max_query)
 {
 	Panel	   *panel = palloc0(sizeof(Panel));
-	int			way = set->encoding->way;
 	int			episodes = Min(max_tasks, role == TASK_TEST ? TEST_EPISODES : VALIDATION_EPISODES);
 	int		   *usable = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(set->n_tasks + 1, sizeof(int)));
 	int			n_usable = 0;
@@ -150,6 +149,7 @@ episode_panel_create(TaskSet *set, TaskRole role, uint64 seed, int max_shots, in
 		max_query = Max(1, Min(max_query, VALIDATION_ROWS / (episodes * way)));
 	per_class = max_shots + max_query;
 	panel->set = set;
+	panel->way = way;
 	panel->max_shots = max_shots;
 	panel->max_support = way * max_shots;
 	for (int t = 0; t < set->n_tasks; t++)
@@ -202,7 +202,7 @@ episode_support(const Panel *panel, const PanelTask *task, int shots, Rows *rows
 {
 	size_t		at = 0;
 
-	for (int output = 0; output < panel->set->encoding->way; output++)
+	for (int output = 0; output < panel->way; output++)
 	{
 		const EpisodeClass *class = &task->classes[output];
 
@@ -219,7 +219,7 @@ episode_query(const Panel *panel, const PanelTask *task, Rows *rows)
 {
 	size_t		at = 0;
 
-	for (int output = 0; output < panel->set->encoding->way; output++)
+	for (int output = 0; output < panel->way; output++)
 	{
 		const EpisodeClass *class = &task->classes[output];
 

@@ -27,8 +27,11 @@ typedef struct EpisodeClass
  */
 extern int	episode_fill(Sampler *sampler, uint64 iteration, int place, int t, Rows *support, Rows *query);
 
-/* What panel_create, panel_support and panel_query do for episodes. */
-extern Panel *episode_panel_create(TaskSet *set, TaskRole role, uint64 seed, int max_shots, int max_tasks, int max_query);
+/*
+ * What panel_create, panel_support and panel_query do for episodes, of way
+ * classes: as many as the encoding has outputs, or fewer.
+ */
+extern Panel *episode_panel_create(TaskSet *set, TaskRole role, int way, uint64 seed, int max_shots, int max_tasks, int max_query);
 extern void episode_support(const Panel *panel, const PanelTask *task, int shots, Rows *rows);
 extern void episode_query(const Panel *panel, const PanelTask *task, Rows *rows);
 

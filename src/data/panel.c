@@ -95,7 +95,7 @@ panel_create(TaskSet *set, TaskRole role, uint64 seed, int max_shots, int max_ta
 	int			capacity = 1024;
 
 	if (set->encoding->way > 0)
-		return episode_panel_create(set, role, seed, max_shots, max_tasks, max_query);
+		return episode_panel_create(set, role, set->encoding->way, seed, max_shots, max_tasks, max_query);
 	panel = palloc0(sizeof(Panel));
 	panel->set = set;
 	panel->max_shots = panel->max_support = max_shots;

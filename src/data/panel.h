@@ -28,6 +28,7 @@ typedef struct Panel
 	int			n_tasks;
 	PanelTask  *tasks;
 	int			n_too_short;	/* tasks of the role without enough rows */
+	int			way;			/* classes of an episode, or 0 */
 	int			n_classes;		/* of N-way episodes: the tasks of the role with
 								 * enough */
 	int64		n_query;		/* query rows in all */

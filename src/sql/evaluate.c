@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
+#include "data/episode.h"
 #include "sql/request.h"
 #include "sql/training.h"
 #include "train/evaluate.h"
@@ -140,7 +141,7 @@ read_shots(ArrayType *array, const TaskSet *set, int *shots, int max)
 static void
 report_episodes(const Panel *panel, int others)
 {
-	int			way = panel->set->encoding->way;
+	int			way = panel->way;
 
 	if (panel->n_tasks == 0)
 		ereport(ERROR,
@@ -149,7 +150,7 @@ report_episodes(const Panel *panel, int others)
 						way, way, panel->max_shots, panel->n_classes),
 				 errdetail("%d tasks are test tasks with too few rows; %d belong to training and validation.",
 						   panel->n_too_short, others),
-				 errhint("Ask for fewer shots, train with a larger option test, or name a source with more tasks.")));
+				 errhint("Ask for fewer shots or a smaller way, train with a larger option test, or name a source with more tasks.")));
 	ereport(NOTICE,
 			(errmsg("%d episodes of %d out of %d test tasks, with %lld query rows", panel->n_tasks, way,
 					panel->n_classes, (long long) panel->n_query),
@@ -158,7 +159,7 @@ report_episodes(const Panel *panel, int others)
 }
 
 static void
-evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, bool by_group)
+evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, int way, bool by_group)
 {
 	uint64		seed = model->components[0].spec.options.seed;
 	int			shots[32];
@@ -171,8 +172,11 @@ evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, 
 		max_shots = Max(max_shots, shots[i]);
 	for (int t = 0; t < set->n_tasks; t++)
 		others += set->tasks[t].role != TASK_TEST;
-	panel = panel_create(set, TASK_TEST, seed, max_shots, EVALUATE_TASKS, EVALUATE_QUERY);
-	if (set->encoding->way > 0)
+	if (way > 0)
+		panel = episode_panel_create(set, TASK_TEST, way, seed, max_shots, EVALUATE_TASKS, EVALUATE_QUERY);
+	else
+		panel = panel_create(set, TASK_TEST, seed, max_shots, EVALUATE_TASKS, EVALUATE_QUERY);
+	if (way > 0)
 		report_episodes(panel, others);
 	else if (panel->n_tasks == 0)
 		ereport(ERROR,
@@ -188,6 +192,27 @@ evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, 
 						   others, panel->n_too_short, max_shots)));
 	out->set = set;
 	evaluate_model(model, panel, shots, n_shots, seed, by_group, emit, out);
+}
+
+/* Classes of the episodes to judge on: as many as in training, or fewer; 0: no episodes. */
+static int
+read_way(const Encoding *encoding, bool given, int way)
+{
+	if (!given)
+		return encoding->way;
+	if (encoding->way == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the model does not tell classes of episodes apart"),
+				 errdetail("It was trained without the option way."),
+				 errhint("Leave out the argument way, or train with the option way.")));
+	if (way < 2 || way > encoding->way)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("way must be between 2 and %d, not %d", encoding->way, way),
+				 errdetail("The model was trained to tell %d classes apart, and more it cannot.", encoding->way),
+				 errhint("Train with a larger option way to tell more classes apart.")));
+	return way;
 }
 
 static char *
@@ -215,7 +240,7 @@ unseen_are_test(TaskSet *set, const Model *model)
 			set->tasks[t].role = TASK_TEST;
 }
 
-/* meta.evaluate(model, source, shots, by) */
+/* meta.evaluate(model, source, shots, by, way) */
 Datum
 meta_evaluate(PG_FUNCTION_ARGS)
 {
@@ -231,6 +256,7 @@ meta_evaluate(PG_FUNCTION_ARGS)
 	LoadRequest load = {0};
 	TaskSet    *set;
 	bool		own = source == NULL;
+	int			way;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -243,6 +269,7 @@ meta_evaluate(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(context);
 	catalog_resolve(name, 0, digest, &params);
 	model = model_decode(params);
+	way = read_way(model->encoding, !PG_ARGISNULL(4), PG_ARGISNULL(4) ? 0 : PG_GETARG_INT32(4));
 
 	/* as the version was trained; meta.model may speak of a later training */
 	load.encoding = model->encoding;
@@ -263,7 +290,7 @@ meta_evaluate(PG_FUNCTION_ARGS)
 	{
 		if (!own)
 			unseen_are_test(set, model);
-		evaluate(&out, set, model, shots, by != NULL);
+		evaluate(&out, set, model, shots, way, by != NULL);
 	}
 	PG_FINALLY();
 	{

@@ -105,7 +105,7 @@ calibrate_component(const Validation *validation, const Panel *const *panels, Co
 		MemoryContext old = MemoryContextSwitchTo(own);
 
 		/* in N-way episodes, shots are of each class */
-		calibration->rows[k] = validation->shots[k] * Max(panels[k]->set->encoding->way, 1);
+		calibration->rows[k] = validation->shots[k] * Max(panels[k]->way, 1);
 		calibration->at[k] = fit(panels[k], component, validation->shots[k]);
 		MemoryContextSwitchTo(old);
 		MemoryContextDelete(own);

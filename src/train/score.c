@@ -11,6 +11,9 @@
 
 #include "train/score.h"
 
+/* A logit of probability 0. */
+#define NO_CLASS (-1e30)
+
 static void *
 memory_grow(void *context, size_t size)
 {
@@ -101,6 +104,22 @@ scorer_want_rows(Scorer *scorer, Arena *arena, const TensorList *list, const rea
 		memory_error();
 }
 
+/*
+ * Outputs that stand for no class of an episode with fewer than the learner
+ * can tell apart: they are out of the question, as in meta.classify.
+ */
+static void
+leave_out_outputs(Scorer *scorer, int rows)
+{
+	int			width = scorer->spec->net.outputs;
+
+	if (scorer->panel->way == 0)
+		return;
+	for (int r = 0; r < rows; r++)
+		for (int c = scorer->panel->way; c < width; c++)
+			scorer->outputs[(size_t) r * width + c] = NO_CLASS;
+}
+
 static bool
 all_finite(const real *numbers, Size n)
 {
@@ -141,6 +160,7 @@ scorer_task(Scorer *scorer, const PanelTask *task, int shots)
 		if (scorer->variances)
 			correct_variances(&correction, scorer->variances, task->n_query);
 	}
+	leave_out_outputs(scorer, task->n_query);
 	return true;
 }
 
