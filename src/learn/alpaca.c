@@ -124,25 +124,18 @@ alpaca_layout(const LearnerSpec *spec, TensorList *list)
 }
 
 static void
-fill_normal(Rng *rng, real *values, const Tensor *tensor, double deviation)
-{
-	for (size_t i = 0; i < (size_t) tensor->rows * tensor->cols; i++)
-		values[tensor->offset + i] = deviation * rng_normal(rng);
-}
-
-static void
 alpaca_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real *values)
 {
 	const Tensor *own = &list->tensors[network_count(&spec->net)];
 
 	network_initialise(&spec->net, list, rng, values);
-	fill_normal(rng, values, &own[FEATURE_WEIGHT], 0.02);
-	fill_normal(rng, values, &own[CONTEXT_WEIGHT_1], sqrt(2.0 / own[CONTEXT_WEIGHT_1].rows));
-	fill_normal(rng, values, &own[CONTEXT_WEIGHT_2], 0.02);
-	fill_normal(rng, values, &own[READ_WEIGHT_1], sqrt(2.0 / own[READ_WEIGHT_1].rows));
-	fill_normal(rng, values, &own[READ_WEIGHT_2], sqrt(1.0 / own[READ_WEIGHT_2].rows));
-	fill_normal(rng, values, &own[SUMMARY_WEIGHT_1], sqrt(2.0 / own[SUMMARY_WEIGHT_1].rows));
-	fill_normal(rng, values, &own[SUMMARY_WEIGHT_2], sqrt(1.0 / (own[SUMMARY_WEIGHT_2].rows + 1)));
+	tensor_fill_normal(&own[FEATURE_WEIGHT], 0.02, rng, values);
+	tensor_fill_normal(&own[CONTEXT_WEIGHT_1], sqrt(2.0 / own[CONTEXT_WEIGHT_1].rows), rng, values);
+	tensor_fill_normal(&own[CONTEXT_WEIGHT_2], 0.02, rng, values);
+	tensor_fill_normal(&own[READ_WEIGHT_1], sqrt(2.0 / own[READ_WEIGHT_1].rows), rng, values);
+	tensor_fill_normal(&own[READ_WEIGHT_2], sqrt(1.0 / own[READ_WEIGHT_2].rows), rng, values);
+	tensor_fill_normal(&own[SUMMARY_WEIGHT_1], sqrt(2.0 / own[SUMMARY_WEIGHT_1].rows), rng, values);
+	tensor_fill_normal(&own[SUMMARY_WEIGHT_2], sqrt(1.0 / (own[SUMMARY_WEIGHT_2].rows + 1)), rng, values);
 	values[own[LOG_INTERCEPT].offset] = scale_store(0.3);
 	values[own[LOG_NOISE].offset] = spec->loss == LOSS_LOGISTIC ? 0 : scale_store(0.7);
 	values[own[LOG_COUNT].offset] = 1 / LOG_SCALE;

@@ -61,8 +61,7 @@ cavia_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real
 	double		deviation = sqrt(1.0 / (network_in_width(&spec->net) + spec->options.context));
 
 	network_initialise(&spec->net, list, rng, values);
-	for (size_t i = 0; i < (size_t) tensor->rows * tensor->cols; i++)
-		values[tensor->offset + i] = deviation * rng_normal(rng);
+	tensor_fill_normal(tensor, deviation, rng, values);
 }
 
 static void

@@ -104,8 +104,7 @@ cnp_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real *
 		double		deviation = weights[i] == DECODER_WEIGHT_3 ? 0.01 :
 			sqrt((weights[i] == ENCODER_WEIGHT_3 ? 1.0 : 2.0) / (fan + 1));
 
-		for (size_t j = 0; j < (size_t) tensor->rows * tensor->cols; j++)
-			values[tensor->offset + j] = deviation * rng_normal(rng);
+		tensor_fill_normal(tensor, deviation, rng, values);
 	}
 	task_scales_initialise(spec, list, values);
 }

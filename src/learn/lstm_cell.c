@@ -52,8 +52,7 @@ lstm_initialise(const Tensor *tensors, Rng *rng, real *values)
 	int			fan_in = tensors[LSTM_INPUT].rows + width;
 
 	for (int i = LSTM_INPUT; i <= LSTM_HIDDEN; i++)
-		for (size_t j = 0; j < (size_t) tensors[i].rows * tensors[i].cols; j++)
-			values[tensors[i].offset + j] = sqrt(1.0 / fan_in) * rng_normal(rng);
+		tensor_fill_normal(&tensors[i], sqrt(1.0 / fan_in), rng, values);
 	for (int j = 0; j < 4 * width; j++)
 		values[tensors[LSTM_BIAS].offset + j] = j / width == 1;
 }

@@ -117,13 +117,6 @@ mann_layout(const LearnerSpec *spec, TensorList *list)
 		tensor_add(list, "state.last", 1, values, TENSOR_STATE) >= 0;
 }
 
-static void
-fill_normal(Rng *rng, real *values, const Tensor *tensor, double deviation)
-{
-	for (size_t i = 0; i < (size_t) tensor->rows * tensor->cols; i++)
-		values[tensor->offset + i] = deviation * rng_normal(rng);
-}
-
 /* The output begins at m, and a class of an episode is as likely as another. */
 static void
 mann_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real *values)
@@ -135,12 +128,12 @@ mann_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real 
 
 	space_initialise(spec, list, rng, values);
 	lstm_initialise(&own[CONTROLLER_ROW], rng, values);
-	fill_normal(rng, values, &own[CONTROLLER_LAST], sqrt(1.0 / (inputs + width)));
-	fill_normal(rng, values, &own[CONTROLLER_READ], sqrt(1.0 / (inputs + width)));
-	fill_normal(rng, values, &own[KEY_WEIGHT], shallow);
-	fill_normal(rng, values, &own[GATE_WEIGHT], shallow);
-	fill_normal(rng, values, &own[OUTPUT_HIDDEN], 0.1 * shallow);
-	fill_normal(rng, values, &own[OUTPUT_READ], 0.1 * sqrt(1.0 / own[OUTPUT_READ].rows));
+	tensor_fill_normal(&own[CONTROLLER_LAST], sqrt(1.0 / (inputs + width)), rng, values);
+	tensor_fill_normal(&own[CONTROLLER_READ], sqrt(1.0 / (inputs + width)), rng, values);
+	tensor_fill_normal(&own[KEY_WEIGHT], shallow, rng, values);
+	tensor_fill_normal(&own[GATE_WEIGHT], shallow, rng, values);
+	tensor_fill_normal(&own[OUTPUT_HIDDEN], 0.1 * shallow, rng, values);
+	tensor_fill_normal(&own[OUTPUT_READ], 0.1 * sqrt(1.0 / own[OUTPUT_READ].rows), rng, values);
 	values[own[LOG_SHARPNESS].offset] = scale_store(FIRST_SHARPNESS);
 }
 

@@ -130,8 +130,7 @@ matching_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, r
 		return;
 	for (int i = FORWARD_INPUT; i < READ_MEMORY; i += LSTM_TENSORS)
 		lstm_initialise(&own[i], rng, values);
-	for (int j = 0; j < own[READ_MEMORY].rows * own[READ_MEMORY].cols; j++)
-		values[own[READ_MEMORY].offset + j] = sqrt(0.5 / features) * rng_normal(rng);
+	tensor_fill_normal(&own[READ_MEMORY], sqrt(0.5 / features), rng, values);
 }
 
 /*

@@ -72,8 +72,7 @@ ridge_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real
 	double		deviation = spec->options.way > 0 ? sqrt(1.0 / (weight->rows + 1)) : 0.05;
 
 	network_initialise(&spec->net, list, rng, values);
-	for (size_t i = 0; i < (size_t) weight->rows * weight->cols; i++)
-		values[weight->offset + i] = deviation * rng_normal(rng);
+	tensor_fill_normal(weight, deviation, rng, values);
 	values[own[LOG_INTERCEPT].offset] = spec->loss == LOSS_SQUARED ? scale_store(0.3) : 0;
 	values[own[LOG_OUTPUT].offset] = spec->loss == LOSS_SOFTMAX ? scale_store(CLASS_SCALE) : 0;
 }

@@ -45,8 +45,7 @@ space_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real
 	double		deviation = sqrt(square / (weight->rows > 0 ? weight->rows : 1));
 
 	network_initialise(&spec->net, list, rng, values);
-	for (size_t i = 0; i < (size_t) weight->rows * weight->cols; i++)
-		values[weight->offset + i] = deviation * rng_normal(rng);
+	tensor_fill_normal(weight, deviation, rng, values);
 }
 
 Places

@@ -167,8 +167,7 @@ vaml_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real 
 			weights[i] == ENCODER_ROW || weights[i] == ENCODER_RESIDUAL || weights[i] == FILM_WEIGHT_2 || weights[i] == FEATURE_WEIGHT;
 		double		deviation = last ? 0.02 : sqrt((linear ? 1.0 : 2.0) / (tensor->rows + 1));
 
-		for (size_t j = 0; j < (size_t) tensor->rows * tensor->cols; j++)
-			values[tensor->offset + j] = deviation * rng_normal(rng);
+		tensor_fill_normal(tensor, deviation, rng, values);
 	}
 	task_scales_initialise(spec, list, values);
 	/* tasks' means of z differ, from the beginning, by as much as draws of it: else it takes long until they are heeded */

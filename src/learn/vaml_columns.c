@@ -221,8 +221,7 @@ columns_initialise(const LearnerSpec *spec, const Tensor *own, Rng *rng, real *v
 		const Tensor *tensor = &own[weights[i]];
 		double		deviation = i < 3 ? sqrt(2.0 / (own[INPUT_WEIGHT].rows + own[INPUT_LATENT].rows)) : 0.02;
 
-		for (size_t j = 0; j < (size_t) tensor->rows * tensor->cols; j++)
-			values[tensor->offset + j] = deviation / STORED_SCALE * rng_normal(rng);
+		tensor_fill_normal(tensor, deviation / STORED_SCALE, rng, values);
 	}
 	values[own[KNOWN_COUNT].offset] = scale_store(1);
 }

@@ -37,6 +37,13 @@ tensor_find(const TensorList *list, const char *name)
 	return -1;
 }
 
+void
+tensor_fill_normal(const Tensor *tensor, double deviation, Rng *rng, real *values)
+{
+	for (size_t i = 0; i < (size_t) tensor->rows * tensor->cols; i++)
+		values[tensor->offset + i] = deviation * rng_normal(rng);
+}
+
 int
 network_in_width(const Network *net)
 {
@@ -155,7 +162,6 @@ network_initialise(const Network *net, const TensorList *list, Rng *rng, real *v
 	for (int i = 0; i < list->n; i++)
 	{
 		const Tensor *tensor = &list->tensors[i];
-		size_t		size = (size_t) tensor->rows * tensor->cols;
 		double		deviation;
 
 		if (tensor_averaged(tensor))
@@ -175,8 +181,7 @@ network_initialise(const Network *net, const TensorList *list, Rng *rng, real *v
 								 sqrt(2.0 / (tensor->rows + tensor->cols)));
 		else
 			continue;
-		for (size_t j = 0; j < size; j++)
-			values[tensor->offset + j] = deviation * rng_normal(rng);
+		tensor_fill_normal(tensor, deviation, rng, values);
 	}
 }
 

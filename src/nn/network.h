@@ -131,6 +131,9 @@ extern int	tensor_add(TensorList *list, const char *name, int rows, int cols, Te
 /* Position of a name, or -1. */
 extern int	tensor_find(const TensorList *list, const char *name);
 
+/* Draws a tensor's numbers in values, normal around 0. */
+extern void tensor_fill_normal(const Tensor *tensor, double deviation, Rng *rng, real *values);
+
 /* How many tensors network_layout appends. */
 extern int	network_count(const Network *net);
 

@@ -232,15 +232,8 @@ filters_images(const Geometry *g, int n, const real *x, const real *gradient, re
 static Geometry
 geometry_of(const Tape *tape, const TapeNode *node)
 {
-	const TapeNode *a = tape_node(tape, node->in[0]);
-	const TapeNode *b = tape_node(tape, node->in[1]);
-	int			filters;
+	int			filters = node->op == OP_CONVOLVE_FILTERS ? node->shape.cols : tape_node(tape, node->in[1])->shape.cols;
 
-	(void) a;
-	if (node->op == OP_CONVOLVE_FILTERS)
-		filters = node->shape.cols;
-	else
-		filters = b->shape.cols;
 	return geometry(node->plane, node->stride, filters);
 }
 
