@@ -84,10 +84,8 @@ sha256_end(Sha256 sha, char *hex)
 
 #if PG_VERSION_NUM >= 150000
 #define SORT_READ_ONCE TUPLESORT_NONE
-#define SORT_READ_AGAIN TUPLESORT_RANDOMACCESS
 #else
 #define SORT_READ_ONCE false
-#define SORT_READ_AGAIN true
 #endif
 
 /*

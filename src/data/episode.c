@@ -94,13 +94,41 @@ turn_images(const Encoding *encoding, int quarters, Rows *rows, size_t at, int n
 
 /* ---- in training ---- */
 
+/* Draws an episode's shots and its classes, each with how far its images are turned. */
+static int
+draw_classes(const Sampler *sampler, uint64 iteration, int place, Rng *rng)
+{
+	int			shots;
+
+	*rng = rng_stream(sampler->seed, RNG_EPISODE, iteration, place);
+	shots = sampler_draw_shots(sampler, rng);
+	draw(rng, sampler->n_tasks * sampler->rotations, sampler->way, sampler->classes);
+	return shots;
+}
+
+static const Task *
+class_task(const Sampler *sampler, int output)
+{
+	return &sampler->set->tasks[sampler->tasks[sampler->classes[output] / sampler->rotations]];
+}
+
+void
+episode_announce(const Sampler *sampler, uint64 iteration, int place)
+{
+	Rng			rng;
+
+	draw_classes(sampler, iteration, place, &rng);
+	for (int output = 0; output < sampler->way; output++)
+		taskset_prefetch(sampler->set, class_task(sampler, output));
+}
+
 int
 episode_fill(Sampler *sampler, uint64 iteration, int place, int t, Rows *support, Rows *query)
 {
 	TaskSet    *set = sampler->set;
 	int			way = sampler->way;
-	Rng			rng = rng_stream(sampler->seed, RNG_EPISODE, iteration, place);
-	int			shots = sampler_draw_shots(sampler, &rng);
+	Rng			rng;
+	int			shots = draw_classes(sampler, iteration, place, &rng);
 	size_t		support_room = (size_t) way * sampler->shots[1];
 	size_t		query_room = (size_t) way * sampler->query;
 	size_t		support_at = t * support_room;
@@ -108,11 +136,10 @@ episode_fill(Sampler *sampler, uint64 iteration, int place, int t, Rows *support
 	size_t		n_support = 0;
 	size_t		n_query = 0;
 
-	draw(&rng, sampler->n_tasks * sampler->rotations, way, sampler->classes);
 	for (int output = 0; output < way; output++)
 	{
 		int			quarters = sampler->classes[output] % sampler->rotations;
-		const Task *task = &set->tasks[sampler->tasks[sampler->classes[output] / sampler->rotations]];
+		const Task *task = class_task(sampler, output);
 		int			k = Min(shots, task->rows - 1);
 		int			q = Min(sampler->query, task->rows - k);
 

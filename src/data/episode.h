@@ -27,6 +27,9 @@ typedef struct EpisodeClass
  */
 extern int	episode_fill(Sampler *sampler, uint64 iteration, int place, int t, Rows *support, Rows *query);
 
+/* Announces the rows of an episode's classes (taskset_prefetch). */
+extern void episode_announce(const Sampler *sampler, uint64 iteration, int place);
+
 /*
  * What panel_create, panel_support and panel_query do for episodes, of way
  * classes: as many as the encoding has outputs, or fewer.

@@ -7,24 +7,20 @@
  *	  key (8, big-endian) | length of the key's text (4) | the key's text
  *		| order_by values | row | length of the order_by values (4)
  *
- * and one sort on the bytes puts rows into the order of tasks, whatever their
- * order in the table; big sources go to PostgreSQL's sort files.  With a given
- * encoding the row is encoded already.  Without one it is raw, and the sorted
- * rows are read twice: first those of training tasks, to fit the encoding,
- * then all of them, to encode.
+ * and one sort on the bytes (row_sort.c) puts rows into the order of tasks,
+ * whatever their order in the table.  With a given encoding the row is encoded
+ * already.  Without one it is raw, and the sorted rows are read twice: first
+ * those of training tasks, to fit the encoding, then all of them, to encode.
  */
 #include "postgres.h"
 
-#include "catalog/pg_operator.h"
-#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "utils/memutils.h"
-#include "utils/tuplesort.h"
 
-#include "compat.h"
 #include "data/loader.h"
 #include "data/packer.h"
+#include "data/row_sort.h"
 #include "learn/options.h"
 
 struct Loader
@@ -37,7 +33,7 @@ struct Loader
 	Fit		   *fit;			/* where an encoding is to be fitted */
 	RowReader  *reader;			/* where one is given */
 	LabelDict  *groups;
-	Tuplesortstate *sort;
+	RowSort    *sort;
 	StringInfoData bytes;		/* of the row being added: a bytea */
 	char	   *record;
 	RowCounts	counts;
@@ -68,9 +64,7 @@ loader_create(const LoadRequest *request, TupleDesc desc)
 		if (loader->plan->grouped)
 			loader->groups = label_dict_create(loader->plan->by.name);
 	}
-	loader->sort = tuplesort_begin_datum(BYTEAOID, ByteaLessOperator, InvalidOid, false,
-										 maintenance_work_mem, NULL,
-										 loader->fit != NULL ? SORT_READ_AGAIN : SORT_READ_ONCE);
+	loader->sort = row_sort_create();
 	initStringInfo(&loader->bytes);
 	MemoryContextSwitchTo(old);
 	return loader;
@@ -197,7 +191,7 @@ loader_add(Loader *loader, const Datum *values, const bool *nulls)
 	loader->counts.read++;
 	loader->counts.of[status]++;
 	if (status == ROW_USABLE)
-		tuplesort_putdatum(loader->sort, PointerGetDatum(loader->bytes.data), false);
+		row_sort_put(loader->sort, (const bytea *) loader->bytes.data);
 	MemoryContextReset(loader->row_context);
 	MemoryContextSwitchTo(old);
 	CHECK_FOR_INTERRUPTS();
@@ -218,22 +212,23 @@ typedef struct SortedRow
 static bool
 next_row(Loader *loader, SortedRow *row)
 {
-	Datum		datum;
-	char	   *bytes;
+	const bytea *sorted;
+	const char *bytes;
 	int			length;
 	uint32		n;
 
 	CHECK_FOR_INTERRUPTS();
 	MemoryContextReset(loader->row_context);
-	if (!sort_next(loader->sort, &datum))
+	sorted = row_sort_next(loader->sort);
+	if (sorted == NULL)
 		return false;
-	bytes = VARDATA_ANY(DatumGetPointer(datum));
-	length = (int) VARSIZE_ANY_EXHDR(DatumGetPointer(datum));
+	bytes = VARDATA(sorted);
+	length = (int) (VARSIZE(sorted) - VARHDRSZ);
 
 	memcpy(&row->key, bytes, 8);
 	row->key = pg_ntoh64(row->key);
-	memcpy(&n, bytes + 8, 4);
 	row->task = bytes;
+	memcpy(&n, bytes + 8, 4);
 	row->task_length = 12 + (int) pg_ntoh32(n);
 	row->order = bytes + row->task_length;
 	memcpy(&n, bytes + length - 4, 4);
@@ -349,11 +344,11 @@ loader_finish(Loader *loader)
 	TaskSet    *set;
 
 	check_rows(&loader->counts);
-	tuplesort_performsort(loader->sort);
+	row_sort_finish(loader->sort);
 	if (loader->fit != NULL)
 	{
 		encoding = fit_rows(loader);
-		tuplesort_rescan(loader->sort);
+		row_sort_rewind(loader->sort);
 	}
 	packer = packer_create(loader->result, encoding, loader->request.options, loader->groups,
 						   loader->fit == NULL);
@@ -368,7 +363,7 @@ loader_finish(Loader *loader)
 		report_skipped(&loader->counts);
 
 	MemoryContextSwitchTo(old);
-	tuplesort_end(loader->sort);
+	row_sort_end(loader->sort);
 	MemoryContextDelete(loader->context);
 	return set;
 }
@@ -376,6 +371,6 @@ loader_finish(Loader *loader)
 void
 loader_abandon(Loader *loader)
 {
-	tuplesort_end(loader->sort);
+	row_sort_end(loader->sort);
 	MemoryContextDelete(loader->context);
 }

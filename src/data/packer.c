@@ -32,6 +32,13 @@
 #define WINDOW_BYTES (256 * 1024)
 #define WRITE_BYTES (1024 * 1024)	/* at once, at most */
 
+/* A record of a run; prefix: its first bytes, which mostly tell it from others. */
+typedef struct Ordered
+{
+	uint64		prefix;
+	const char *record;
+} Ordered;
+
 struct Packer
 {
 	TaskSet    *set;
@@ -61,7 +68,7 @@ struct Packer
 	int64		run_rows;
 	int64		run_room;
 	int64		run_limit;
-	const char **order;			/* the run's records, sorted */
+	Ordered    *order;			/* the run's records, sorted */
 	int64		order_room;
 	Tuplesortstate *run_sort;
 	char	   *datum;			/* a record as bytea, for the sort */
@@ -283,7 +290,12 @@ begin_task(Packer *packer)
 static int
 compare_records(const void *a, const void *b, void *size)
 {
-	return memcmp(*(const char *const *) a, *(const char *const *) b, *(const Size *) size);
+	const Ordered *x = (const Ordered *) a;
+	const Ordered *y = (const Ordered *) b;
+
+	if (x->prefix != y->prefix)
+		return x->prefix < y->prefix ? -1 : 1;
+	return memcmp(x->record, y->record, *(const Size *) size);
 }
 
 static void
@@ -349,14 +361,20 @@ flush_run(Packer *packer)
 		if (packer->order != NULL)
 			pfree(packer->order);
 		packer->order_room = packer->run_room;
-		packer->order = palloc_extended(sizeof(char *) * packer->order_room, MCXT_ALLOC_HUGE);
+		packer->order = palloc_extended(sizeof(Ordered) * packer->order_room, MCXT_ALLOC_HUGE);
 	}
 	for (int64 i = 0; i < packer->run_rows; i++)
-		packer->order[i] = packer->run + i * packer->record_bytes;
+	{
+		Ordered    *ordered = &packer->order[i];
+
+		ordered->record = packer->run + i * packer->record_bytes;
+		memcpy(&ordered->prefix, ordered->record, sizeof(uint64));
+		ordered->prefix = pg_ntoh64(ordered->prefix);
+	}
 	if (packer->run_rows > 1)
-		qsort_arg(packer->order, packer->run_rows, sizeof(char *), compare_records, &packer->record_bytes);
+		qsort_arg(packer->order, packer->run_rows, sizeof(Ordered), compare_records, &packer->record_bytes);
 	for (int64 i = 0; i < packer->run_rows; i++)
-		emit_run_row(packer, packer->order[i], i == 0);
+		emit_run_row(packer, packer->order[i].record, i == 0);
 	packer->run_rows = 0;
 }
 

@@ -125,7 +125,7 @@ sampler_create(TaskSet *set, const Options *options, const int shots[2], int que
 }
 
 static const Task *
-draw_task(Sampler *sampler, uint64 iteration, int place)
+draw_task(const Sampler *sampler, uint64 iteration, int place)
 {
 	Rng			rng = rng_stream(sampler->seed, RNG_TASK, iteration, place);
 	double		at = rng_uniform(&rng) * sampler->cumulative[sampler->n_tasks - 1];
@@ -274,6 +274,16 @@ compact(Rows *rows, int stride)
 	}
 }
 
+/* Announces the tasks that an iteration will draw. */
+static void
+announce(const Sampler *sampler, uint64 iteration, int place)
+{
+	if (sampler->set->encoding->way > 0)
+		episode_announce(sampler, iteration, place);
+	else
+		taskset_prefetch(sampler->set, draw_task(sampler, iteration, place));
+}
+
 void
 sampler_fill(Sampler *sampler, uint64 iteration, int place, int n, Rows *support, Rows *query)
 {
@@ -281,6 +291,9 @@ sampler_fill(Sampler *sampler, uint64 iteration, int place, int n, Rows *support
 	int			query_room = sampler->way * sampler->query;
 	int			most = 0;
 
+	if (taskset_in_file(sampler->set))
+		for (int t = 0; t < n; t++)
+			announce(sampler, iteration + 1, place + t);
 	support->tasks = query->tasks = n;
 	query->rows = query_room;
 	for (int t = 0; t < n; t++)

@@ -2,8 +2,11 @@
  * taskset.c
  *	  Reading packed rows, and the role of a task.
  *
- * Training draws a few rows of a task at a time, so a read from the file takes
- * as much of the task as a window holds, and what follows is copied from there.
+ * Training draws a few rows of a task at a time.  A task that fits a window is
+ * read from the file as a whole, and what follows is copied from there; of a
+ * larger one only the rows that are wanted are.  Where the file is larger than
+ * memory each task drawn is somewhere on a disk, so the kernel is told beforehand
+ * what will be wanted, and fetches it while something else is computed.
  */
 #include "postgres.h"
 
@@ -14,6 +17,8 @@
 #include "data/hash.h"
 #include "data/packer.h"
 #include "learn/options.h"
+
+#define READ_MIN 4096			/* bytes: to read fewer takes as long */
 
 TaskRole
 task_role(uint64 key, const Options *options)
@@ -55,6 +60,29 @@ read_file(const PackedRows *packed, void *to, Size size, off_t offset)
 		elog(ERROR, "read %d of %zu bytes from the temporary file of packed rows", got, size);
 }
 
+/* Tells the kernel that bytes of the file will be wanted. */
+static void
+advise(const PackedRows *packed, int64 row, int64 rows)
+{
+	(void) FilePrefetch(packed->file, (off_t) (row * (int64) packed->row_bytes),
+						(int) (rows * packed->row_bytes), WAIT_EVENT_BUFFILE_READ);
+}
+
+bool
+taskset_in_file(const TaskSet *set)
+{
+	return set->packed->memory == NULL;
+}
+
+void
+taskset_prefetch(const TaskSet *set, const Task *task)
+{
+	PackedRows *packed = set->packed;
+
+	if (packed->memory == NULL && task->rows <= packed->window_capacity)
+		advise(packed, task->first, task->rows);
+}
+
 /*
  * Up to n packed rows from the file's row first on, which is row from of the
  * task; how many there are goes to *got.
@@ -72,10 +100,12 @@ fetch(PackedRows *packed, const Task *task, int from, int n, int *got)
 	}
 	if (first < packed->window_first || first >= packed->window_first + packed->window_rows)
 	{
-		int64		begin = task->rows <= packed->window_capacity ? task->first : first;
+		bool		whole = task->rows <= packed->window_capacity;
+		int64		begin = whole ? task->first : first;
 
 		packed->window_rows = 0;
-		rows = Min(packed->window_capacity, task->first + task->rows - begin);
+		rows = whole ? task->rows : Max((int64) n, (int64) (READ_MIN / packed->row_bytes));
+		rows = Min(Min(rows, packed->window_capacity), task->first + task->rows - begin);
 		packed->window_first = begin;
 		read_file(packed, packed->window, rows * packed->row_bytes, (off_t) (begin * (int64) packed->row_bytes));
 		packed->window_rows = rows;
@@ -138,6 +168,12 @@ taskset_read(TaskSet *set, const Task *task, int from, int n, Rows *rows, size_t
 void
 taskset_read_chosen(TaskSet *set, const Task *task, const int *chosen, int n, Rows *rows, size_t at)
 {
+	PackedRows *packed = set->packed;
+
+	/* scattered rows of a large task: all on their way before the first is waited for */
+	if (packed->memory == NULL && task->rows > packed->window_capacity)
+		for (int i = 0; i < n; i++)
+			advise(packed, task->first + chosen[i], 1);
 	for (int i = 0; i < n;)
 	{
 		int			run = 1;

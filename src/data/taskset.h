@@ -105,6 +105,13 @@ extern void taskset_read(TaskSet *set, const Task *task, int from, int n, Rows *
 extern void taskset_read_chosen(TaskSet *set, const Task *task, const int *chosen, int n, Rows *rows, size_t at);
 
 /*
+ * Are rows read from a file?  Then a task that is going to be read is better
+ * announced some time before: it may come from a disk.
+ */
+extern bool taskset_in_file(const TaskSet *set);
+extern void taskset_prefetch(const TaskSet *set, const Task *task);
+
+/*
  * Every row carries a number beside its own, 0 at first: its offset.  Where
  * rows->width.x has room for one number more than the encoding has, reading
  * puts it there.  Sets those of rows [from, from + n) of a task.

@@ -166,6 +166,46 @@ $log = PostgreSQL::Test::Utils::slurp_file($node->logfile);
 like($log, qr/temporary file: path/, 'with little, there are some');
 is(one(q{SELECT meta.params('in memory') = meta.params('in files')}), 't', '... and the same bytes come out');
 
+# A task that is larger than memory, among small ones, whatever the order rows come in.
+one(q{CREATE TABLE unequal AS
+	SELECT CASE WHEN n % 2 = 0 THEN 0 ELSE n / 10 END AS student, n % 50 AS nr, n * 7919 % 1000 / 500.0 - 1 AS x, n * 31 % 100 AS score
+	FROM generate_series(1, 40000) n});
+my $unequal = q{CALL meta.train('unequal %s', '%s', 'student', 'score', order_by => '%s', algorithm => 'maml',
+	options => '{"iterations": 5, "hidden": [4], "meta_batch": 4, "query": 3, "shots": [0, 3]}')};
+foreach my $order (qw(nr x))
+{
+	one(q{SET maintenance_work_mem = '256MB'; } . sprintf($unequal, 'in memory', 'unequal', $order));
+	one(q{SET maintenance_work_mem = '2MB'; } . sprintf($unequal, 'in files', 'SELECT * FROM unequal ORDER BY score, nr DESC', $order));
+	is(one(q{SELECT meta.params('unequal in memory') = meta.params('unequal in files')}), 't',
+		"a task that does not fit memory, in the order of $order: the same bytes, too");
+}
+
+# In one session, nothing stays but the cache of models: after statements that
+# ended well and after such that were canceled.
+SKIP:
+{
+	skip 'no pg_backend_memory_contexts here', 4 if $node->pg_version lt '14';
+
+	my $round = "$little;\n" . sprintf($train, 'round') . q{;
+		SELECT count(*) FROM meta.evaluate('round', shots => '{0,5}');
+		SELECT count(meta.predict(p, r)) FROM (SELECT student, meta.adapt('round', r) AS p FROM answers r WHERE student < 100 GROUP BY student) a
+		JOIN answers r USING (student);
+		SET statement_timeout = '0.5s';
+	} . "$states{loading}{sql};\nSET statement_timeout = '1s';\n$states{training}{sql};\n" . q{
+		SELECT count(meta.predict(p, r)) FROM (SELECT student, meta.adapt('round', r) AS p FROM answers r GROUP BY student) a, answers r;
+		RESET statement_timeout;
+		SELECT 'left: ' || string_agg(DISTINCT name, ', ' ORDER BY name) FROM pg_backend_memory_contexts WHERE name LIKE 'meta%';
+		SELECT 'total: ' || sum(total_bytes) FROM pg_backend_memory_contexts;
+	};
+	($status, $stdout, $stderr) = $node->psql('postgres', $round x 3, on_error_stop => 0);
+	my @canceled = $stderr =~ /canceling statement due to statement timeout/g;
+	is(scalar @canceled, 9, 'three statements of each round are canceled');
+	is_deeply([ $stdout =~ /^left: (.*)$/gm ], [ ('meta model, meta model cache') x 3 ], '... of all that is in memory the cache is left');
+	my @total = $stdout =~ /^total: (\d+)$/gm;
+	cmp_ok($total[2], '<', $total[1] + 256 * 1024, "... and it does not grow: @total bytes");
+	is(temporary_files(), 0, '... nor is there a file');
+}
+
 ($status, $stdout, $stderr) = $node->psql('postgres', q{SET maintenance_work_mem = '2MB'; SET temp_file_limit = '1MB'; } . sprintf($train, 'limited'));
 like($stderr, qr/temporary file size exceeds temp_file_limit/, 'temp_file_limit is respected');
 is(temporary_files(), 0, '... and leaves no temporary file');

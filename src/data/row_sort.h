@@ -1,0 +1,30 @@
+/*
+ * row_sort.h
+ *	  Puts the rows of a source into the order of their bytes.
+ *
+ * A row is a bytea whose first 8 bytes are its task's key, big-endian.
+ */
+#ifndef DATA_ROW_SORT_H
+#define DATA_ROW_SORT_H
+
+typedef struct RowSort RowSort;
+
+/* In the current memory context; uses up to maintenance_work_mem and a temporary file. */
+extern RowSort *row_sort_create(void);
+
+/* Copies a row. */
+extern void row_sort_put(RowSort *sort, const bytea *row);
+
+/* After the last row; then they can be read. */
+extern void row_sort_finish(RowSort *sort);
+
+/* Begins reading again. */
+extern void row_sort_rewind(RowSort *sort);
+
+/* The next row, good until the next call; NULL after the last. */
+extern const bytea *row_sort_next(RowSort *sort);
+
+/* Frees what it took, and removes its file; an error does that, too. */
+extern void row_sort_end(RowSort *sort);
+
+#endif							/* DATA_ROW_SORT_H */
