@@ -1,7 +1,7 @@
 /*
  * tape.c
- *	  A meta-iteration and an adaptation without a server: what the numeric
- *	  core takes, by learner and by size.  See tape.sh.
+ *	  A meta-iteration, outer step included, and an adaptation without a server:
+ *	  what the numeric core takes, by learner and by size.  See tape.sh.
  *
  *	tape LEARNER INPUTS HIDDEN SUPPORT QUERY STEPS TASKS CATEGORIES
  *
@@ -15,6 +15,7 @@
 
 #include "learn/apply.h"
 #include "learn/meta_step.h"
+#include "nn/outer.h"
 
 #ifndef REPETITIONS
 #define REPETITIONS 200
@@ -58,6 +59,14 @@ random_rows(const Network *net, int rows)
 	return r;
 }
 
+static StepRates
+rates(const void *context, int64_t step)
+{
+	(void) context;
+	(void) step;
+	return (StepRates) {0.001, 0.01, 0.99};
+}
+
 int
 main(int argc, char **argv)
 {
@@ -70,13 +79,18 @@ main(int argc, char **argv)
 	Arena		arena;
 	MetaStep	step;
 	Applier    *applier;
-	Rows		support,
-				query;
+	Outer	   *outer;
+	Adam		adam;
+	Rows	   *support,
+			   *query;
 	real	   *theta,
-			   *gradient,
+			   *average,
 			   *phi;
+	int32_t    *rows_at;
+	int			slices = argc == 9 ? (atoi(argv[7]) + META_SLICE - 1) / META_SLICE : 0;
 	double		iteration = 1e9,
-				adaptation = 1e9;
+				adaptation = 1e9,
+				settling;
 
 	if (learner == NULL)
 	{
@@ -98,16 +112,27 @@ main(int argc, char **argv)
 	spec.net.outputs = 1;
 	learner->layout(&spec, &list);
 	theta = malloc((list.size + 1) * sizeof(real));
-	gradient = calloc(list.size + 1, sizeof(real));
+	average = calloc(list.size + 1, sizeof(real));
+	adam.first = calloc(list.size + 1, sizeof(real));
+	adam.second = calloc(list.size + 1, sizeof(real));
+	rows_at = calloc(outer_rows(&list) + 1, sizeof(int32_t));
 	phi = malloc((list.size + 1) * sizeof(real));
 	learner->initialise(&spec, &list, &rng, theta);
-	support = random_rows(&spec.net, atoi(argv[4]));
-	query = random_rows(&spec.net, atoi(argv[5]));
+	memcpy(average, theta, list.size * sizeof(real));
+	support = malloc((slices + 1) * sizeof(Rows));
+	query = malloc((slices + 1) * sizeof(Rows));
+	for (int slice = 0; slice <= slices; slice++)
+	{
+		support[slice] = random_rows(&spec.net, atoi(argv[4]));
+		query[slice] = random_rows(&spec.net, atoi(argv[5]));
+	}
 
 	arena_init(&arena, grow, NULL, (size_t) 4 << 30);
-	meta_step_init(&step, &arena, learner, &spec, &list, theta, support.rows, support.rows, query.rows, NULL);
+	meta_step_init(&step, &arena, learner, &spec, &list, theta, support->rows, support->rows, query->rows, NULL);
+	outer = outer_create(&arena, &list, theta, average, &adam, rows_at, (learner->flags & LEARNER_PLAIN_OUTER) != 0,
+						 spec.options.clip, rates, NULL);
 	applier = applier_create(&arena, learner, &spec, &list, theta, NULL);
-	if (step.fault || applier == NULL)
+	if (step.fault || outer == NULL || applier == NULL)
 	{
 		fprintf(stderr, "%s\n", step.fault ? step.fault : "out of memory");
 		return 1;
@@ -117,22 +142,36 @@ main(int argc, char **argv)
 		double		start = processor_time();
 		double		took;
 
-		for (int task = 0; task < atoi(argv[7]); task += META_SLICE)
-			meta_step_run(&step, &support, &query, 0.5, gradient);
+		if (slices > 0)
+			outer_begin(outer, i);
+		for (int slice = 0; slice < slices; slice++)
+		{
+			outer_see(outer, &support[slice]);
+			outer_see(outer, &query[slice]);
+			meta_step_run(&step, &support[slice], &query[slice], 0.5, outer->gradient);
+		}
+		if (slices > 0)
+			outer_step(outer, 1.0 / atoi(argv[7]));
 		took = processor_time() - start;
 		iteration = took < iteration ? took : iteration;
 	}
-	support.tasks = 1;
+	settling = processor_time();
+	outer_settle(outer, REPETITIONS);
+	settling = processor_time() - settling;
+	support->tasks = 1;
 	for (int i = 0; i < REPETITIONS; i++)
 	{
 		double		start = processor_time();
 		double		took;
 
-		applier_adapt(applier, &support, NULL, phi);
+		applier_adapt(applier, support, NULL, phi);
 		took = processor_time() - start;
 		adaptation = took < adaptation ? took : adaptation;
 	}
-	printf("%-12s %6s %6s %4s+%-3s %5s %5s %10s  %9.3f ms %8.0f /s  %7.1f us  %6zu kB\n", argv[1], argv[2], argv[3], argv[4],
+	printf("%-12s %6s %6s %4s+%-3s %5s %5s %10s  %9.3f ms %8.0f /s  %7.1f us  %6zu kB", argv[1], argv[2], argv[3], argv[4],
 		   argv[5], argv[6], argv[7], argv[8], 1e3 * iteration, 1 / iteration, 1e6 * adaptation, arena.total / 1024);
+	if (outer->n_columns > 0)
+		printf("  settled in %.3f msec", 1e3 * settling);
+	printf("\n");
 	return 0;
 }

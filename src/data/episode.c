@@ -153,8 +153,8 @@ episode_fill(Sampler *sampler, uint64 iteration, int place, int t, Rows *support
 		n_support += k;
 		n_query += q;
 	}
-	memset(support->w + support_at + n_support, 0, (support_room - n_support) * sizeof(real));
-	memset(query->w + query_at + n_query, 0, (query_room - n_query) * sizeof(real));
+	rows_pad(support, support_at + n_support, (int) (support_room - n_support));
+	rows_pad(query, query_at + n_query, (int) (query_room - n_query));
 	return (int) n_support;
 }
 

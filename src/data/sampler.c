@@ -192,6 +192,13 @@ untied_cut(Sampler *sampler, const Task *task, int cut)
 	return 0;
 }
 
+void
+rows_pad(Rows *rows, size_t at, int n)
+{
+	memset(rows->w + at, 0, n * sizeof(real));
+	memset(rows->c + at * rows->width.c, 0, n * rows->width.c * sizeof(int32));
+}
+
 /* Places support and query of one task at task position t. */
 static int
 fill_task(Sampler *sampler, const Task *task, Rng *rng, int t, Rows *support, Rows *query)
@@ -239,8 +246,8 @@ fill_task(Sampler *sampler, const Task *task, Rng *rng, int t, Rows *support, Ro
 		taskset_read_chosen(set, task, chosen, n_support, support, support_at);
 		taskset_read_chosen(set, task, chosen + n_support, n_query, query, query_at);
 	}
-	memset(support->w + support_at + n_support, 0, (sampler->shots[1] - n_support) * sizeof(real));
-	memset(query->w + query_at + n_query, 0, (sampler->query - n_query) * sizeof(real));
+	rows_pad(support, support_at + n_support, sampler->shots[1] - n_support);
+	rows_pad(query, query_at + n_query, sampler->query - n_query);
 	return n_support;
 }
 

@@ -57,6 +57,9 @@ extern int	task_fold(const Task *task);
 /* Memory for tasks x rows rows, in the current context. */
 extern void rows_allocate(Rows *rows, Width width, int tasks, int max_rows);
 
+/* Makes n rows padding: of weight 0, and of no category. */
+extern void rows_pad(Rows *rows, size_t at, int n);
+
 /* n distinct numbers below total, ascending, into chosen. */
 extern void choose_rows(Rng *rng, int total, int n, int *chosen);
 

@@ -5,6 +5,11 @@
  * A meta-batch is cut into slices of a fixed number of tasks, whatever
  * computes them, so that sums are always added in the same order.  Tapes are
  * built once per number of support rows, from a short list.
+ *
+ * Of a large table of categories (Tensor.by_rows) a tape has the rows alone
+ * that a slice looks up: they are copied to a small table, whose rows the codes
+ * are made to number.  So neither the tape nor a slice's gradient knows how
+ * large the table is.
  */
 #ifndef LEARN_META_STEP_H
 #define LEARN_META_STEP_H
@@ -26,6 +31,25 @@ typedef struct MetaTape
 	Var		   *gradients;		/* one per tensor */
 } MetaTape;
 
+/* The rows of a column's large tables that a slice looks up. */
+typedef struct SliceTable
+{
+	int			column;
+	int			size;			/* rows of the tables */
+	int			max;			/* that a slice can have */
+	int			n;				/* that it has */
+	int32_t    *rows;			/* (max): the first is row 0, "unknown" */
+	int32_t    *place;			/* (size): where a row is among them, if it is
+								 * there: rows[place[row]] is row then */
+} SliceTable;
+
+/* A slice's gradient in a place of its own; see meta_step_store. */
+typedef struct SliceGradient
+{
+	real	   *numbers;		/* step->small.size */
+	int32_t    *rows;			/* step->n_rows: of each SliceTable n, then rows */
+} SliceGradient;
+
 typedef struct MetaStep
 {
 	const Learner *learner;
@@ -36,6 +60,13 @@ typedef struct MetaStep
 	int			noise_rows;		/* of the learner's noise; 0: it wants none */
 	int			noise_cols;
 	real	   *noise;			/* (slice, noise_rows, noise_cols) */
+	const real *theta;
+	TensorList	small;			/* the tensors as a tape has them */
+	real	   *small_tables;	/* laid out as small, of which tables by rows are used */
+	int			n_tables;
+	SliceTable *tables;
+	int			n_rows;
+	const real **gradients;		/* the last run's, a pointer per tensor */
 	int			n_sizes;
 	MetaTape	sizes[META_MAX_SIZES];
 	const char *fault;
@@ -58,11 +89,15 @@ extern void meta_step_draw(MetaStep *step, int iteration, int place);
 
 /*
  * Adds the gradient, summed over the slice's tasks, to gradient (list->size
- * numbers) and returns the sum of their losses.  support and query hold at
- * most META_SLICE tasks; support->rows is what the task with most rows has.
- * progress is the share of the iterations that are done, 0 to 1.
+ * numbers; NULL: to be stored) and returns the sum of their losses.  support
+ * and query hold at most META_SLICE tasks; support->rows is what the task with
+ * most rows has.  progress is the share of the iterations that are done, 0 to 1.
  */
 extern double meta_step_run(MetaStep *step, const Rows *support, const Rows *query, double progress,
 							real *gradient);
+
+/* Keeps the last run's gradient, to be added later, by another process maybe. */
+extern void meta_step_store(const MetaStep *step, SliceGradient *slice);
+extern void meta_step_add_stored(const MetaStep *step, const SliceGradient *slice, real *gradient);
 
 #endif							/* LEARN_META_STEP_H */

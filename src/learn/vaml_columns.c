@@ -39,6 +39,8 @@
 /* Labels beyond which a category is not modelled. */
 #define MAX_LABELS 1024
 
+_Static_assert(MAX_LABELS + 1 < TABLE_BY_ROWS, "a table that is modelled is read as a whole");
+
 /* Units of the hidden layer, times the option context. */
 #define HIDDEN_FACTOR 2
 

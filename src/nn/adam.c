@@ -4,12 +4,7 @@
  */
 #include "nn/adam.h"
 
-#include <math.h>
 #include <string.h>
-
-#define BETA1 0.9
-#define BETA2 0.999
-#define EPSILON 1e-8
 
 /* Share of an average that each step replaces. */
 #define AVERAGE_RATE 0.1
@@ -20,35 +15,21 @@ decays(const Tensor *tensor)
 	return strstr(tensor->name, "bias") == NULL;
 }
 
-/*
- * m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;
- * theta -= rate (m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + decay theta)
- */
 void
 adam_step(Adam *adam, const TensorList *list, real *theta, const real *gradient,
 		  int64_t step, double rate, double weight_decay)
 {
-	real		scale = rate / (1 - pow(BETA1, step));
-	real		correction = 1 / (1 - pow(BETA2, step));
+	real		scale = rate / (1 - pow(ADAM_BETA1, step));
+	real		correction = 1 / (1 - pow(ADAM_BETA2, step));
 
 	for (int i = 0; i < list->n; i++)
 	{
 		const Tensor *tensor = &list->tensors[i];
-		size_t		end = tensor->offset + (size_t) tensor->rows * tensor->cols;
-		real		shrink = decays(tensor) ? rate * weight_decay : 0;
+		size_t		at = tensor->offset;
 
-		if (!tensor_learned(tensor))
-			continue;
-		for (size_t j = tensor->offset; j < end; j++)
-		{
-			real		g = gradient[j];
-			real		m = adam->first[j] + (real) (1 - BETA1) * (g - adam->first[j]);
-			real		v = adam->second[j] + (real) (1 - BETA2) * (g * g - adam->second[j]);
-
-			adam->first[j] = m;
-			adam->second[j] = v;
-			theta[j] -= scale * m / ((real) sqrt(v * correction) + (real) EPSILON) + shrink * theta[j];
-		}
+		if (tensor_learned(tensor) && !tensor->by_rows)
+			adam_numbers((size_t) tensor->rows * tensor->cols, theta + at, adam->first + at, adam->second + at,
+						 gradient + at, scale, correction, decays(tensor) ? rate * weight_decay : 0);
 	}
 }
 
@@ -60,7 +41,7 @@ sgd_step(const TensorList *list, real *theta, const real *gradient, double rate)
 		const Tensor *tensor = &list->tensors[i];
 		size_t		end = tensor->offset + (size_t) tensor->rows * tensor->cols;
 
-		if (!tensor_learned(tensor))
+		if (!tensor_learned(tensor) || tensor->by_rows)
 			continue;
 		for (size_t j = tensor->offset; j < end; j++)
 			theta[j] -= (real) rate * gradient[j];

@@ -24,6 +24,8 @@ tensor_add(TensorList *list, const char *name, int rows, int cols, TensorRole ro
 	tensor->cols = cols;
 	tensor->role = role;
 	tensor->offset = list->size;
+	tensor->by_rows = false;
+	tensor->column = 0;
 	list->size = size;
 	return list->n++;
 }
@@ -107,6 +109,17 @@ add_numbered(TensorList *list, const char *pattern, int number, int rows, int co
 	return tensor_add(list, name, rows, cols, role) >= 0;
 }
 
+/* A table of categories, whose rows column j's codes number. */
+static bool
+add_table(TensorList *list, const char *pattern, int j, int rows, int cols, TensorRole role)
+{
+	if (!add_numbered(list, pattern, j, rows, cols, role))
+		return false;
+	list->tensors[list->n - 1].by_rows = rows >= TABLE_BY_ROWS;
+	list->tensors[list->n - 1].column = j;
+	return true;
+}
+
 bool
 network_layout(const Network *net, TensorRole body, TensorRole linear, TensorList *list)
 {
@@ -117,13 +130,13 @@ network_layout(const Network *net, TensorRole body, TensorRole linear, TensorLis
 	{
 		const Embedding *e = &net->embeddings[j];
 
-		if (!add_numbered(list, "embedding.%d", j, e->size, e->width, e->rare ? wide : TENSOR_SHARED))
+		if (!add_table(list, "embedding.%d", j, e->size, e->width, e->rare ? wide : TENSOR_SHARED))
 			return false;
 	}
 	if (net->skip)
 	{
 		for (int j = 0; j < net->n_embeddings; j++)
-			if (!add_numbered(list, "wide.%d", j, net->embeddings[j].size, net->outputs, wide))
+			if (!add_table(list, "wide.%d", j, net->embeddings[j].size, net->outputs, wide))
 				return false;
 		if (tensor_add(list, "skip.weight", net->inputs, net->outputs, linear) < 0)
 			return false;

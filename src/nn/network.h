@@ -103,7 +103,14 @@ typedef struct Tensor
 	int			cols;
 	TensorRole	role;
 	size_t		offset;			/* of its first number in the flat vector */
+	bool		by_rows;		/* a table of which a meta-iteration sees few rows,
+								 * and is only ever looked up in: see
+								 * nn/outer.h */
+	int			column;			/* of a table: whose codes number its rows */
 } Tensor;
+
+/* Rows from which on a table of categories is by_rows. */
+#define TABLE_BY_ROWS 1280
 
 /* Does a task have its own? */
 static inline bool

@@ -393,6 +393,16 @@ tape_gather(Tape *tape, Var table, Var index, int col)
 	return append_lookup(tape, OP_GATHER, shape(i.tasks, i.rows, f.cols), table, index, col);
 }
 
+bool
+tape_only_gathered(const Tape *tape, Var leaf)
+{
+	for (Var v = 0; v < tape->n_nodes; v++)
+		for (int i = 0; i < 3; i++)
+			if (tape->nodes[v].in[i] == leaf && (tape->nodes[v].op != OP_GATHER || i > 0))
+				return false;
+	return true;
+}
+
 /*
  * Sum of the rows of a (tasks, rows, width) by their number: (tables, size,
  * width), with tables 1 or tasks.  The gradient of gathering.

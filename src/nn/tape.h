@@ -187,6 +187,9 @@ extern Var	tape_reshape(Tape *tape, Var a, int rows, int cols);
  */
 extern Var	tape_gather(Tape *tape, Var table, Var index, int col);
 
+/* Does nothing of the tape so far read the leaf but gathering, as a table? */
+extern bool tape_only_gathered(const Tape *tape, Var leaf);
+
 /*
  * Solution of a X = b for symmetric positive definite a, by Cholesky.
  *   a (tasks, n, n), b (tasks, n, m).  A system that is singular by rounding is

@@ -28,6 +28,9 @@ static const struct
 	{"adam.second", offsetof(Phase, adam) + offsetof(Adam, second)},
 };
 
+/* And the step that each row of tables by rows has got to; without it, all have got to the last. */
+#define ROWS_AT "rows_at"
+
 static real *
 phase_vector(const Phase *phase, int i)
 {
@@ -37,7 +40,7 @@ phase_vector(const Phase *phase, int i)
 bytea *
 checkpoint_encode(const Training *training)
 {
-	int			max = training->n_phases * lengthof(vectors);
+	int			max = training->n_phases * (lengthof(vectors) + 1);
 	SafeTensors st = {0};
 	StringInfoData encoders;
 	bytea	   *bytes;
@@ -80,6 +83,11 @@ checkpoint_encode(const Training *training)
 			tensor->size = phase->list.size * sizeof(real);
 			st.n_tensors++;
 		}
+		if (!phase->done && outer_rows(&phase->list) > 0)
+			st.tensors[st.n_tensors++] = (SafeTensor) {
+				.name = psprintf("%d/%s", p, ROWS_AT), .type = SAFE_I32, .n_dims = 1, .dims = {outer_rows(&phase->list)},
+				.data = (const char *) phase->rows_at, .size = outer_rows(&phase->list) * sizeof(int32)
+			};
 	}
 	size = safetensors_size(&st);
 	if (!AllocSizeIsValid(size + VARHDRSZ))
@@ -136,6 +144,30 @@ checkpoint_encoding(const bytea *state)
 	return encoding_from_json(pg_any_to_server(encoders, (int) strlen(encoders), PG_UTF8));
 }
 
+static void
+restore_rows_at(const SafeTensors *st, int p, Phase *phase)
+{
+	const SafeTensor *tensor = safetensors_find(st, psprintf("%d/%s", p, ROWS_AT));
+	size_t		n = outer_rows(&phase->list);
+
+	for (size_t i = 0; i < n; i++)
+		phase->rows_at[i] = phase->iteration;
+	if (tensor == NULL)
+		return;
+	if (tensor->type != SAFE_I32 || tensor->size != n * sizeof(int32))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("the checkpoint is damaged: phase %d has no \"%s\" of the right size", p, ROWS_AT),
+				 errhint("Train the model anew.")));
+	memcpy(phase->rows_at, tensor->data, tensor->size);
+	for (size_t i = 0; i < n; i++)
+		if (phase->rows_at[i] < 0 || phase->rows_at[i] < phase->iteration - OUTER_SETTLES || phase->rows_at[i] > phase->iteration)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("the checkpoint is damaged: a row of phase %d is at step %d of %d", p, phase->rows_at[i], phase->iteration),
+					 errhint("Train the model anew.")));
+}
+
 void
 checkpoint_restore(Training *training, const bytea *state)
 {
@@ -181,5 +213,7 @@ checkpoint_restore(Training *training, const bytea *state)
 						 errhint("Train the model anew.")));
 			memcpy(phase_vector(phase, i), tensor->data, tensor->size);
 		}
+		if (!phase->done && phase->iteration > 0)
+			restore_rows_at(&st, p, phase);
 	}
 }

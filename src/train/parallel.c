@@ -3,9 +3,9 @@
  *	  The slices of a meta-batch, shared with parallel workers.
  *
  * All that is shared lies in the parallel context's segment: what the tapes
- * are built from, theta, the drawn rows (twice, so that the next
- * meta-iteration's can be drawn while this one is computed), and a gradient
- * per slice.  A meta-iteration may take less than a millisecond, so whoever
+ * are built from, theta (of tables by rows, what the meta-batch looks up), the
+ * drawn rows (twice, so that the next meta-iteration's can be drawn while this
+ * one is computed), and a gradient per slice.  A meta-iteration may take less than a millisecond, so whoever
  * waits looks for a while before it sleeps.
  */
 #include "postgres.h"
@@ -56,6 +56,8 @@ typedef struct TeamShared
 	RowColumn	columns[MaxTupleAttributeNumber];
 	TeamSizes	sizes;
 	Size		list_size;
+	Size		small_size;		/* of MetaStep, for a slice's gradient */
+	Size		n_rows;
 	int			n_slices;
 	double		progress;
 
@@ -119,11 +121,18 @@ slice_size(const TeamSizes *sizes)
 	return rows_size(sizes, sizes->shots) + rows_size(sizes, sizes->query);
 }
 
+/* A slice's gradient: its numbers, and which rows they are of. */
+static Size
+gradient_size(Size small_size, Size n_rows)
+{
+	return add_size(vector_size(small_size), CACHELINEALIGN(mul_size(n_rows + 1, sizeof(int32))));
+}
+
 /* theta, the slices' gradients, their rows twice */
 static Size
-numbers_size(const TeamSizes *sizes, Size list_size, int n_slices)
+numbers_size(const TeamSizes *sizes, const MetaStep *step, int n_slices)
 {
-	return add_size(mul_size(vector_size(list_size), n_slices + 1),
+	return add_size(add_size(vector_size(step->list->size), mul_size(gradient_size(step->small.size, step->n_rows), n_slices)),
 					mul_size(slice_size(sizes), mul_size(2, n_slices)));
 }
 
@@ -133,10 +142,12 @@ theta_at(char *numbers)
 	return (real *) numbers;
 }
 
-static real *
-gradient_at(char *numbers, Size list_size, int slice)
+static SliceGradient
+gradient_at(const TeamShared *shared, char *numbers, int slice)
 {
-	return (real *) (numbers + vector_size(list_size) * (1 + slice));
+	char	   *at = numbers + vector_size(shared->list_size) + gradient_size(shared->small_size, shared->n_rows) * slice;
+
+	return (SliceGradient) {(real *) at, (int32 *) (at + vector_size(shared->small_size))};
 }
 
 static void
@@ -156,8 +167,8 @@ static void
 slice_rows(const TeamShared *shared, char *numbers, int odd, int slice, Rows *support, Rows *query)
 {
 	const TeamSizes *sizes = &shared->sizes;
-	char	   *at = numbers + vector_size(shared->list_size) * (1 + shared->n_slices) +
-		slice_size(sizes) * ((Size) odd * shared->n_slices + slice);
+	char	   *at = numbers + vector_size(shared->list_size) +
+		gradient_size(shared->small_size, shared->n_rows) * shared->n_slices + slice_size(sizes) * ((Size) odd * shared->n_slices + slice);
 	const SliceRows *rows = &shared->rows[odd][slice];
 
 	rows_at(support, at, sizes, sizes->shots);
@@ -177,16 +188,16 @@ work(TeamShared *shared, char *numbers, MetaStep *step)
 	{
 		uint64		ticket = pg_atomic_fetch_add_u64(&shared->ticket, 1);
 		int			slice = TICKET_SLICE(ticket);
-		real	   *gradient = gradient_at(numbers, shared->list_size, slice);
+		SliceGradient gradient = gradient_at(shared, numbers, slice);
 		Rows		support;
 		Rows		query;
 
 		if (slice >= shared->n_slices)
 			return;
 		slice_rows(shared, numbers, TICKET_ROUND(ticket) & 1, slice, &support, &query);
-		memset(gradient, 0, shared->list_size * sizeof(real));
 		meta_step_draw(step, (int) TICKET_ROUND(ticket), slice * META_SLICE);
-		shared->losses[slice] = meta_step_run(step, &support, &query, shared->progress, gradient);
+		shared->losses[slice] = meta_step_run(step, &support, &query, shared->progress, NULL);
+		meta_step_store(step, &gradient);
 		/* a full barrier */
 		if (pg_atomic_add_fetch_u32(&shared->done, 1) == (uint32) shared->n_slices && IsParallelWorker())
 			ConditionVariableSignal(&shared->finished);
@@ -269,7 +280,7 @@ team_create(const Phase *phase, MetaStep *step, Sampler *sampler, const TeamSize
 	if (max_parallel_maintenance_workers == 0 || IsParallelWorker() || IsInParallelMode() ||
 		n_slices < 2 || n_slices > MAX_SLICES || phase->spec.net.n_embeddings > MAX_EMBEDDINGS || phase->spec.n_columns > MaxTupleAttributeNumber ||
 		tape_cost(&step->sizes[0].tape) * n_slices < WORTHWHILE ||
-		numbers_size(sizes, phase->list.size, n_slices) > (Size) maintenance_work_mem * 1024)
+		numbers_size(sizes, step, n_slices) > (Size) maintenance_work_mem * 1024)
 		return NULL;
 	team = palloc0(sizeof(Team));
 	team->phase = phase;
@@ -277,7 +288,7 @@ team_create(const Phase *phase, MetaStep *step, Sampler *sampler, const TeamSize
 	team->sampler = sampler;
 	team->sizes = *sizes;
 	team->n_slices = n_slices;
-	team->size = numbers_size(sizes, phase->list.size, n_slices);
+	team->size = numbers_size(sizes, step, n_slices);
 	return team;
 }
 
@@ -344,6 +355,8 @@ enter(Team *team)
 		memcpy(shared->columns, phase->spec.columns, phase->spec.n_columns * sizeof(RowColumn));
 		shared->sizes = team->sizes;
 		shared->list_size = phase->list.size;
+		shared->small_size = team->step->small.size;
+		shared->n_rows = team->step->n_rows;
 		shared->n_slices = team->n_slices;
 		pg_atomic_init_u64(&shared->ticket, 0xffff);
 		pg_atomic_init_u32(&shared->done, 0);
@@ -373,8 +386,61 @@ enter(Team *team)
 	return true;
 }
 
+/* theta's rows that these look up, of tables by rows. */
+static void
+copy_seen(const TensorList *list, const Rows *rows, const real *from, real *to)
+{
+	size_t		n = (size_t) rows->tasks * rows->rows;
+
+	for (int i = 0; i < list->n; i++)
+	{
+		const Tensor *tensor = &list->tensors[i];
+		size_t		size = tensor->cols * sizeof(real);
+
+		if (!tensor->by_rows)
+			continue;
+		memcpy(to + tensor->offset, from + tensor->offset, size);	/* "unknown" */
+		for (size_t r = 0; r < n; r++)
+		{
+			int32		row = rows->c[r * rows->width.c + tensor->column];
+			size_t		at = tensor->offset + (size_t) row * tensor->cols;
+
+			if (row > 0 && row < tensor->rows)
+				memcpy(to + at, from + at, size);
+		}
+	}
+}
+
+/* Puts what the meta-batch needs of theta where the workers see it. */
+static void
+share_theta(Team *team, Outer *outer, int iteration)
+{
+	const TensorList *list = &team->phase->list;
+	real	   *to = theta_at(team->numbers);
+
+	for (int i = 0; i < list->n; i++)
+	{
+		const Tensor *tensor = &list->tensors[i];
+
+		if (!tensor->by_rows)
+			memcpy(to + tensor->offset, team->phase->theta + tensor->offset,
+				   (Size) tensor->rows * tensor->cols * sizeof(real));
+	}
+	for (int slice = 0; slice < team->n_slices && team->step->n_tables > 0; slice++)
+	{
+		Rows		rows[2];
+
+		slice_rows(team->shared, team->numbers, iteration & 1, slice, &rows[0], &rows[1]);
+		for (int i = 0; i < 2; i++)
+		{
+			outer_see(outer, &rows[i]);
+			copy_seen(list, &rows[i], team->phase->theta, to);
+		}
+	}
+}
+
 bool
-team_gradient(Team *team, double progress, real *gradient, double *loss)
+team_gradient(Team *team, double progress, Outer *outer, double *loss)
 {
 	const Phase *phase = team->phase;
 	TeamShared *shared;
@@ -387,7 +453,7 @@ team_gradient(Team *team, double progress, real *gradient, double *loss)
 		drop_snapshot(team);
 	if (team->drawn != iteration)
 		draw(team, iteration);
-	memcpy(theta_at(team->numbers), phase->theta, phase->list.size * sizeof(real));
+	share_theta(team, outer, iteration);
 	shared->progress = progress;
 	pg_atomic_write_u32(&shared->done, 0);
 	pg_write_barrier();
@@ -404,11 +470,10 @@ team_gradient(Team *team, double progress, real *gradient, double *loss)
 	*loss = 0;
 	for (int slice = 0; slice < team->n_slices; slice++)
 	{
-		const real *of_slice = gradient_at(team->numbers, phase->list.size, slice);
+		SliceGradient gradient = gradient_at(shared, team->numbers, slice);
 
 		*loss += shared->losses[slice];
-		for (Size i = 0; i < phase->list.size; i++)
-			gradient[i] += of_slice[i];
+		meta_step_add_stored(team->step, &gradient, outer->gradient);
 	}
 	return true;
 }

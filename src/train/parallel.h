@@ -37,10 +37,10 @@ extern Team *team_create(const Phase *phase, MetaStep *step, Sampler *sampler, c
 
 /*
  * The sum of all slices' gradients of the phase's next meta-iteration into
- * gradient (zeroed), and of their losses into *loss.  False, and nothing done,
- * where no worker is to be had.
+ * outer, where it has been begun, and of their losses into *loss.  False, and
+ * nothing done, where no worker is to be had.
  */
-extern bool team_gradient(Team *team, double progress, real *gradient, double *loss);
+extern bool team_gradient(Team *team, double progress, Outer *outer, double *loss);
 
 /* Ends the parallel section of the team at work, if there is one. */
 extern void team_leave(void);

@@ -89,6 +89,8 @@ phase_init(Phase *phase, const char *name, const Learner *learner, const Learner
 	phase->best = numbers(phase->list.size);
 	phase->adam.first = numbers(phase->list.size);
 	phase->adam.second = numbers(phase->list.size);
+	phase->rows_at = MemoryContextAllocExtended(CurrentMemoryContext, mul_size(outer_rows(&phase->list) + 1, sizeof(int32)),
+												MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	phase->best_score = phase->best_loss = INFINITY;
 	phase->metric = NAN;
 	phase->validation_loss = NAN;
@@ -135,63 +137,63 @@ typedef struct Bench
 	Scorer	   *scorer;			/* NULL without validation tasks */
 	Rows		support;
 	Rows		query;
-	real	   *gradient;
+	Outer	   *outer;
 	Team	   *team;			/* NULL: no workers */
 } Bench;
+
+/* What a phase's steps go by: StepRatesOf. */
+static StepRates
+step_rates(const void *context, int64 step)
+{
+	const Phase *phase = context;
+	const Options *options = &phase->spec.options;
+	double		decay = options->schedule == SCHEDULE_CONSTANT ? 1 : 1 - (step - 1.0) / options->iterations;
+	StepRates	rates;
+
+	if (!(phase->learner->flags & LEARNER_PLAIN_OUTER))
+		decay = Max(decay, FINAL_RATE);
+	rates.rate = options->outer_lr * decay;
+	rates.weight_decay = options->weight_decay;
+	/* the first iterations are forgotten sooner */
+	rates.keep = Min(AVERAGE_DECAY, step / (step + 9.0));
+	return rates;
+}
 
 /* One meta-iteration; returns the mean loss of its tasks, or NaN. */
 static double
 meta_iteration(Phase *phase, Bench *bench)
 {
 	const Options *options = &phase->spec.options;
-	real	   *gradient = bench->gradient;
 	double		progress = (double) phase->iteration / options->iterations;
 	double		loss = 0;
-	double		decay = options->schedule == SCHEDULE_CONSTANT ? 1 :
-		1 - progress;
-	real		share = 1.0 / options->meta_batch;
-	real		keep;
-	double		norm;
 
-	memset(gradient, 0, phase->list.size * sizeof(real));
-	if (bench->team == NULL || !team_gradient(bench->team, progress, gradient, &loss))
+	outer_begin(bench->outer, phase->iteration);
+	if (bench->team == NULL || !team_gradient(bench->team, progress, bench->outer, &loss))
 		for (int place = 0; place < options->meta_batch; place += META_SLICE)
 		{
 			sampler_fill(bench->sampler, phase->iteration, place, Min(META_SLICE, options->meta_batch - place),
 						 &bench->support, &bench->query);
+			outer_see(bench->outer, &bench->support);
+			outer_see(bench->outer, &bench->query);
 			meta_step_draw(&bench->step, phase->iteration, place);
-			loss += meta_step_run(&bench->step, &bench->support, &bench->query, progress, gradient);
+			loss += meta_step_run(&bench->step, &bench->support, &bench->query, progress, bench->outer->gradient);
 		}
-	for (size_t i = 0; i < phase->list.size; i++)
-		gradient[i] *= share;
-
-	averages_step(&phase->list, phase->theta, gradient);
 
 	/* numbers that are not finite must not reach the parameters */
-	norm = gradient_clip(gradient, phase->list.size, phase->learner->flags & LEARNER_PLAIN_OUTER ? 0 : options->clip);
-	if (!isfinite(norm))
+	if (!isfinite(outer_step(bench->outer, 1.0 / options->meta_batch)))
 		return NAN;
-
-	if (phase->learner->flags & LEARNER_PLAIN_OUTER)
-		sgd_step(&phase->list, phase->theta, gradient, options->outer_lr * decay);
-	else
-		adam_step(&phase->adam, &phase->list, phase->theta, gradient, phase->iteration + 1,
-				  options->outer_lr * Max(decay, FINAL_RATE), options->weight_decay);
-
-	/* the first iterations are forgotten sooner */
-	keep = Min(AVERAGE_DECAY, (phase->iteration + 1.0) / (phase->iteration + 10.0));
-	for (size_t i = 0; i < phase->list.size; i++)
-		phase->average[i] += (1 - keep) * (phase->theta[i] - phase->average[i]);
 	return loss / options->meta_batch;
 }
 
 /* Keeps the best parameters; true when patience is at its end. */
 static bool
-validate(Phase *phase, Scorer *scorer, const Validation *validation)
+validate(Phase *phase, Bench *bench, const Validation *validation)
 {
+	Scorer	   *scorer = bench->scorer;
 	int			metric = phase->spec.options.metric;
 	double		score;
 
+	outer_settle(bench->outer, phase->iteration);
 	if (scorer == NULL)
 	{
 		memcpy(phase->best, phase->average, phase->list.size * sizeof(real));
@@ -264,7 +266,11 @@ bench_create(Phase *phase, TaskSet *set, const Validation *validation)
 	/* no more than the tapes' own leaves, which the arena had room for */
 	rows_allocate(&bench->support, width, META_SLICE, classes * shots[1]);
 	rows_allocate(&bench->query, width, META_SLICE, classes * query);
-	bench->gradient = numbers(phase->list.size);
+	bench->outer = outer_create(arena, &phase->list, phase->theta, phase->average, &phase->adam, phase->rows_at,
+								(phase->learner->flags & LEARNER_PLAIN_OUTER) != 0,
+								phase->learner->flags & LEARNER_PLAIN_OUTER ? 0 : options->clip, step_rates, phase);
+	if (bench->outer == NULL)
+		memory_error();
 	bench->team = team_create(phase, &bench->step, bench->sampler, &(TeamSizes) {
 		classes * shots[0], classes * shots[1], classes * query, width
 	});
@@ -309,7 +315,7 @@ run_iterations(Phase *phase, Bench *bench, const Validation *validation, int unt
 			/* the start is what is kept if nothing validates */
 			memcpy(phase->average, phase->theta, phase->list.size * sizeof(real));
 			memcpy(phase->best, phase->theta, phase->list.size * sizeof(real));
-			validate(phase, bench->scorer, validation);
+			validate(phase, bench, validation);
 		}
 		phase->train_loss = meta_iteration(phase, bench);
 		if (!isfinite(phase->train_loss))
@@ -321,7 +327,7 @@ run_iterations(Phase *phase, Bench *bench, const Validation *validation, int unt
 		if (phase->iteration % interval == 0 || phase->iteration >= options->iterations)
 		{
 			validated = true;
-			if (validate(phase, bench->scorer, validation))
+			if (validate(phase, bench, validation))
 				phase->done = true;
 		}
 		if (phase->iteration >= options->iterations)
@@ -330,7 +336,7 @@ run_iterations(Phase *phase, Bench *bench, const Validation *validation, int unt
 		{
 			/* what was learned since the last validation may be the best */
 			if (!validated)
-				validate(phase, bench->scorer, validation);
+				validate(phase, bench, validation);
 			break;
 		}
 	}

@@ -10,7 +10,7 @@
 #ifndef TRAIN_PHASE_H
 #define TRAIN_PHASE_H
 
-#include "nn/adam.h"
+#include "nn/outer.h"
 #include "train/score.h"
 
 typedef struct Phase
@@ -28,6 +28,7 @@ typedef struct Phase
 								 * judged and kept */
 	real	   *best;			/* the average with the lowest validation loss */
 	Adam		adam;
+	int32	   *rows_at;		/* outer_rows numbers: see nn/outer.h */
 	int			iteration;		/* meta-iterations done */
 	int			best_iteration;
 	int			strikes;		/* validations since the best */

@@ -76,6 +76,7 @@ scorer_create(Arena *arena, const Panel *panel, const Learner *learner, const Le
 	scorer->applier = applier_create(arena, learner, spec, list, theta, check_interrupts);
 	if (scorer->applier == NULL)
 		memory_error();
+	applier_own_only(scorer->applier);
 	rows_allocate(&scorer->support, width, 1, panel->max_support);
 	rows_allocate(&scorer->query, width, 1, panel->max_query);
 	scorer->phi = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(list->size + 1, sizeof(real)));

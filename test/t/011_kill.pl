@@ -138,6 +138,31 @@ like($notices, qr/going on with alpaca at iteration [1-9]/, 'a learner that was 
 is( $node->safe_psql('postgres', q{SELECT meta.params('items') = meta.params('whole items')}),
 	't', '... and ends with the same bytes');
 
+# Rows of a large table, which are not all at the same step when a checkpoint is made.
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE wide AS
+		SELECT s AS student, n AS nr, 'item ' || (s * 17 + n * 131) % 2000 AS item, s % 11 AS y,
+			s % 7 + (s * 17 + n * 131) % 2000 % 13 / 5.0 AS score
+		FROM generate_series(1, 600) s, generate_series(1, 15) n;
+});
+my $wide = q{'wide', task => 'student', target => 'score', order_by => 'nr', algorithm => 'maml',
+	options => '{"iterations": 400, "hidden": [32], "patience": 0, "checkpoint": 0, "encode": {"item": "category"}}'};
+$node->safe_psql('postgres', "CALL meta.train('whole wide', $wide)");
+$psql = IPC::Run::start(
+	[ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', "CALL meta.train('wide', $wide)" ],
+	'<', \undef, '>', \$out, '2>', \$out,
+	IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM meta.training WHERE phase = 'maml' AND checkpoint IS NOT NULL})
+	or BAIL_OUT('the training was not seen at work');
+$node->stop('immediate');
+IPC::Run::finish($psql);
+$node->start;
+(undef, undef, $notices) = $node->psql('postgres', "CALL meta.resume('wide')");
+like($notices, qr/going on with maml at iteration [1-9]/, 'a training with a large table goes on');
+is( $node->safe_psql('postgres', q{SELECT meta.params('wide') = meta.params('whole wide')}),
+	't', '... and ends with the same bytes');
+
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_ls_tmpdir()}), '0', 'no temporary files are left');
 
 $node->stop;

@@ -66,6 +66,34 @@ sub train_items
 }
 is(train_items(2, 'items', ''), train_items(0, 'items', ''), 'the same bytes where items have effects of their own');
 
+# A column of so many values that only the rows of its table are updated that a
+# meta-iteration sees; beyond the step at which all are brought up to date.
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE wide AS
+		SELECT s AS student, n AS nr, 'item ' || (s * 17 + n * 131) % 2000 AS item, s % 11 AS y,
+			s % 7 + (s * 17 + n * 131) % 2000 % 13 / 5.0 AS score
+		FROM generate_series(1, 600) s, generate_series(1, 15) n;
+});
+
+sub train_wide
+{
+	my ($workers, $checkpoint) = @_;
+
+	$node->safe_psql(
+		'postgres', qq{SET max_parallel_maintenance_workers = $workers;
+		CALL meta.train('wide', 'wide', task => 'student', target => 'score', order_by => 'nr', algorithm => 'maml',
+			options => '{"iterations": 140, "hidden": [64, 64], "inner_steps": 2, "meta_batch": 14, "patience": 0, "validation": 0,
+				"encode": {"item": "category"}, "checkpoint": $checkpoint}');});
+	return $node->safe_psql('postgres', q{SELECT md5(meta.params('wide'))});
+}
+my $wide = train_wide(0, 10);
+foreach my $workers (1, 2, 4)
+{
+	is(train_wide($workers, 10), $wide, "tables of which only some rows are seen: the same bytes with $workers");
+}
+is(train_wide(2, 0.05), train_wide(0, 0.05), '... and with checkpoints');
+
 # A training that goes on and on, to look at.
 my $long = q{CALL meta.train('long', 'answers', task => 'student', target => 'score', algorithm => 'maml',
 	options => '{"iterations": 1000000, "hidden": [64, 64], "inner_steps": 3, "meta_batch": 30, "patience": 0, "checkpoint": 0.2, "validation": 0}')};

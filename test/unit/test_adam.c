@@ -10,10 +10,10 @@
 
 /* Two numbers each: learned and decaying, learned, a task's own, and neither. */
 static Tensor tensors[] = {
-	{"layer.0.weight", 1, 2, TENSOR_ADAPTED, 0},
-	{"layer.0.bias", 1, 2, TENSOR_SHARED, 2},
-	{"shift", 1, 2, TENSOR_STATE, 4},
-	{"noise", 1, 2, TENSOR_FIXED, 6},
+	{"layer.0.weight", 1, 2, TENSOR_ADAPTED, 0, false, 0},
+	{"layer.0.bias", 1, 2, TENSOR_SHARED, 2, false, 0},
+	{"shift", 1, 2, TENSOR_STATE, 4, false, 0},
+	{"noise", 1, 2, TENSOR_FIXED, 6, false, 0},
 };
 static const TensorList list = {tensors, 4, 4, N};
 

@@ -12,11 +12,10 @@
 
 static const char *const loss_words[] = {"squared", "logistic", "softmax"};
 
-/* A learner on the small tasks; parameters that must be positive are. */
+/* Parameters that must be positive are. */
 static void
-prepare(SmallTasks *small, const Learner *learner, LossKind loss, UnaryKind activation, bool skip, int n_embeddings)
+make_positive(SmallTasks *small)
 {
-	small_tasks(small, learner->name, loss, activation, skip, n_embeddings, 3, 0.1, 5);
 	for (int i = 0; i < small->list.n; i++)
 	{
 		const Tensor *tensor = &small->tensors[i];
@@ -33,6 +32,14 @@ prepare(SmallTasks *small, const Learner *learner, LossKind loss, UnaryKind acti
 		else if (tensor->rows == 1 && tensor->cols == 1)
 			small->theta[tensor->offset] *= 0.3;
 	}
+}
+
+/* A learner on the small tasks. */
+static void
+prepare(SmallTasks *small, const Learner *learner, LossKind loss, UnaryKind activation, bool skip, int n_embeddings)
+{
+	small_tasks(small, learner->name, loss, activation, skip, n_embeddings, 3, 0.1, 5);
+	make_positive(small);
 }
 
 /* The loss with most outputs that a learner learns. */
@@ -335,6 +342,75 @@ test_sizes(const Learner *learner)
 			 "%s: the tape's size does not matter", learner->name);
 }
 
+/*
+ * Tables of which a tape sees a slice's rows alone give what whole ones give,
+ * and a gradient that is kept and added later is the same as one that is added.
+ */
+static void
+test_tables_by_rows(const Learner *learner)
+{
+	static const Embedding embeddings[] = {{56, 2, false}, {52, 3, false}};
+	static SmallTasks small;
+	double		gradient[3][SMALL_MAX_SIZE];
+	double		losses[2];
+	const char *fault = NULL;
+	size_t		small_size = 0;
+
+	prepare(&small, learner, LOSS_LOGISTIC, UNARY_TANH, true, 2);
+	small.spec.net.embeddings = embeddings;
+	small_layout(&small);
+	make_positive(&small);
+	for (int part = 0; part < 2; part++)
+		for (int i = 0; i < SMALL_MAX_ROWS * 2; i++)
+			small.c[part][i] = i == 3 ? 1000 : i == 5 ? -1 : small.c[part][i] * 12 + 7 * (i % 3);
+	for (int i = 0; i < 2; i++)
+	{
+		Heap		heap = {0};
+		Arena		arena;
+		MetaStep	step;
+		SliceGradient slice;
+		real		sums[SMALL_MAX_SIZE] = {0};
+		real		added[SMALL_MAX_SIZE] = {0};
+
+		for (int t = 0; t < small.list.n; t++)
+			small.tensors[t].by_rows = i == 1 &&
+				(strncmp(small.tensors[t].name, "embedding.", 10) == 0 || strncmp(small.tensors[t].name, "wide.", 5) == 0);
+		arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
+		meta_step_init(&step, &arena, learner, &small.spec, &small.list, small.theta, 0, GOLDEN_ROWS, GOLDEN_ROWS, NULL);
+		if (step.fault != NULL)
+		{
+			fault = step.fault;
+			heap_free(&heap);
+			break;
+		}
+		/* twice, so that the first one's rows are not there any more */
+		meta_step_run(&step, &small.part[1], &small.part[0], 0, NULL);
+		losses[i] = meta_step_run(&step, &small.part[0], &small.part[1], 0, sums);
+		slice.numbers = arena_alloc(&arena, step.small.size, sizeof(real));
+		slice.rows = arena_alloc(&arena, step.n_rows, sizeof(int32_t));
+		meta_step_store(&step, &slice);
+		meta_step_add_stored(&step, &slice, added);
+		small_size = step.small.size;
+		for (size_t j = 0; j < small.list.size; j++)
+		{
+			gradient[i][j] = sums[j];
+			gradient[2][j] = added[j];
+		}
+		heap_free(&heap);
+	}
+	if (strcmp(learner->name, "vaml") == 0)
+	{
+		ok(fault != NULL, "vaml: a label's probability takes the whole table, which is a fault");
+		return;
+	}
+	ok(fault == NULL, "%s: tables by rows are built", learner->name);
+	is_close(losses[1], losses[0], fabs(losses[0]) * (sizeof(real) == 8 ? 1e-13 : 1e-5), "%s: their loss", learner->name);
+	is_close(norm_error(gradient[1], gradient[0], small.list.size), 0, sizeof(real) == 8 ? 1e-12 : 1e-5,
+			 "%s: their gradient", learner->name);
+	ok(memcmp(gradient[1], gradient[2], small.list.size * sizeof(double)) == 0, "%s: kept, and added later", learner->name);
+	ok(small_size < small.list.size, "%s: of fewer numbers", learner->name);
+}
+
 /* With two classes and much data a diagonal Newton step would overshoot. */
 static void
 test_mode_of_classes(void)
@@ -532,6 +608,8 @@ test_learner(const Learner *learner)
 	if (learner->flags & LEARNER_ADDITIVE)
 		test_further(learner);
 	test_sizes(learner);
+	if (!(learner->flags & LEARNER_BLEND))	/* which is not trained itself */
+		test_tables_by_rows(learner);
 	test_full_arena(learner);
 }
 
