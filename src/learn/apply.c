@@ -431,6 +431,22 @@ applier_adapt(Applier *applier, const Rows *support, const real *from, real *to)
 	return fault;
 }
 
+/*
+ * Rows of the next run, of those that are left.  A row that is not there costs
+ * what others cost; of images that is far more than another run is.
+ */
+static int
+rows_of_run(const Applier *applier, int left)
+{
+	int			at_once = rows_at_once(applier);
+	int			n = left < at_once ? left : at_once;
+	int			room = bucket_rows(bucket_of(n, MAX_BUCKETS));
+
+	if (!applier->transductive && applier->spec->net.kind != NETWORK_MLP && room - n > room / 4)
+		n = room / 2;
+	return n;
+}
+
 /* A function of rows, in portions: n_outputs numbers per row. */
 static const char *
 run_rows(Applier *applier, PredictTape **tapes, RowFunction function, const real *phi, const Rows *rows,
@@ -438,11 +454,10 @@ run_rows(Applier *applier, PredictTape **tapes, RowFunction function, const real
 {
 	Width		width = rows->width;
 	int			memory = applier->has_memory ? bucket_of(memory_rows(applier->list, phi), MEMORY_BUCKETS) : 0;
-	int			at_once = rows_at_once(applier);
 
 	for (int done = 0; done < rows->rows;)
 	{
-		int			n = rows->rows - done < at_once ? rows->rows - done : at_once;
+		int			n = rows_of_run(applier, rows->rows - done);
 		const char *fault;
 		uint64_t	known;
 		PredictTape *pt = predict_tape(applier, tapes, function, memory, bucket_of(n, MAX_BUCKETS), &fault);

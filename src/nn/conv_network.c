@@ -93,18 +93,33 @@ conv_layers(Tape *tape, const Network *net, const Var *layer, const NetworkInput
 	{
 		bool		pooled = net->kind == NETWORK_CONV4_POOL;
 		int			stride = pooled ? 1 : 2;
+		Var			weight = layer[0];
+		Var			shift = layer[1];
+		bool		plain = net->norm == NORM_NONE;
 
-		rows = tape_convolve(tape, rows, plane, stride, layer[0]);
+		/* moments that are there are folded into the few weights, not into all pixels */
+		if (!plain && !seen && layer[2] != TAPE_NONE)
+		{
+			Var			rate;
+
+			network_normalisation(tape, layer, &rate, &shift);
+			weight = tape_multiply(tape, weight, rate);
+			plain = true;
+		}
+		rows = tape_convolve(tape, rows, plane, stride, weight);
 		plane = plane_convolved(plane, stride, net->hidden[l]);
 		if (seen)
 			seen[l] = rows;
-		rows = net->norm == NORM_NONE ? tape_axpy(tape, rows, 1, layer[1]) :
-			network_normalise(tape, layer, rows, input->w);
+		if (!plain)
+			rows = network_normalise(tape, layer, rows, input->w);
 		if (pooled)
 		{
 			rows = tape_pool(tape, rows, plane);
 			plane = plane_pooled(plane);
 		}
+		/* the same for all pixels of a channel, so the largest stays the largest */
+		if (plain)
+			rows = tape_axpy(tape, rows, 1, shift);
 		rows = tape_unary(tape, net->activation, 0, rows);
 	}
 

@@ -21,6 +21,12 @@ extern int	conv_least_side(NetworkKind kind);
  */
 extern Var	conv_layers(Tape *tape, const Network *net, const Var *layer, const NetworkInput *input, Var *seen);
 
+/*
+ * What normalising by moments that are there comes to: rows times rate plus
+ * shift, (1 or tasks, 1, width) each.
+ */
+extern void network_normalisation(Tape *tape, const Var *layer, Var *rate, Var *shift);
+
 /* A layer's rows, normalised by its moments or, without them, over themselves, and its bias added. */
 extern Var	network_normalise(Tape *tape, const Var *layer, Var rows, Var w);
 

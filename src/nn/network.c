@@ -239,22 +239,31 @@ first_layer(const Network *net, const Var *vars)
 	return vars + before_layers(net);
 }
 
+void
+network_normalisation(Tape *tape, const Var *layer, Var *rate, Var *shift)
+{
+	int			cols = tape_shape(tape, layer[2]).cols;
+
+	/* rows of the moments, as columns of their transpose */
+	Var			moments = tape_reshape(tape, layer[2], 1, 2 * cols);
+	Var			variance = tape_columns(tape, moments, cols, cols, 0, cols);
+	Var			mean = tape_columns(tape, moments, 0, cols, 0, cols);
+
+	*rate = tape_unary(tape, UNARY_RECIPROCAL, 0,
+					   tape_unary(tape, UNARY_SQRT, 0, tape_scale(tape, variance, 1, NORM_EPSILON)));
+	*shift = tape_axpy(tape, layer[1], -1, tape_multiply(tape, mean, *rate));
+}
+
 Var
 network_normalise(Tape *tape, const Var *layer, Var rows, Var w)
 {
-	Var			moments = layer[2];
 	Var			rate;
-	int			cols;
+	Var			shift;
 
-	if (moments == TAPE_NONE)
+	if (layer[2] == TAPE_NONE)
 		return tape_normalise(tape, rows, w, layer[1]);
-	/* rows of the moments, as columns of their transpose */
-	cols = tape_shape(tape, moments).cols;
-	moments = tape_reshape(tape, moments, 1, 2 * cols);
-	rate = tape_scale(tape, tape_columns(tape, moments, cols, cols, 0, cols), 1, NORM_EPSILON);
-	rate = tape_unary(tape, UNARY_RECIPROCAL, 0, tape_unary(tape, UNARY_SQRT, 0, rate));
-	rows = tape_axpy(tape, rows, -1, tape_columns(tape, moments, 0, cols, 0, cols));
-	return tape_axpy(tape, tape_multiply(tape, rows, rate), 1, layer[1]);
+	network_normalisation(tape, layer, &rate, &shift);
+	return tape_axpy(tape, tape_multiply(tape, rows, rate), 1, shift);
 }
 
 /* The last layer's rows; those of each before it is normalised into seen, if wanted. */

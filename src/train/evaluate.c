@@ -386,7 +386,9 @@ evaluate_model(const Model *model, const Panel *panel, const int *shots, int n_s
 		add_method(&e, "transductive", &model->components[0], false);
 		applier_transductive(e.methods[e.n_methods - 1].scorer->applier);
 	}
-	add_method(&e, "prior", &model->components[0], true);
+	/* without support, nothing is known of an episode's classes */
+	if (panel->way == 0)
+		add_method(&e, "prior", &model->components[0], true);
 	for (int i = 0; i < model->n_components; i++)
 		if (i > 0 || model->components[i].learner->flags & (LEARNER_FIXED | LEARNER_NO_SUPPORT))
 			add_method(&e, model->components[i].learner->name, &model->components[i], false);
