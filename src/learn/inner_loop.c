@@ -31,6 +31,7 @@
 #define FACTOR_SCALE 10.0
 
 #define SHRINK_START 3.0
+#define LEAST_SHRINKAGE 1e-20
 
 /* MAML++: losses of all steps count in the first share of the iterations. */
 #define MULTI_STEP_SHARE 0.1
@@ -234,6 +235,21 @@ learned_rate(Tape *tape, const TensorList *list, const Var *theta, const char *n
 }
 
 /*
+ * phi = theta - s sum of (gradients that are constant), as a function of theta
+ * and s.  To s it is the way from theta, divided by s, that its gradient is
+ * multiplied with, and no step has to be looked at again.
+ */
+static Var
+way_by_shrinkage(Tape *tape, Var theta, Var phi, Var s)
+{
+	/* without rows both are 0 */
+	Var			reciprocal = tape_unary(tape, UNARY_RECIPROCAL, 0, tape_scale(tape, tape_detach(tape, s), 1, LEAST_SHRINKAGE));
+	Var			way = tape_detach(tape, tape_axpy(tape, phi, -1, theta));
+
+	return tape_surrogate(tape, phi, tape_axpy(tape, tape_multiply(tape, way, tape_multiply(tape, s, reciprocal)), 1, theta));
+}
+
+/*
  * The loop; path, where it is not NULL, gets phi after each step: inner_steps
  * times list->n.
  */
@@ -250,6 +266,8 @@ run_steps(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Inn
 	Var		   *vars = arena_alloc(tape->arena, list->n, sizeof(Var));
 	SeenRows	seen[2];
 	Var			shrink[2];
+	bool		constant;		/* only the way as a whole says how long steps
+								 * should be */
 	int			n = 0;
 
 	if (moved == NULL || wrt == NULL || gradients == NULL || memory == NULL || vars == NULL)
@@ -281,6 +299,11 @@ run_steps(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Inn
 			moved[n++] = i;
 		}
 	}
+	constant = loop->kind == INNER_FIRST_ORDER && shrink[0] != TAPE_NONE && shrink[0] == shrink[1];
+	for (int i = 0; i < n; i++)
+		if (learned_about(list, theta, RATE, list->tensors[moved[i]].name) != TAPE_NONE ||
+			learned_about(list, theta, STEP_RATE, list->tensors[moved[i]].name) != TAPE_NONE)
+			constant = false;
 
 	for (int step = 0; step < spec->options.inner_steps && !tape->fault; step++)
 	{
@@ -293,6 +316,8 @@ run_steps(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Inn
 			loss = tape_multiply(tape, loss, outside);
 			outside = TAPE_NONE;
 		}
+		if (constant)
+			outside = tape_detach(tape, outside);
 		for (int i = 0; i < n; i++)
 			wrt[i] = phi[moved[i]];
 		tape_gradient(tape, loss, wrt, n, gradients);
@@ -314,7 +339,11 @@ run_steps(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Inn
 		}
 		if (path != NULL)
 			memcpy(path + (size_t) step * list->n, phi, list->n * sizeof(Var));
+		for (int i = 0; i < n && constant && path != NULL; i++)
+			path[(size_t) step * list->n + moved[i]] = way_by_shrinkage(tape, theta[moved[i]], phi[moved[i]], shrink[0]);
 	}
+	for (int i = 0; i < n && constant; i++)
+		phi[moved[i]] = way_by_shrinkage(tape, theta[moved[i]], phi[moved[i]], shrink[0]);
 }
 
 void

@@ -57,9 +57,16 @@ sum_add(Rewrite *rw, Sum *x, const Sum *y, Shape s, bool *combined)
 	int			rank = 0;
 
 	*combined = false;
-	if (x->base != TAPE_NONE && y->base != TAPE_NONE)
+	if (x->base != TAPE_NONE && x->base == y->base)
+	{
+		/* what changed of the same matrix has no base */
+		x->scale += y->scale;
+		if (x->scale == 0)
+			x->base = TAPE_NONE;
+	}
+	else if (x->base != TAPE_NONE && y->base != TAPE_NONE)
 		return false;
-	if (x->base == TAPE_NONE)
+	else if (x->base == TAPE_NONE)
 	{
 		x->base = y->base;
 		x->scale = y->scale;

@@ -484,18 +484,31 @@ put_sum(Rewrite *rw, Var a, Shape s)
 
 		return put_scale(rw, put_sum(rw, in->in[0], s), scale, 0);
 	}
-	/* sum of (A B) o (C D), each of low rank, is that of (A^T C) o (B D^T) */
 	if (in->op == OP_MULTIPLY && s.rows == 1 && s.cols == 1 && s.tasks == in->shape.tasks)
 	{
 		const TapeNode p = *at(rw, in->in[0]);
 		const TapeNode q = *at(rw, in->in[1]);
 
+		/* sum of (A B) o (C D), each of low rank, is that of (A^T C) o (B D^T) */
 		if (is_low_product(rw, &p) && is_low_product(rw, &q) && shape_equal(p.shape, q.shape))
 		{
 			Var			left = put_affine(rw, p.in[0], !p.transpose_a, q.in[0], q.transpose_a, TAPE_NONE, 1, 0);
 			Var			right = put_affine(rw, p.in[1], p.transpose_b, q.in[1], !q.transpose_b, TAPE_NONE, 1, 0);
 
 			return put_scale(rw, put_sum(rw, put_multiply(rw, left, right), s), p.scale * q.scale, 0);
+		}
+
+		/* and of (A B) o M, that of B o (A^T M): few rows instead of a matrix */
+		for (int i = 0; i < 2; i++)
+		{
+			const TapeNode *low = i == 0 ? &p : &q;
+			Var			other = in->in[1 - i];
+			Var			product;
+
+			if (!is_low_product(rw, low) || low->transpose_b || !shape_equal(low->shape, at(rw, other)->shape))
+				continue;
+			product = put_affine(rw, low->in[0], !low->transpose_a, other, false, TAPE_NONE, 1, 0);
+			return put_scale(rw, put_sum(rw, put_multiply(rw, low->in[1], product), s), low->scale, 0);
 		}
 	}
 	if (in->op == OP_EXPAND && shape_equal(at(rw, in->in[0])->shape, s))
@@ -564,6 +577,7 @@ put_built(Rewrite *rw, const TapeNode *built)
 	switch (built->op)
 	{
 		case OP_DETACH:
+		case OP_SURROGATE:
 			return node.in[0];
 		case OP_EXPAND:
 			return put_expand(rw, node.in[0], node.shape);

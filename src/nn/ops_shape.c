@@ -152,6 +152,24 @@ walk(Shape f)
 	return w;
 }
 
+/* to (s) = m times a number per task or row */
+static void
+multiply_by_numbers(const TapeNode *m, const TapeNode *numbers, Shape s, real *to)
+{
+	size_t		run = numbers->shape.rows == 1 && m->shape.rows == s.rows ? (size_t) s.rows * s.cols : (size_t) s.cols;
+	size_t		rows_in_run = s.cols == 0 ? 1 : run / s.cols;
+	Walk		wm = walk(m->shape);
+	Walk		wn = walk(numbers->shape);
+
+	for (size_t row = 0; row < (size_t) s.tasks * s.rows; row += rows_in_run, to += run)
+	{
+		size_t		t = row / s.rows;
+		size_t		r = row % s.rows;
+
+		kernels()->scale(run, m->data + t * wm.task + r * wm.row, numbers->data[t * wn.task + r * wn.row], 0, to);
+	}
+}
+
 /* a + scale b, or a b: the flag is a constant wherever this is inlined */
 static inline __attribute__((always_inline)) void
 pair_forward(const Tape *tape, const TapeNode *node, bool product)
@@ -188,6 +206,11 @@ pair_forward(const Tape *tape, const TapeNode *node, bool product)
 			else
 				kernels()->axpy(run, pa, scale, pb, to);
 		}
+		return;
+	}
+	if (product && s.cols > 1 && (b->shape.cols == 1) != (a->shape.cols == 1))
+	{
+		multiply_by_numbers(b->shape.cols == 1 ? a : b, b->shape.cols == 1 ? b : a, s, to);
 		return;
 	}
 	wa = walk(a->shape);

@@ -9,10 +9,13 @@
 
 #include <string.h>
 
+static void surrogate_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+
 const Operation operations[OP_COUNT] = {
 	[OP_LEAF] = {"leaf", 0, NULL, NULL},
 	[OP_INDEX] = {"index", 0, NULL, NULL},
 	[OP_DETACH] = {"detach", 1, NULL, NULL},
+	[OP_SURROGATE] = {"surrogate", 2, NULL, surrogate_backward},
 	[OP_AFFINE] = {"affine", 2, affine_forward, affine_backward},
 	[OP_MATMUL_SUM] = {"matmul_sum", 2, matmul_sum_forward, matmul_sum_backward},
 	[OP_TRANSPOSE] = {"transpose", 1, transpose_forward, transpose_backward},
@@ -181,6 +184,13 @@ tape_append(Tape *tape, OpCode op, Shape s, Var a, Var b, Var c)
 	return tape->n_nodes++;
 }
 
+/* Has it the numbers of its first operand? */
+static inline bool
+is_alias(const TapeNode *node)
+{
+	return node->op == OP_DETACH || node->op == OP_SURROGATE;
+}
+
 static real *
 numbers(Tape *tape, Shape s)
 {
@@ -234,7 +244,7 @@ tape_memory(Tape *tape, int first)
 
 		if (node->op == OP_SOLVE && !node->factored)
 			node->scratch = numbers(tape, shape(1, node->shape.rows, node->shape.rows));
-		if (node->data == NULL && node->op != OP_INDEX && node->op != OP_DETACH)
+		if (node->data == NULL && node->op != OP_INDEX && !is_alias(node))
 			node->data = numbers(tape, node->shape);
 	}
 	tape->n_ready = tape->n_nodes;
@@ -311,6 +321,23 @@ tape_detach(Tape *tape, Var a)
 	return tape_append(tape, OP_DETACH, tape_shape(tape, a), a, TAPE_NONE, TAPE_NONE);
 }
 
+Var
+tape_surrogate(Tape *tape, Var a, Var b)
+{
+	if (!tape->fault && !shape_equal(tape_shape(tape, a), tape_shape(tape, b)))
+		return tape_fault(tape, "a surrogate has another shape");
+	return tape_append(tape, OP_SURROGATE, tape_shape(tape, a), a, b, TAPE_NONE);
+}
+
+static void
+surrogate_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
+{
+	(void) tape;
+	(void) v;
+	if (wanted[1])
+		out[1] = g;
+}
+
 /*
  * Reverse accumulation.  A node takes part when it depends on one of wrt and
  * y depends on it; only those get a gradient.
@@ -352,7 +379,7 @@ tape_gradient(Tape *tape, Var y, const Var *wrt, int n, Var *gradients)
 
 		if (node->op == OP_DETACH)
 			continue;
-		for (int i = 0; i < 3; i++)
+		for (int i = node->op == OP_SURROGATE; i < 3; i++)
 			if (node->in[i] != TAPE_NONE && depends[node->in[i]])
 				depends[v] = true;
 	}
@@ -429,7 +456,7 @@ run_nodes(Tape *tape, Var first)
 	{
 		TapeNode   *node = &tape->nodes[v];
 
-		if (node->op == OP_DETACH)
+		if (is_alias(node))
 			node->data = tape->nodes[node->in[0]].data; /* no copy */
 		if (operations[node->op].forward == NULL)
 			continue;

@@ -253,6 +253,12 @@ extern Var	tape_least(Tape *tape, Var a, int n);
 extern Var	tape_detach(Tape *tape, Var a);
 
 /*
+ * a, whose gradient is that of b, of the same shape and numbers: for what is
+ * better worked out in one way and differentiated in another.  No copy.
+ */
+extern Var	tape_surrogate(Tape *tape, Var a, Var b);
+
+/*
  * One step of a long short-term memory (learn/lstm_cell.h): gates (tasks, rows,
  * 4 width) before the sigmoid, in the order input, forget, new, output; the
  * last state (repeated to tasks and rows; 2 width), hidden then cell, or

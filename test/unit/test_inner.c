@@ -141,6 +141,47 @@ test_start(const char *learner, const char *like)
 	ok(same, "%s: and adapts like it at first", learner);
 }
 
+/*
+ * Where every step has the same rate, a first-order learner's gradient of the
+ * shrinkage takes the way as a whole; with step rates of 1 it takes the steps
+ * one by one.  The second is what the goldens have.
+ */
+static void
+test_way_as_a_whole(bool multi_step)
+{
+	static SmallTasks small;
+	static double gradient[2][SMALL_MAX_SIZE];
+	double		losses[2][GOLDEN_TASKS];
+	int			common = 0;
+	double		shrink = 0;
+
+	for (int rates = 0; rates < 2; rates++)
+	{
+		Heap		heap = {0};
+		Arena		arena;
+
+		small_tasks(&small, "fomaml", LOSS_SOFTMAX, UNARY_TANH, true, 2, 4, 0.1, 5);
+		small.spec.options.inner_loss = INNER_LOSS_SHRUNK;
+		small.spec.options.multi_step = multi_step;
+		small.spec.options.step_rates = rates == 1;
+		small_layout(&small);
+		for (int i = 0; i < small.list.n; i++)
+			if (strncmp(small.tensors[i].name, "step_rate.", 10) == 0)
+				memset(small.theta + small.tensors[i].offset, 0, small.tensors[i].cols * sizeof(real));
+		*small_tensor(&small, small.theta, "shrink") = 0.2;
+		common = network_count(&small.spec.net);
+		arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
+		golden_run(&small, &arena, 0.02, small.list.size, "fomaml, shrink", losses[rates], gradient[rates]);
+		/* right after the network's, so that both have it there */
+		shrink = gradient[rates][small.tensors[tensor_find(&small.list, "shrink")].offset];
+		gradient[rates][small.tensors[common].offset] = shrink;
+		heap_free(&heap);
+	}
+	ok(fabs(shrink) > 1e-6, "fomaml%s: the shrinkage has a gradient", multi_step ? ", multi-step" : "");
+	is_close(norm_error(losses[0], losses[1], GOLDEN_TASKS), 0, GOLDEN_TOLERANCE, "... and the losses are those of step rates of 1");
+	is_close(norm_error(gradient[0], gradient[1], small.tensors[common].offset + 1), 0, GOLDEN_TOLERANCE, "... as are the gradients");
+}
+
 /* Nodes that one more step takes. */
 static int
 nodes_of_a_step(const char *learner, int n_hidden)
@@ -298,6 +339,8 @@ main(void)
 	test_start("maml", "maml");
 	test_start("meta_sgd", "maml");
 	test_start("fomaml", "fomaml");
+	test_way_as_a_whole(false);
+	test_way_as_a_whole(true);
 	test_body_once();
 	test_begin();
 	test_no_context();
