@@ -113,13 +113,13 @@ do
 	unset IFS
 	train "$@"
 	judged=$5
-	of=$(progress "$name")
+	ran=$(progress "$name")
 	for split in $SPLITS
 	do
 		for task in $judged
 		do
 			# shellcheck disable=SC2086
-			judge "$name" "${task%x*}" "${task#*x}" "$split" $of
+			judge "$name" "${task%x*}" "${task#*x}" "$split" $ran
 		done
 	done
 done

@@ -151,6 +151,8 @@ def mann_losses(case, theta):
                     out = memory.step(at, value)
                 else:
                     out = memory.see(at)[-1]
+                if case['way'] and part == 0:
+                    continue        # only query rows are in an episode's loss
                 said.append(out if case['way'] else out + known)
                 answers.append(y[r])
                 weights.append(w[r])
