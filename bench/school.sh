@@ -30,7 +30,7 @@ ALGORITHMS=${ALGORITHMS:-auto alpaca cnp linear ridge prototypical matching vaml
 SEEDS=${SEEDS:-0 1 2}
 OPTIONS=${OPTIONS:-"{}"}
 OUT=${OUT:-/dev/stdout}
-all="hsb82 egsingle egsingle_child exam_london65 school_ilea insteval insteval_student star_tennessee star_by_pupil oulad pisa2003 assist2009 assist2015 statics2011"
+all="hsb82 egsingle egsingle_child exam_london65 school_ilea insteval insteval_student star_tennessee star_by_pupil oulad pisa2003 assist2009 assist2015 statics2011 ecpe fraction_subtraction"
 
 if [ ! -f "$DATA/load.sh" ]
 then
@@ -65,6 +65,8 @@ describe()
 	assist2009)		task=student_id target=correct order=seq metrics='log_loss auc' ;;
 	statics2011)	task=student_id target=correct order=seq metrics='log_loss auc' test=0.3 ;;
 	assist2015)		task=student_id target=correct order=seq shots='{0,1,3,5,10}' metrics='log_loss auc' ;;
+	ecpe)			task=student_id target=correct metrics='log_loss auc' ;;
+	fraction_subtraction)	task=student_id target=correct test=0.3 shots='{0,1,3,5,10}' metrics='log_loss auc' ;;
 	*) die "There is no data set $1; there are: $all." ;;
 	esac
 }
