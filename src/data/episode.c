@@ -60,23 +60,23 @@ set_output(Rows *rows, size_t at, int n, int output)
  * They are squares.
  */
 static void
-turn_images(const Encoding *encoding, int quarters, Rows *rows, size_t at, int n)
+turn_images(const Sampler *sampler, int quarters, Rows *rows, size_t at, int n)
 {
+	const Encoding *encoding = sampler->set->encoding;
+
 	for (int i = 0; i < encoding->n_encoders && quarters > 0; i++)
 	{
 		const Encoder *encoder = &encoding->encoders[i];
 		int			side = encoder->image[0];
 		int			channels = encoder->image[2];
 		size_t		size = (size_t) side * side * channels;
-		real	   *turned;
 
 		if (encoder->kind != ENCODER_IMAGE)
 			continue;
-		turned = palloc(mul_size(size, sizeof(real)));
 		for (int r = 0; r < n; r++)
 		{
 			real	   *image = rows->x + (at + r) * rows->width.x + encoder->x;
-			real	   *to = turned;
+			real	   *to = sampler->turned;
 
 			for (int y = 0; y < side; y++)
 				for (int x = 0; x < side; x++, to += channels)
@@ -86,9 +86,8 @@ turn_images(const Encoding *encoding, int quarters, Rows *rows, size_t at, int n
 
 					memcpy(to, image + ((size_t) from_y * side + from_x) * channels, channels * sizeof(real));
 				}
-			memcpy(image, turned, size * sizeof(real));
+			memcpy(image, sampler->turned, size * sizeof(real));
 		}
-		pfree(turned);
 	}
 }
 
@@ -145,10 +144,10 @@ episode_fill(Sampler *sampler, uint64 iteration, int place, int t, Rows *support
 
 		draw(&rng, task->rows, k + q, sampler->chosen);
 		taskset_read_chosen(set, task, sampler->chosen, k, support, support_at + n_support);
-		turn_images(set->encoding, quarters, support, support_at + n_support, k);
+		turn_images(sampler, quarters, support, support_at + n_support, k);
 		set_output(support, support_at + n_support, k, output);
 		taskset_read_chosen(set, task, sampler->chosen + k, q, query, query_at + n_query);
-		turn_images(set->encoding, quarters, query, query_at + n_query, q);
+		turn_images(sampler, quarters, query, query_at + n_query, q);
 		set_output(query, query_at + n_query, q, output);
 		n_support += k;
 		n_query += q;

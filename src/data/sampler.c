@@ -121,6 +121,8 @@ sampler_create(TaskSet *set, const Options *options, const int shots[2], int que
 	sampler->chosen = palloc(sizeof(int) * most);
 	sampler->tied = palloc(sizeof(bool) * most);
 	sampler->classes = palloc(sizeof(int) * sampler->way);
+	if (sampler->rotations > 1)
+		sampler->turned = zeros(1, set->encoding->width.x, sizeof(real));
 	return sampler;
 }
 

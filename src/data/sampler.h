@@ -30,6 +30,7 @@ typedef struct Sampler
 	double	   *cumulative;		/* of the tasks' weights */
 	int		   *chosen;			/* scratch: row numbers of one task */
 	bool	   *tied;			/* scratch */
+	real	   *turned;			/* scratch: an image, where they are turned */
 	int		   *classes;		/* scratch: positions in tasks, of an episode */
 } Sampler;
 

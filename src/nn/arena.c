@@ -53,6 +53,7 @@ arena_alloc(Arena *arena, size_t count, size_t size)
 	size_t		taken;
 	char	   *result;
 
+	arena->requests++;
 	if (size != 0 && count > (SIZE_MAX - ARENA_ALIGN) / size)
 	{
 		arena->full = true;

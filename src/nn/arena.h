@@ -23,6 +23,7 @@ typedef struct Arena
 	char	   *at;				/* free part of the newest chunk */
 	char	   *end;
 	bool		full;			/* a request was refused since the start */
+	uint64_t	requests;		/* so many so far */
 } Arena;
 
 extern void arena_init(Arena *arena, ArenaGrow grow, void *context, size_t limit);

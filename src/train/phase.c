@@ -139,6 +139,8 @@ typedef struct Bench
 	Rows		query;
 	Outer	   *outer;
 	Team	   *team;			/* NULL: no workers */
+	Arena	   *arena;
+	MemoryContext nothing;		/* see checked_iteration */
 } Bench;
 
 /* What a phase's steps go by: StepRatesOf. */
@@ -183,6 +185,38 @@ meta_iteration(Phase *phase, Bench *bench)
 	if (!isfinite(outer_step(bench->outer, 1.0 / options->meta_batch)))
 		return NAN;
 	return loss / options->meta_batch;
+}
+
+/*
+ * The same, in a build that looks for memory taken in the loop (META_DEBUG):
+ * after the first meta-iteration of a run none is, of the arena, of the current
+ * context, or of any other that has to grow for it.  Beginning a parallel
+ * section is another matter.
+ */
+static double
+checked_iteration(Phase *phase, Bench *bench, bool first)
+{
+#ifdef META_DEBUG
+	MemoryContext old = CurrentMemoryContext;
+	uint64		requests = bench->arena->requests;
+	Size		allocated;
+	double		loss;
+
+	if (first || bench->team != NULL)
+		return meta_iteration(phase, bench);
+	if (bench->nothing == NULL)
+		bench->nothing = AllocSetContextCreate(CurrentMemoryContext, "meta iteration", ALLOCSET_SMALL_SIZES);
+	allocated = MemoryContextMemAllocated(TopMemoryContext, true);
+	MemoryContextSwitchTo(bench->nothing);
+	loss = meta_iteration(phase, bench);
+	MemoryContextSwitchTo(old);
+	if (!MemoryContextIsEmpty(bench->nothing) || bench->arena->requests != requests ||
+		MemoryContextMemAllocated(TopMemoryContext, true) != allocated)
+		elog(ERROR, "meta-iteration %d of %s took memory", phase->iteration, phase->name);
+	return loss;
+#else
+	return meta_iteration(phase, bench);
+#endif
 }
 
 /* Keeps the best parameters; true when patience is at its end. */
@@ -239,6 +273,7 @@ bench_create(Phase *phase, TaskSet *set, const Validation *validation)
 	int			classes = Max(way, 1);	/* that rows are counted for */
 	Arena	   *arena = memory_arena(phase->name);
 
+	bench->arena = arena;
 	bench->sampler = sampler_create(set, options, shots, query, phase->fold);
 	if (bench->sampler->n_tasks < way)
 		ereport(ERROR,
@@ -304,6 +339,7 @@ run_iterations(Phase *phase, Bench *bench, const Validation *validation, int unt
 {
 	const Options *options = &phase->spec.options;
 	int			interval = phase_validation_interval(options);
+	bool		first = true;
 
 	while (!phase->done && phase->iteration < until)
 	{
@@ -317,7 +353,8 @@ run_iterations(Phase *phase, Bench *bench, const Validation *validation, int unt
 			memcpy(phase->best, phase->theta, phase->list.size * sizeof(real));
 			validate(phase, bench, validation);
 		}
-		phase->train_loss = meta_iteration(phase, bench);
+		phase->train_loss = checked_iteration(phase, bench, first);
+		first = false;
 		if (!isfinite(phase->train_loss))
 		{
 			phase->diverged = true;

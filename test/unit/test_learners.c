@@ -411,6 +411,54 @@ test_tables_by_rows(const Learner *learner)
 	ok(small_size < small.list.size, "%s: of fewer numbers", learner->name);
 }
 
+/* Of AddressSanitizer, whose header is not everywhere. */
+extern int	__sanitizer_install_malloc_and_free_hooks(void (*of_malloc) (const volatile void *, size_t),
+													  void (*of_free) (const volatile void *));
+
+static int	mallocs;
+
+static void
+count_malloc(const volatile void *at, size_t size)
+{
+	mallocs++;
+}
+
+static void
+no_free(const volatile void *at)
+{
+}
+
+/* Meta-iterations after the first take no memory, of the arena or of the process. */
+static void
+test_no_allocation(const Learner *learner)
+{
+	static SmallTasks small;
+	real		gradient[SMALL_MAX_SIZE] = {0};
+	uint64_t	requests;
+	int			before;
+	Heap		heap = {0};
+	Arena		arena;
+	MetaStep	step;
+	Rows		one;
+
+	prepare(&small, learner, LOSS_LOGISTIC, UNARY_TANH, true, 2);
+	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
+	meta_step_init(&step, &arena, learner, &small.spec, &small.list, small.theta, 0, GOLDEN_ROWS, GOLDEN_ROWS, NULL);
+	meta_step_run(&step, &small.part[0], &small.part[1], 0, gradient);
+	requests = arena.requests;
+	before = mallocs;
+	one = small_task(&small, 0, 1);
+	for (int i = 1; i < 6; i++)
+	{
+		/* other tapes, too */
+		meta_step_draw(&step, i, 0);
+		meta_step_run(&step, i % 2 ? &one : &small.part[0], &small.part[1], 0.1 * i, gradient);
+	}
+	ok(requests > 0 && before > 0 && arena.requests == requests && mallocs == before,
+	   "%s: nothing is allocated after the first meta-iteration", learner->name);
+	heap_free(&heap);
+}
+
 /* With two classes and much data a diagonal Newton step would overshoot. */
 static void
 test_mode_of_classes(void)
@@ -608,6 +656,7 @@ test_learner(const Learner *learner)
 	if (learner->flags & LEARNER_ADDITIVE)
 		test_further(learner);
 	test_sizes(learner);
+	test_no_allocation(learner);
 	if (!(learner->flags & LEARNER_BLEND))	/* which is not trained itself */
 		test_tables_by_rows(learner);
 	test_full_arena(learner);
@@ -616,6 +665,7 @@ test_learner(const Learner *learner)
 int
 main(int argc, char **argv)
 {
+	__sanitizer_install_malloc_and_free_hooks(count_malloc, no_free);
 	for (int i = 1; i < argc; i++)
 		test_learner(learner_find(argv[i]));
 	if (argc > 1)
