@@ -7,7 +7,11 @@
 #	PEERS	folder with maml_limit_probe.c and maml_tabular.py	(default: ../shared/peers)
 #	PYTHON	a Python that has torch								(default: /usr/bin/python3)
 #
-# All run in turn, one thread each, in every round.  Rates are meta-iterations
+# All run in turn, one thread each, in every round: PyTorch as batched products,
+# as functorch's vmap, and task by task.  The best of the three is what ours is
+# compared with, unless it is slower than it should be on this machine: 38
+# meta-iterations/s by the clock where sgemm, in the same rounds, does 100
+# GFLOP/s.  Then there is no ratio.  Rates are meta-iterations
 # per second by the clock and by processor time, medians over the rounds; the
 # peers' time for making up rows is taken off, ours for reading them is not.
 # Needs a superuser and a server on this machine, because it looks into /proc.
@@ -87,6 +91,26 @@ peer()
 		END { printf "%s %.2f %.2f %s\n", name, 1000 / (ms - sampler), 1 / ((cpu[2] - cpu[1]) / (long - short) - sampler / 1000), latency }' >>"$dir/rates"
 }
 
+# GFLOP/s of a product of large matrices.
+sgemm()
+{
+	"$PYTHON" -c '
+import time, torch
+torch.set_num_threads(1)
+a, b, best = torch.randn(1024, 1024), torch.randn(1024, 1024), 1e9
+for _ in range(8):
+    start = time.perf_counter()
+    a @ b
+    best = min(best, time.perf_counter() - start)
+print(2 * 1024 ** 3 / best / 1e9)'
+}
+
+# The median of numbers, one in a line.
+median()
+{
+	sort -n | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
+}
+
 ours()
 {
 	run_stamped >"$dir/log" <<-END
@@ -121,20 +145,40 @@ for round in $(seq "$rounds")
 do
 	[ -z "$probe" ] || peer probe 1000 100 "$probe" tab 64 10 10 32 5 N 1
 	ours
-	[ -z "$torch" ] || peer torch 200 20 "$PYTHON" "$torch" --variant bmm --d 32 --hidden 64,64 --shots 10 --query 10 --tasks 32 --steps 5 --iters N --threads 1 --eval-tasks 0 --adapt-latency
+	[ -n "$torch" ] || continue
+	for variant in bmm vmap loop
+	do
+		case $variant in loop) long=30 short=6 ;; *) long=200 short=20 ;; esac
+		peer "torch-$variant" "$long" "$short" "$PYTHON" "$torch" --variant "$variant" --d 32 --hidden 64,64 \
+			--shots 10 --query 10 --tasks 32 --steps 5 --iters N --threads 1 --eval-tasks 0 --adapt-latency
+	done
+	sgemm >>"$dir/sgemm"
 done
 
 say "Meta-iterations per second (by the clock, by processor time), and microseconds to adapt one task, each round:"
 cat "$dir/rates"
 say ""
+# The best way of PyTorch by the clock, and whether it is to be believed.
+peers=probe
+if [ -n "$torch" ]
+then
+	best=$(for variant in bmm vmap loop; do echo "$(grep "^torch-$variant " "$dir/rates" | cut -d ' ' -f 2 | median) torch-$variant"; done | sort -n | tail -n 1)
+	rate=$(median <"$dir/sgemm")
+	least=$(awk -v rate="$rate" 'BEGIN { printf "%.1f", 38 * rate / 100 }')
+	say "sgemm: $(printf %.0f "$rate") GFLOP/s, so that PyTorch should reach $least meta-iterations/s; its best is ${best#* }, ${best% *}."
+	if awk -v best="${best% *}" -v least="$least" 'BEGIN { exit !(best < least) }'
+	then say "That is too slow: something else was at work.  There is no ratio to PyTorch; run it again."
+	else peers="$peers ${best#* }"
+	fi
+	say ""
+fi
 say "Medians, and how often ours fits into each:"
 for column in 2 3 4
 do
 	case $column in 2) what='iterations/s, clock' ;; 3) what='iterations/s, processor' ;; 4) what='us to adapt a task' ;; esac
-	for name in meta probe torch
+	for name in meta $peers
 	do
-		grep "^$name " "$dir/rates" | cut -d ' ' -f $column | sort -n |
-			awk -v name="$name" '{ v[NR] = $1 } END { if (NR) printf "%s %s\n", name, NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
+		grep "^$name " "$dir/rates" | cut -d ' ' -f $column | median | sed "s/^/$name /"
 	done | awk -v what="$what" '{ v[$1] = $2; n[++k] = $1 }
 		END { printf "%-26s", what; for (i = 1; i <= k; i++) printf "  %s %.1f%s", n[i], v[n[i]], n[i] == "meta" ? "" : sprintf(" (meta/%s %.3f)", n[i], v["meta"] / v[n[i]]); print "" }'
 done
