@@ -112,6 +112,30 @@ $node->safe_psql('postgres', "CALL meta.resume('killed')");
 is( $node->safe_psql('postgres', q{SELECT meta.params('killed', 2) = meta.params('whole')}),
 	't', 'the same bytes after an immediate shutdown');
 
+# Trains a model whole, and again with an immediate shutdown once the phase has
+# a checkpoint: resumed, it ends with the same bytes.
+sub goes_on
+{
+	my ($name, $training, $phase, $test) = @_;
+
+	$node->safe_psql('postgres', "CALL meta.train('whole $name', $training)");
+	$psql = IPC::Run::start(
+		[ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', "CALL meta.train('$name', $training)" ],
+		'<', \undef, '>', \$out, '2>', \$out,
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	$node->poll_query_until('postgres',
+		qq{SELECT count(*) > 0 FROM meta.training WHERE phase = '$phase' AND checkpoint IS NOT NULL})
+		or BAIL_OUT('the training was not seen at work');
+	$node->stop('immediate');
+	IPC::Run::finish($psql);
+	$node->start;
+	(undef, undef, $notices) = $node->psql('postgres', "CALL meta.resume('$name')");
+	like($notices, qr/going on with $phase at iteration [1-9]/, $test);
+	is( $node->safe_psql('postgres', qq{SELECT meta.params('$name') = meta.params('whole $name')}),
+		't', '... and ends with the same bytes');
+	return;
+}
+
 # Answers to items: what is given to the learner, and not in the checkpoint, is
 # worked out again.
 $node->safe_psql(
@@ -123,20 +147,7 @@ $node->safe_psql(
 });
 my $items = q{'items', task => 'student', target => 'correct', order_by => 'nr', algorithm => 'alpaca',
 	options => '{"iterations": 400, "hidden": [32], "patience": 0, "checkpoint": 0.05, "report": 0}'};
-$node->safe_psql('postgres', "CALL meta.train('whole items', $items)");
-$psql = IPC::Run::start(
-	[ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', "CALL meta.train('items', $items)" ],
-	'<', \undef, '>', \$out, '2>', \$out,
-	IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
-$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM meta.training WHERE phase = 'alpaca' AND checkpoint IS NOT NULL})
-	or BAIL_OUT('the training was not seen at work');
-$node->stop('immediate');
-IPC::Run::finish($psql);
-$node->start;
-(undef, undef, $notices) = $node->psql('postgres', "CALL meta.resume('items')");
-like($notices, qr/going on with alpaca at iteration [1-9]/, 'a learner that was given the effects of items goes on');
-is( $node->safe_psql('postgres', q{SELECT meta.params('items') = meta.params('whole items')}),
-	't', '... and ends with the same bytes');
+goes_on('items', $items, 'alpaca', 'a learner that was given the effects of items goes on');
 
 # Rows of a large table, which are not all at the same step when a checkpoint is made.
 $node->safe_psql(
@@ -148,20 +159,7 @@ $node->safe_psql(
 });
 my $wide = q{'wide', task => 'student', target => 'score', order_by => 'nr', algorithm => 'maml',
 	options => '{"iterations": 400, "hidden": [32], "patience": 0, "checkpoint": 0, "encode": {"item": "category"}}'};
-$node->safe_psql('postgres', "CALL meta.train('whole wide', $wide)");
-$psql = IPC::Run::start(
-	[ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', "CALL meta.train('wide', $wide)" ],
-	'<', \undef, '>', \$out, '2>', \$out,
-	IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
-$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM meta.training WHERE phase = 'maml' AND checkpoint IS NOT NULL})
-	or BAIL_OUT('the training was not seen at work');
-$node->stop('immediate');
-IPC::Run::finish($psql);
-$node->start;
-(undef, undef, $notices) = $node->psql('postgres', "CALL meta.resume('wide')");
-like($notices, qr/going on with maml at iteration [1-9]/, 'a training with a large table goes on');
-is( $node->safe_psql('postgres', q{SELECT meta.params('wide') = meta.params('whole wide')}),
-	't', '... and ends with the same bytes');
+goes_on('wide', $wide, 'maml', 'a training with a large table goes on');
 
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_ls_tmpdir()}), '0', 'no temporary files are left');
 
