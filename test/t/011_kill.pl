@@ -14,10 +14,11 @@ $node->init;
 $node->append_conf('postgresql.conf', 'restart_after_crash = on');
 $node->start;
 
-# Four phases of 1200 meta-iterations in all.
+# Four phases of 6000 meta-iterations in all: on a fast machine, between two
+# looks of run_and_kill, hundreds are done.
 my $call = q{'answers', task => 'student', target => 'score', order_by => 'nr', algorithm => 'maml',
-	options => '{"iterations": 300, "hidden": [32], "patience": 0, "meta_batch": 64, "checkpoint": 0.05, "report": 0}'};
-my $total = 1200;
+	options => '{"iterations": 1500, "hidden": [32], "patience": 0, "meta_batch": 64, "checkpoint": 0.05, "report": 0}'};
+my $total = 6000;
 $node->safe_psql(
 	'postgres', qq{
 	CREATE EXTENSION meta;
@@ -26,7 +27,7 @@ $node->safe_psql(
 		FROM generate_series(1, 400) s, generate_series(1, 30) n;
 });
 my (undef, undef, $progress) = $node->psql('postgres', "CALL meta.train('whole', $call)");
-like($progress, qr{NOTICE:  maml: iteration \d+ of 300, loss \d+\.\d{4}, validation \d+\.\d{4}, \d+ tasks/s, at most \d+ s left},
+like($progress, qr{NOTICE:  maml: iteration \d+ of 1500, loss \d+\.\d{4}, validation \d+\.\d{4}, \d+ tasks/s, at most \d+ s left},
 	'progress is told');
 
 # Meta-iterations that were reported so far, all phases together.
@@ -34,15 +35,24 @@ my $done = q{SELECT coalesce(sum(last), 0) FROM (
 	SELECT max(iteration) AS last FROM meta.history h JOIN meta.model m ON m.id = h.model WHERE m.name = 'killed' GROUP BY phase) p};
 is($node->safe_psql('postgres', $done =~ s/killed/whole/r), $total, "an uninterrupted training has $total iterations");
 
+# Starts a statement in the background.  What it says goes to a file, since
+# nobody reads a pipe meanwhile, and thousands of notices do not fit in one.
+my $said = PostgreSQL::Test::Utils::tempdir() . '/said';
+
+sub background
+{
+	my ($sql) = @_;
+	return IPC::Run::start(
+		[ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $sql ], '<', \undef, '>', $said, '2>&1',
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+}
+
 # Runs a statement in the background, kills its server process when $until
 # iterations are done, and waits for the server to be there again.
 sub run_and_kill
 {
 	my ($sql, $until) = @_;
-	my ($out, $err) = ('', '');
-	my $psql = IPC::Run::start(
-		[ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $sql ], '<', \undef, '>', \$out, '2>', \$err,
-		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	my $psql = background($sql);
 	my $pid = '';
 
 	for (1 .. 20 * $PostgreSQL::Test::Utils::timeout_default)
@@ -60,6 +70,7 @@ sub run_and_kill
 	usleep(int(rand(100_000)));
 	kill('KILL', $pid);
 	IPC::Run::finish($psql);
+	my $err = slurp_file($said);
 	like($err, qr/server closed the connection|terminating connection|crash of another server process/, "killed beyond iteration $until");
 	$node->poll_query_until('postgres', 'SELECT 1', '1') or BAIL_OUT('the server did not come back');
 	return $err;
@@ -77,7 +88,7 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM meta.version v JOIN meta.
 my $first = $node->safe_psql('postgres', $done);
 
 my $err = run_and_kill("CALL meta.resume('killed')", $first + 50 + int(rand(300)));
-my ($phase, $iteration) = $err =~ /going on with (.+) at iteration (\d+) of 300/;
+my ($phase, $iteration) = $err =~ /going on with (.+) at iteration (\d+) of 1500/;
 ok(defined $phase && ($phase ne 'pooled' || $iteration > 0), 'it went on: ' . ($err =~ /(going on .*)/)[0]);
 my $second = $node->safe_psql('postgres', $done);
 cmp_ok($second, '>', $first, "and came from $first to $second");
@@ -98,11 +109,7 @@ is( $node->safe_psql('postgres', qq{
 is($node->safe_psql('postgres', 'SELECT count(*) FROM meta.training'), '0', 'nothing is interrupted any more');
 
 # The same where the whole server stops at once.
-my $out = '';
-my $psql = IPC::Run::start(
-	[ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', "CALL meta.train('killed', $call)" ],
-	'<', \undef, '>', \$out, '2>', \$out,
-	IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+my $psql = background("CALL meta.train('killed', $call)");
 $node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM meta.training WHERE phase <> 'pooled' AND checkpoint IS NOT NULL})
 	or BAIL_OUT('the training was not seen at work');
 $node->stop('immediate');
@@ -119,10 +126,7 @@ sub goes_on
 	my ($name, $training, $phase, $test) = @_;
 
 	$node->safe_psql('postgres', "CALL meta.train('whole $name', $training)");
-	$psql = IPC::Run::start(
-		[ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', "CALL meta.train('$name', $training)" ],
-		'<', \undef, '>', \$out, '2>', \$out,
-		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	$psql = background("CALL meta.train('$name', $training)");
 	$node->poll_query_until('postgres',
 		qq{SELECT count(*) > 0 FROM meta.training WHERE phase = '$phase' AND checkpoint IS NOT NULL})
 		or BAIL_OUT('the training was not seen at work');
@@ -146,7 +150,7 @@ $node->safe_psql(
 		FROM generate_series(1, 300) s, generate_series(1, 15) n;
 });
 my $items = q{'items', task => 'student', target => 'correct', order_by => 'nr', algorithm => 'alpaca',
-	options => '{"iterations": 400, "hidden": [32], "patience": 0, "checkpoint": 0.05, "report": 0}'};
+	options => '{"iterations": 800, "hidden": [32], "patience": 0, "checkpoint": 0.05, "report": 0}'};
 goes_on('items', $items, 'alpaca', 'a learner that was given the effects of items goes on');
 
 # Rows of a large table, which are not all at the same step when a checkpoint is made.
@@ -158,7 +162,7 @@ $node->safe_psql(
 		FROM generate_series(1, 600) s, generate_series(1, 15) n;
 });
 my $wide = q{'wide', task => 'student', target => 'score', order_by => 'nr', algorithm => 'maml',
-	options => '{"iterations": 400, "hidden": [32], "patience": 0, "checkpoint": 0, "encode": {"item": "category"}}'};
+	options => '{"iterations": 800, "hidden": [32], "patience": 0, "checkpoint": 0, "encode": {"item": "category"}}'};
 goes_on('wide', $wide, 'maml', 'a training with a large table goes on');
 
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_ls_tmpdir()}), '0', 'no temporary files are left');
