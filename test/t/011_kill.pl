@@ -7,6 +7,7 @@ use warnings FATAL => 'all';
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Background;
 use Time::HiRes qw(usleep);
 
 my $node = PostgreSQL::Test::Cluster->new('main');
@@ -14,11 +15,10 @@ $node->init;
 $node->append_conf('postgresql.conf', 'restart_after_crash = on');
 $node->start;
 
-# Four phases of 6000 meta-iterations in all: on a fast machine, between two
-# looks of run_and_kill, hundreds are done.
+# Four phases of 1200 meta-iterations in all.
 my $call = q{'answers', task => 'student', target => 'score', order_by => 'nr', algorithm => 'maml',
-	options => '{"iterations": 1500, "hidden": [32], "patience": 0, "meta_batch": 64, "checkpoint": 0.05, "report": 0}'};
-my $total = 6000;
+	options => '{"iterations": 300, "hidden": [32], "patience": 0, "meta_batch": 64, "checkpoint": 0.05, "report": 0}'};
+my $total = 1200;
 $node->safe_psql(
 	'postgres', qq{
 	CREATE EXTENSION meta;
@@ -26,8 +26,9 @@ $node->safe_psql(
 		SELECT s AS student, n AS nr, (s * 7 + n * 13) % 20 / 10.0 - 1 AS x, s % 11 AS y, s % 7 + (s * 7 + n * 13) % 20 / 5.0 AS score
 		FROM generate_series(1, 400) s, generate_series(1, 30) n;
 });
+Background->allow_holding($node);
 my (undef, undef, $progress) = $node->psql('postgres', "CALL meta.train('whole', $call)");
-like($progress, qr{NOTICE:  maml: iteration \d+ of 1500, loss \d+\.\d{4}, validation \d+\.\d{4}, \d+ tasks/s, at most \d+ s left},
+like($progress, qr{NOTICE:  maml: iteration \d+ of 300, loss \d+\.\d{4}, validation \d+\.\d{4}, \d+ tasks/s, at most \d+ s left},
 	'progress is told');
 
 # Meta-iterations that were reported so far, all phases together.
@@ -35,60 +36,46 @@ my $done = q{SELECT coalesce(sum(last), 0) FROM (
 	SELECT max(iteration) AS last FROM meta.history h JOIN meta.model m ON m.id = h.model WHERE m.name = 'killed' GROUP BY phase) p};
 is($node->safe_psql('postgres', $done =~ s/killed/whole/r), $total, "an uninterrupted training has $total iterations");
 
-# Starts a statement in the background.  What it says goes to a file, since
-# nobody reads a pipe meanwhile, and thousands of notices do not fit in one.
-my $said = PostgreSQL::Test::Utils::tempdir() . '/said';
-
-sub background
-{
-	my ($sql) = @_;
-	return IPC::Run::start(
-		[ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $sql ], '<', \undef, '>', $said, '2>&1',
-		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
-}
-
 # Runs a statement in the background, kills its server process when $until
-# iterations are done, and waits for the server to be there again.
+# iterations are done, or $hold is reached, and waits for the server to be
+# there again.
 sub run_and_kill
 {
-	my ($sql, $until) = @_;
-	my $psql = background($sql);
+	my ($sql, $until, $hold) = @_;
+	my $training = Background->start($node, "SET test.hold = '$hold'", $sql);
 	my $pid = '';
 
 	for (1 .. 20 * $PostgreSQL::Test::Utils::timeout_default)
 	{
-		my $state = $node->safe_psql('postgres',
-			qq{SELECT ($done) || ' ' || pid FROM meta.training WHERE model = 'killed' AND checkpoint IS NOT NULL AND pid IS NOT NULL});
-		if ($state =~ /^(\d+) (\d+)$/ && $1 >= $until)
-		{
-			$pid = $2;
-			last;
-		}
+		$pid = $node->safe_psql(
+			'postgres', qq{
+			SELECT t.pid FROM meta.training t JOIN pg_stat_activity a USING (pid)
+			WHERE model = 'killed' AND checkpoint IS NOT NULL AND (($done) >= $until OR wait_event = 'PgSleep')});
+		last if $pid ne '' || !$training->at_work;
 		usleep(50_000);
 	}
 	BAIL_OUT('the training was not seen at work') if $pid eq '';
 	usleep(int(rand(100_000)));
 	kill('KILL', $pid);
-	IPC::Run::finish($psql);
-	my $err = slurp_file($said);
-	like($err, qr/server closed the connection|terminating connection|crash of another server process/, "killed beyond iteration $until");
+	my $said = $training->finish;
+	like($said, qr/server closed the connection|terminating connection|crash of another server process/, "killed: beyond iteration $until, or held");
 	$node->poll_query_until('postgres', 'SELECT 1', '1') or BAIL_OUT('the server did not come back');
-	return $err;
+	return $said;
 }
 
 my $seed = $ENV{META_TEST_SEED} // time;
 srand($seed);
 note("META_TEST_SEED=$seed");
 
-run_and_kill("CALL meta.train('killed', $call)", 50 + int(rand(400)));
+run_and_kill("CALL meta.train('killed', $call)", 50 + int(rand(400)), 'cross-fit 2/150');
 is( $node->safe_psql('postgres', q{SELECT state, pid IS NULL, checkpoint IS NOT NULL FROM meta.training}),
 	'interrupted|t|t', 'what is left is an interrupted training with a checkpoint');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM meta.version v JOIN meta.model m ON m.id = v.model WHERE name = 'killed'}),
 	'0', '... and no version');
 my $first = $node->safe_psql('postgres', $done);
 
-my $err = run_and_kill("CALL meta.resume('killed')", $first + 50 + int(rand(300)));
-my ($phase, $iteration) = $err =~ /going on with (.+) at iteration (\d+) of 1500/;
+my $err = run_and_kill("CALL meta.resume('killed')", $first + 50 + int(rand(300)), 'maml/200');
+my ($phase, $iteration) = $err =~ /going on with (.+) at iteration (\d+) of 300/;
 ok(defined $phase && ($phase ne 'pooled' || $iteration > 0), 'it went on: ' . ($err =~ /(going on .*)/)[0]);
 my $second = $node->safe_psql('postgres', $done);
 cmp_ok($second, '>', $first, "and came from $first to $second");
@@ -109,11 +96,11 @@ is( $node->safe_psql('postgres', qq{
 is($node->safe_psql('postgres', 'SELECT count(*) FROM meta.training'), '0', 'nothing is interrupted any more');
 
 # The same where the whole server stops at once.
-my $psql = background("CALL meta.train('killed', $call)");
+my $training = Background->start($node, q{SET test.hold = 'maml/200'}, "CALL meta.train('killed', $call)");
 $node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM meta.training WHERE phase <> 'pooled' AND checkpoint IS NOT NULL})
 	or BAIL_OUT('the training was not seen at work');
 $node->stop('immediate');
-IPC::Run::finish($psql);
+$training->finish;
 $node->start;
 $node->safe_psql('postgres', "CALL meta.resume('killed')");
 is( $node->safe_psql('postgres', q{SELECT meta.params('killed', 2) = meta.params('whole')}),
@@ -126,12 +113,12 @@ sub goes_on
 	my ($name, $training, $phase, $test) = @_;
 
 	$node->safe_psql('postgres', "CALL meta.train('whole $name', $training)");
-	$psql = background("CALL meta.train('$name', $training)");
+	my $background = Background->start($node, "SET test.hold = '$phase/300'", "CALL meta.train('$name', $training)");
 	$node->poll_query_until('postgres',
 		qq{SELECT count(*) > 0 FROM meta.training WHERE phase = '$phase' AND checkpoint IS NOT NULL})
 		or BAIL_OUT('the training was not seen at work');
 	$node->stop('immediate');
-	IPC::Run::finish($psql);
+	$background->finish;
 	$node->start;
 	(undef, undef, $notices) = $node->psql('postgres', "CALL meta.resume('$name')");
 	like($notices, qr/going on with $phase at iteration [1-9]/, $test);
@@ -150,7 +137,7 @@ $node->safe_psql(
 		FROM generate_series(1, 300) s, generate_series(1, 15) n;
 });
 my $items = q{'items', task => 'student', target => 'correct', order_by => 'nr', algorithm => 'alpaca',
-	options => '{"iterations": 800, "hidden": [32], "patience": 0, "checkpoint": 0.05, "report": 0}'};
+	options => '{"iterations": 400, "hidden": [32], "patience": 0, "checkpoint": 0.01, "report": 0}'};
 goes_on('items', $items, 'alpaca', 'a learner that was given the effects of items goes on');
 
 # Rows of a large table, which are not all at the same step when a checkpoint is made.
@@ -162,7 +149,7 @@ $node->safe_psql(
 		FROM generate_series(1, 600) s, generate_series(1, 15) n;
 });
 my $wide = q{'wide', task => 'student', target => 'score', order_by => 'nr', algorithm => 'maml',
-	options => '{"iterations": 800, "hidden": [32], "patience": 0, "checkpoint": 0, "encode": {"item": "category"}}'};
+	options => '{"iterations": 400, "hidden": [32], "patience": 0, "checkpoint": 0, "encode": {"item": "category"}}'};
 goes_on('wide', $wide, 'maml', 'a training with a large table goes on');
 
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_ls_tmpdir()}), '0', 'no temporary files are left');

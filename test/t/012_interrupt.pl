@@ -8,10 +8,13 @@ use warnings FATAL => 'all';
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Background;
 use Time::HiRes qw(time usleep);
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
+# its snapshots would hold back vacuum, too
+$node->append_conf('postgresql.conf', 'autovacuum = off');
 $node->start;
 $node->safe_psql(
 	'postgres', q{
@@ -29,47 +32,56 @@ sub temporary_files
 	return scalar grep { /^pgsql_tmp/ } readdir $dir;
 }
 
-sub background
-{
-	my ($sql, $err) = @_;
-	return IPC::Run::start(
-		[ 'psql', '-XAtq', '-d', $node->connstr('postgres') . ' application_name=victim', map { ('-c', $_) } @$sql ],
-		'<', \undef, '>', \my $out, '2>', $err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
-}
-
 sub one
 {
 	return $node->safe_psql('postgres', $_[0]);
 }
 
+# The training that most of what follows is about, by its name.
+my $shape = q{"hidden": [8], "meta_batch": 4, "query": 5, "shots": [0, 5]};
+my $train = qq{CALL meta.train('%s', 'answers', 'student', 'score', order_by => 'nr', algorithm => 'maml', options => '{"iterations": 20, $shape}')};
+my $endless = qq{CALL meta.train('%s', 'answers', 'student', 'score', order_by => 'nr', algorithm => 'maml',
+	options => '{"iterations": 10000000, "patience": 0, $shape, "checkpoint": 0.1}')};
+
+# The least memory that it does with: its rows go through files, so that there
+# is something to leave behind.
+my $least = 0;
+{
+	my ($status, $stderr);
+	do
+	{
+		$least++;
+		($status, undef, $stderr) = $node->psql('postgres',
+			"SET maintenance_work_mem = '${least}MB'; BEGIN; " . sprintf($train, 'least') . '; ROLLBACK');
+	} while ($status != 0 && $least < 16 && $stderr =~ /training needs more than \d+ kB of memory/);
+	is($status, 0, "$least MB are the least that training takes") or BAIL_OUT($stderr);
+}
+my $little = "SET maintenance_work_mem = '${least}MB'";
+
 # ---- cancel, timeout, termination, in every state a training can be in
 
-# Rows go through files, so that there is something to leave behind.
-# (Several statements in one query would be a transaction block.)
-my $little = q{SET maintenance_work_mem = '3MB'};
-my $many = q{(SELECT i % 100000 AS student, i AS nr, i % 7 AS x, i % 11 AS score FROM generate_series(1, 20000000) i) a};
+# (A series in FROM would be a file of its own.)
+my $many = q{(SELECT i % 100000 AS student, i AS nr, i % 7 AS x, i % 11 AS score FROM (SELECT generate_series(1, 20000000) AS i) s) a};
 my %states = (
 	loading => {
 		sql => qq{CALL meta.train('loading', 'SELECT * FROM $many', 'student', 'score')},
 		# the sort has begun
 		seen => sub { temporary_files() > 0 } },
 	training => {
-		sql => q{CALL meta.train('training', 'answers', 'student', 'score', order_by => 'nr', algorithm => 'maml',
-			options => '{"iterations": 10000000, "patience": 0, "hidden": [8], "meta_batch": 4, "query": 5, "shots": [0, 5], "checkpoint": 0.1}')},
+		sql => sprintf($endless, 'training'),
 		seen => sub { one(q{SELECT count(*) > 0 FROM meta.training WHERE state = 'running' AND checkpoint IS NOT NULL}) eq 't' && temporary_files() > 0 } },
 	transaction => {
-		sql => q{BEGIN; CALL meta.train('transaction', 'answers', 'student', 'score', order_by => 'nr', algorithm => 'maml',
-			options => '{"iterations": 10000000, "patience": 0, "hidden": [8], "meta_batch": 4, "query": 5, "shots": [0, 5]}')},
+		sql => 'BEGIN; ' . sprintf($endless, 'transaction'),
 		seen => sub { one(q{SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'object' AND mode = 'ExclusiveLock' AND classid = 'meta.model'::regclass}) eq 't' && temporary_files() > 0 } },
-	# one iteration of seconds
+	# in the midst of one iteration of seconds
 	'big step' => {
 		memory => '512MB',
 		sql => q{CALL meta.train('big step', 'answers', 'student', 'score', algorithm => 'maml',
 			options => '{"iterations": 10000, "hidden": [256, 256], "inner_steps": 5, "meta_batch": 4096}')},
-		seen => sub { one(q{SELECT count(*) > 0 FROM meta.training WHERE state = 'running' AND checkpoint IS NOT NULL}) eq 't' } },
+		seen => sub { one(q{SELECT count(*) > 0 FROM meta.training WHERE state = 'running' AND checkpoint < clock_timestamp() - interval '0.3 s'}) eq 't' } },
 	evaluating => {
 		sql => q{SELECT FROM meta.evaluate('trained', source => 'SELECT student + 100000 AS student, x, score FROM answers', shots => '{0,1,5,10,20}')},
-		seen => sub { one(q{SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'victim' AND query LIKE '%meta.evaluate%' AND state = 'active' AND query_start < clock_timestamp() - interval '0.3 s'}) eq 't' } });
+		seen => sub { one(q{SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'background' AND query LIKE '%meta.evaluate%' AND state = 'active' AND query_start < clock_timestamp() - interval '0.3 s'}) eq 't' } });
 
 one(qq{CALL meta.train('trained', 'answers', 'student', 'score', features => 'x', algorithm => 'maml', options => '{"iterations": 2, "hidden": [128, 128], "inner_steps": 5, "validation": 0, "test": 0.9}')});
 
@@ -77,24 +89,24 @@ foreach my $state (sort keys %states)
 {
 	foreach my $by (qw(cancel terminate))
 	{
-		my $err = '';
-		my $psql = background([ $states{$state}{memory} ? "SET maintenance_work_mem = '$states{$state}{memory}'" : $little, $states{$state}{sql} ], \$err);
+		my $memory = $states{$state}{memory} ? "SET maintenance_work_mem = '$states{$state}{memory}'" : $little;
+		my $session = Background->start($node, $memory, $states{$state}{sql});
 		my $seen = 0;
 
 		for (1 .. 20 * $PostgreSQL::Test::Utils::timeout_default)
 		{
-			last if ($seen = $states{$state}{seen}->()) || !$psql->pumpable;
+			last if ($seen = $states{$state}{seen}->()) || !$session->at_work;
 			usleep(50_000);
 		}
-		ok($seen, "$state: at it") or diag($err);
+		ok($seen, "$state: at it");
 		my $start = time;
-		one(qq{SELECT pg_${by}_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim' AND state = 'active'});
-		IPC::Run::finish($psql);
+		one(qq{SELECT pg_${by}_backend(pid) FROM pg_stat_activity WHERE application_name = 'background' AND state = 'active'});
+		my $said = $session->finish;
 		my $took = time - $start;
 		cmp_ok($took, '<', $soon, sprintf('%s: %s within %.1f s', $state, $by, $took));
-		like($err, $by eq 'cancel' ? qr/canceling statement due to user request/ : qr/terminating connection due to administrator command/,
+		like($said, $by eq 'cancel' ? qr/canceling statement due to user request/ : qr/terminating connection due to administrator command/,
 			'... with the usual message');
-		$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'victim'});
+		$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'background'});
 		is(temporary_files(), 0, '... and leaves no temporary file');
 		is(one(q{SELECT count(*) FROM meta.training WHERE state = 'running'}), '0', '... and no lock');
 	}
@@ -123,27 +135,26 @@ my ($status, $stdout, $stderr) = $node->psql(
 	SELECT count(*) FROM meta.version v JOIN meta.model m ON m.id = v.model WHERE name = 'training';
 }, on_error_stop => 0);
 is($stdout, '1', 'a session whose training was canceled can train again');
-my $err = '';
-my $psql = background([ $little, $states{training}{sql} ], \$err);
+my $session = Background->start($node, $little, $states{training}{sql});
 $node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM meta.training WHERE state = 'running'});
 my $start = time;
 $node->stop('fast');
 cmp_ok(time - $start, '<', 2 * $soon, 'a fast shutdown does not wait for a training');
-IPC::Run::finish($psql);
+$session->finish;
 $node->start;
 is(temporary_files(), 0, '... and leaves no temporary file');
 
 # ---- vacuum
 
 one(q{CREATE TABLE vacuumed AS SELECT * FROM generate_series(1, 10000)});
-$psql = background([ $states{training}{sql} ], \$err);
+$session = Background->start($node, $states{training}{sql});
 $node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM meta.training WHERE state = 'running' AND checkpoint IS NOT NULL});
 one('DELETE FROM vacuumed');
-my ($polls, $held) = (0, 0);
-for (1 .. 20)
+my $polls = 20;
+my $held = 0;
+for (1 .. $polls)
 {
-	$held += one(q{SELECT count(backend_xmin) FROM pg_stat_activity WHERE application_name = 'victim'});
-	$polls++;
+	$held += one(q{SELECT count(backend_xmin) FROM pg_stat_activity WHERE application_name = 'background'});
 	usleep(50_000);
 }
 cmp_ok($held, '<', $polls, "a training holds a snapshot at $held of $polls looks at it");
@@ -151,17 +162,15 @@ cmp_ok($held, '<', $polls, "a training holds a snapshot at $held of $polls looks
 one('VACUUM vacuumed');
 is(one(q{SELECT pg_relation_size('vacuumed')}), '0', 'rows deleted during a training are vacuumed during it');
 is(one(q{SELECT count(*) FROM meta.training WHERE state = 'running'}), '1', '... which goes on');
-one(q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim'});
-IPC::Run::finish($psql);
+one(q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'background'});
+$session->finish;
 
 # ---- memory and temporary files
 
-my $train = q{CALL meta.train('%s', 'answers', 'student', 'score', order_by => 'nr', algorithm => 'maml',
-	options => '{"iterations": 20, "hidden": [8], "meta_batch": 4, "query": 5, "shots": [0, 5]}')};
 one(q{SET maintenance_work_mem = '256MB'; SET log_temp_files = 0; } . sprintf($train, 'in memory'));
 my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile);
 unlike($log, qr/temporary file: path/, 'with enough memory no temporary file is used');
-one(q{SET maintenance_work_mem = '2MB'; SET log_temp_files = 0; } . sprintf($train, 'in files'));
+one("$little; SET log_temp_files = 0; " . sprintf($train, 'in files'));
 $log = PostgreSQL::Test::Utils::slurp_file($node->logfile);
 like($log, qr/temporary file: path/, 'with little, there are some');
 is(one(q{SELECT meta.params('in memory') = meta.params('in files')}), 't', '... and the same bytes come out');
@@ -206,7 +215,7 @@ SKIP:
 	is(temporary_files(), 0, '... nor is there a file');
 }
 
-($status, $stdout, $stderr) = $node->psql('postgres', q{SET maintenance_work_mem = '2MB'; SET temp_file_limit = '1MB'; } . sprintf($train, 'limited'));
+($status, $stdout, $stderr) = $node->psql('postgres', "$little; SET temp_file_limit = '1MB'; " . sprintf($train, 'limited'));
 like($stderr, qr/temporary file size exceeds temp_file_limit/, 'temp_file_limit is respected');
 is(temporary_files(), 0, '... and leaves no temporary file');
 is(one(q{SELECT count(*) FROM meta.model WHERE name = 'limited'}), '0', '... and no model');
@@ -217,7 +226,7 @@ my @limits = map { 1024 * $_ } 4 .. 11;
 my $offset = -s $node->logfile;
 foreach my $limit (@limits)
 {
-	$node->psql('postgres', "SET maintenance_work_mem = '2MB'; SET temp_file_limit = $limit; " . sprintf($train, 'limited'));
+	$node->psql('postgres', "$little; SET temp_file_limit = $limit; " . sprintf($train, 'limited'));
 }
 $log = substr(PostgreSQL::Test::Utils::slurp_file($node->logfile), $offset);
 my @exceeded = $log =~ /ERROR:  temporary file size exceeds temp_file_limit \((\d+)kB\)/g;

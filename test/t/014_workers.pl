@@ -7,7 +7,7 @@ use warnings FATAL => 'all';
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
+use Background;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
@@ -22,28 +22,32 @@ $node->safe_psql(
 		FROM generate_series(1, 300) s, generate_series(1, 30) n;
 });
 
+sub training
+{
+	my ($iterations, $checkpoint) = @_;
+
+	return qq{CALL meta.train('w', 'answers', task => 'student', target => 'score', algorithm => 'maml',
+		options => '{"iterations": $iterations, "hidden": [64, 64], "inner_steps": 3, "meta_batch": 30, "shots": [0, 12], "patience": 0,
+			"checkpoint": $checkpoint}')};
+}
+
 # Trains, and tells the bytes of the model.
 sub train
 {
-	my ($workers, $checkpoint, %also) = @_;
-	my $settings = join '', map { "SET $_ = '$also{$_}';" } grep { $_ ne 'iterations' } sort keys %also;
-	my $iterations = $also{iterations} // 20;
+	my ($workers, $iterations, $checkpoint, $setting) = @_;
 
-	$node->safe_psql(
-		'postgres', qq{SET max_parallel_maintenance_workers = $workers; $settings
-		CALL meta.train('w', 'answers', task => 'student', target => 'score', algorithm => 'maml',
-			options => '{"iterations": $iterations, "hidden": [64, 64], "inner_steps": 3, "meta_batch": 30, "shots": [0, 12], "patience": 0,
-				"checkpoint": $checkpoint}');});
+	$setting //= '';
+	$node->safe_psql('postgres', "SET max_parallel_maintenance_workers = $workers; $setting; " . training($iterations, $checkpoint));
 	return $node->safe_psql('postgres', q{SELECT md5(meta.params('w'))});
 }
 
-my $alone = train(0, 10);
+my $alone = train(0, 20, 10);
 foreach my $workers (1, 2, 4)
 {
-	is(train($workers, 10), $alone, "the same bytes with $workers of max_parallel_maintenance_workers");
+	is(train($workers, 20, 10), $alone, "the same bytes with $workers of max_parallel_maintenance_workers");
 }
-is(train(2, 0), train(0, 0), 'and with a checkpoint after each meta-iteration, for which the workers leave');
-is(train(2, 10, max_parallel_workers => 0), $alone, 'and where no worker is free');
+is(train(2, 20, 0), train(0, 20, 0), 'and with a checkpoint after each meta-iteration, for which the workers leave');
+is(train(2, 20, 10, 'SET max_parallel_workers = 0'), $alone, 'and where no worker is free');
 
 # Items with few answers: their effects are given, and rows carry offsets.
 $node->safe_psql(
@@ -95,66 +99,57 @@ foreach my $workers (1, 2, 4)
 is(train_wide(2, 0.05), train_wide(0, 0.05), '... and with checkpoints');
 
 # A training that goes on and on, to look at.
-my $long = q{CALL meta.train('long', 'answers', task => 'student', target => 'score', algorithm => 'maml',
-	options => '{"iterations": 1000000, "hidden": [64, 64], "inner_steps": 3, "meta_batch": 30, "patience": 0, "checkpoint": 0.2, "validation": 0}')};
-my $workers = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker'};
-
-sub background
+sub endless
 {
-	my ($err) = @_;
-	return IPC::Run::start(
-		[ 'psql', '-XAtq', '-d', $node->connstr('postgres') . ' application_name=victim', '-c', 'SET max_parallel_maintenance_workers = 2', '-c', $long ],
-		'<', \undef, '>', \my $out, '2>', $err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	my ($checkpoint) = @_;
+
+	return Background->start($node, 'SET max_parallel_maintenance_workers = 2',
+		qq{CALL meta.train('long', 'answers', task => 'student', target => 'score', algorithm => 'maml',
+			options => '{"iterations": 1000000, "hidden": [64, 64], "inner_steps": 3, "meta_batch": 30, "patience": 0, "checkpoint": $checkpoint,
+				"validation": 0}')});
 }
+my $workers = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker'};
+my $leader = q{application_name = 'background' AND backend_type = 'client backend'};
 
 foreach my $by (qw(cancel terminate))
 {
-	my $err = '';
-	my $psql = background(\$err);
+	my $session = endless(0.2);
 
 	ok($node->poll_query_until('postgres', "SELECT ($workers) = 2"), 'two workers are at work');
 	ok($node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM meta.training WHERE model = 'long' AND checkpoint IS NOT NULL}),
 		'and checkpoints are kept beside them');
-	$node->safe_psql('postgres', qq{SELECT pg_${by}_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim' AND backend_type = 'client backend'});
-	IPC::Run::finish($psql);
-	like($err, $by eq 'cancel' ? qr/canceling statement due to user request/ : qr/terminating connection due to administrator command/,
+	$node->safe_psql('postgres', qq{SELECT pg_${by}_backend(pid) FROM pg_stat_activity WHERE $leader});
+	like($session->finish, $by eq 'cancel' ? qr/canceling statement due to user request/ : qr/terminating connection due to administrator command/,
 		"$by ends it");
 	ok($node->poll_query_until('postgres', "SELECT ($workers) = 0"), '... and the workers');
 }
 
-# A worker that is ended takes the training with it, and the training can be resumed.
+# A worker that is ended takes the training with it.  It has been at work for
+# a while, in a section that no checkpoint ends: one that is only about to
+# begin would leave with another message.
 {
-	my $err = '';
-	my $psql = background(\$err);
+	my $session = endless(86400);
 
-	$node->poll_query_until('postgres', "SELECT ($workers) > 0");
-	# they may be between two checkpoints' sections at that moment
-	$node->poll_query_until('postgres', q{SELECT count(CASE WHEN backend_type = 'parallel worker' THEN pg_terminate_backend(pid) END) >= 0
-		AND count(*) FILTER (WHERE application_name = 'victim' AND backend_type = 'client backend') = 0 FROM pg_stat_activity
-		WHERE backend_type = 'parallel worker' OR application_name = 'victim'});
-	IPC::Run::finish($psql);
-	like($err, qr/terminating background worker "parallel worker" due to administrator command/, 'a worker that is ended ends the training with its message');
+	ok($node->poll_query_until('postgres', qq{
+		SELECT count(pg_terminate_backend(pid)) > 0 FROM (
+			SELECT pid FROM pg_stat_activity
+			WHERE backend_type = 'parallel worker' AND backend_start < clock_timestamp() - interval '1 s' LIMIT 1) w}), 'a worker is ended');
+	like($session->finish, qr/terminating background worker "parallel worker" due to administrator command/, '... and the training with its message');
 	ok($node->poll_query_until('postgres', "SELECT ($workers) = 0"), '... and the other worker');
 }
 
 # Interrupted with workers, resumed without, and the other way round.
-my $whole = train(0, 0.05, iterations => 200);
+Background->allow_holding($node);
+my $whole = train(0, 200, 0.05);
 foreach my $case ([ 2, 0 ], [ 0, 2 ])
 {
 	my ($before, $after) = @$case;
-	my ($out, $err) = ('', '');
 
 	$node->safe_psql('postgres', q{DELETE FROM meta.model WHERE name = 'w'});
-	my $psql = IPC::Run::start(
-		[ 'psql', '-XAtq', '-d', $node->connstr('postgres') . ' application_name=victim', '-c', "SET max_parallel_maintenance_workers = $before",
-		  '-c', q{CALL meta.train('w', 'answers', task => 'student', target => 'score', algorithm => 'maml',
-			options => '{"iterations": 200, "hidden": [64, 64], "inner_steps": 3, "meta_batch": 30, "shots": [0, 12], "patience": 0, "checkpoint": 0.05}')} ],
-		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
-
+	my $session = Background->start($node, "SET max_parallel_maintenance_workers = $before", q{SET test.hold = 'maml/100'}, training(200, 0.05));
 	$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM meta.training WHERE model = 'w' AND checkpoint IS NOT NULL});
-	$node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim' AND backend_type = 'client backend'});
-	IPC::Run::finish($psql);
-	like($err, qr/canceling statement/, "with $before workers: interrupted");
+	$node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE $leader");
+	like($session->finish, qr/canceling statement/, "with $before workers: interrupted");
 	$node->safe_psql('postgres', qq{SET max_parallel_maintenance_workers = $after; CALL meta.resume('w')});
 	is($node->safe_psql('postgres', q{SELECT md5(meta.params('w'))}), $whole, "... and resumed with $after: the same bytes");
 }
