@@ -16,6 +16,8 @@
 # linear stands for a setting: alpaca without hidden layers and
 # without a context, which is the linear mixed model with random slopes of 12
 # combinations of the inputs beside the random intercept, fitted by prediction.
+# Its pooled network has no hidden layers either, so that its own random_intercept
+# is not the others'; see pair.
 #
 # All figures are kept in the table bench.result.  What it holds already is not
 # run again, so that a run that was broken off goes on; where OPTIONS are others
@@ -88,22 +90,58 @@ wanted()
 	[ "$(ask "SELECT count(*) FROM bench.result WHERE set = '$1' AND algorithm = '$2' AND seed = $3")" = 0 ]
 }
 
+# Compares bench.SET.linear with the random_intercept that all others are
+# compared with, task by task, as meta.evaluate cannot: of two models.  The
+# interval is that of the delta method.
+pair()
+{
+	from=${held:-$source}
+	case $from in SELECT*) from="($from)" ;; esac
+	by_task="SELECT t.*, row($task)::text AS bench_task FROM $from t"
+	run >&2 <<-END
+		SET client_min_messages = warning;
+		CALL meta.train('bench.$1.reference', $(literal "$source"), task => $(literal "$task"), target => '$target',
+						order_by => $(literal "$order"), algorithm => 'random_intercept', options => $2);
+		WITH task AS (			-- means over a task's rows, of squares or of logarithms
+			SELECT shots, metric, metric = 'rmse' AS root, rows, our.value ^ power AS ours, their.value ^ power AS theirs
+			FROM meta.evaluate('bench.$1.linear', $(literal "$by_task"), '$shots', by => 'bench_task') our
+				 JOIN meta.evaluate('bench.$1.reference', $(literal "$by_task"), '$shots', by => 'bench_task') their
+				 USING (shots, metric, by_value, rows),
+				 LATERAL (SELECT CASE metric WHEN 'rmse' THEN 2 ELSE 1 END AS power) p
+			WHERE our.method = 'adapted' AND their.method = 'random_intercept' AND metric IN ('rmse', 'log_loss')
+				  AND by_value IS NOT NULL),
+		mean AS (
+			SELECT shots, metric, sum(rows) AS n, sum(rows * ours) / sum(rows) AS ours, sum(rows * theirs) / sum(rows) AS theirs
+			FROM task GROUP BY 1, 2),
+		pair AS (
+			SELECT shots, metric, min(CASE WHEN root THEN sqrt(m.theirs) ELSE m.theirs END) AS theirs,
+				   1.96 / min(n) * sqrt(sum((rows * CASE WHEN root THEN (t.ours - m.ours) / 2 / sqrt(m.ours) - (t.theirs - m.theirs) / 2 / sqrt(m.theirs)
+													ELSE t.ours - m.ours - (t.theirs - m.theirs) END) ^ 2)) AS half
+			FROM task t JOIN mean m USING (shots, metric) GROUP BY 1, 2)
+		UPDATE bench.result r SET difference = value - theirs, difference_lower = value - theirs - half,
+								  difference_upper = value - theirs + half
+		FROM pair p
+		WHERE r.set = '$1' AND r.algorithm = 'linear' AND r.seed = $3 AND r.method = 'adapted' AND r.shots = p.shots AND r.metric = p.metric;
+		DELETE FROM meta.model WHERE name = 'bench.$1.reference';
+	END
+}
+
 # Trains one model and keeps what meta.evaluate says of it.
 measure()
 {
-	algorithm=$2
+	algorithm=$2 more="'{}'"
 	options="jsonb_build_object('seed', $3, 'test', $test) || $(literal "$OPTIONS")::jsonb"
 	[ -z "$exclude" ] || options="$options || '{\"exclude\": [\"$exclude\"]}'"
 	if [ "$algorithm" = linear ]
 	then
 		algorithm=alpaca
-		options="$options || '{\"hidden\": [], \"context\": 0}'"
+		more="'{\"hidden\": [], \"context\": 0}'"
 	fi
 	say "$1: $2, seed $3" >&2
 	run >&2 <<-END || say "$1: $2 failed with seed $3, and is left out" >&2
 		SET client_min_messages = warning;
 		SET maintenance_work_mem = '256MB';
-		SELECT $options AS options \gset
+		SELECT $options || $more AS options \gset
 		CALL meta.train('bench.$1.$2', $(literal "$source"), task => $(literal "$task"), target => '$target',
 						order_by => $(literal "$order"), algorithm => '$algorithm', options => :'options');
 		INSERT INTO bench.result
@@ -111,8 +149,9 @@ measure()
 		FROM   meta.evaluate('bench.$1.$2', source => $(literal "$held"), shots => '$shots') e,
 			   LATERAL (SELECT v.seconds FROM meta.model m JOIN meta.version v ON v.model = m.id
 						WHERE m.name = 'bench.$1.$2' ORDER BY v.version DESC LIMIT 1) v;
-		DELETE FROM meta.model WHERE name = 'bench.$1.$2';
 	END
+	[ "$2" != linear ] || pair "$1" "$options" "$3" || say "$1: $2 is not paired with seed $3" >&2
+	run -c "DELETE FROM meta.model WHERE name = 'bench.$1.$2'"
 }
 
 # One Markdown table: a line per method, a column per K.
@@ -230,7 +269,8 @@ done
 	say "Mean over the seeds $SEEDS; below it the change against random_intercept, in percent, with a 95 % interval of the"
 	say "mean from each seed's paired interval over test tasks, bold where it excludes 0; less is better, but for auc. s:"
 	say "seconds of the longest training, baselines included. linear: the linear mixed model with random slopes (see"
-	say "bench/school.sh). †: the model's own random_intercept is another one than the table's, so there is no paired interval."
+	say "bench/school.sh). †: the model's own random_intercept is another one than the table's, and areas (auc) of two models"
+	say "are not paired."
 	say "Nothing is corrected for how many intervals there are: of twenty, one excludes 0 by chance."
 	summary "$@"
 	for name in "$@"
