@@ -232,6 +232,16 @@ SELECT meta.params(public.memory('{0,2,1,1,5,-1}'));
 SELECT meta.params(public.memory('{1,2,1,-1,5,-1}'));
 SELECT meta.params(public.memory('{1,2,1,nan,5,-1}'));
 
+-- counts of rows that are no numbers: whoever made them, they are described
+SELECT meta.describe(public.model(
+	'{"features": [{"column": "x", "kind": "number", "mean": 0, "deviation": 1}], "target": {"column": "y", "kind": "binary"}, "task": ["t"], "order_by": []}',
+	'[{"prefix": "main", "learner": "prototypical", "loss": "logistic", "network": {"inputs": 1, "embeddings": [], "hidden": [], "activation": "tanh", "outputs": 1, "skip": false}, "options": {"features": 1}}]',
+	'{}', (SELECT pg_catalog.string_agg(pg_catalog.format('"main/%s":{"dtype":"F32","shape":[%s,1],"data_offsets":[%s,%s]}', name, n, 4 * (upto - n), 4 * upto), ',' ORDER BY i)
+		   FROM (SELECT i, name, n, pg_catalog.sum(n) OVER (ORDER BY i) AS upto
+				 FROM (VALUES (1, 'head.weight', 1), (2, 'head.bias', 1), (3, 'space.weight', 1), (4, 'space.bias', 1), (5, 'count.bias', 1), (6, 'expected.bias', 1),
+							  (7, 'prototype.prior', 2), (8, 'prototype.sums', 2), (9, 'prototype.rows', 2), (10, 'prototype.expected', 2)) t (i, name, n)) u),
+	'{1,0,1,0,1,1,0,0,0,0,nan,-infinity,0,0}', 'prototypical')) -> 'memory' AS memory;
+
 -- a task that cannot be adapted to keeps what it had, and others are not touched
 CREATE FUNCTION public.steep() RETURNS bytea STABLE LANGUAGE sql AS $$
 	SELECT public.model(

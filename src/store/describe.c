@@ -205,7 +205,8 @@ describe_prototypes(StringInfo out, const Component *c, const Learner *learner, 
 	{
 		appendStringInfoString(out, i > 0 ? ", " : "");
 		escape_json(out, labels[i]);
-		appendStringInfo(out, ": %s", DatumGetCString(DirectFunctionCall1(float4out, Float4GetDatum(rows[i]))));
+		appendStringInfo(out, ": %s", isfinite(rows[i]) ?
+						 DatumGetCString(DirectFunctionCall1(float4out, Float4GetDatum(rows[i]))) : "null");
 	}
 	appendStringInfoString(out, "}}");
 }
