@@ -70,6 +70,7 @@ INSERT INTO meta.history (model, version, phase, iteration) VALUES (:ada, 1, 'ma
 INSERT INTO meta.checkpoint (model, state) VALUES (:ada, '');
 -- nor one's own numbers, digests, names
 INSERT INTO meta.model (id, name, task, target, algorithm) VALUES (:ada, 'mine', 'student', 'correct', 'maml');
+INSERT INTO meta.model (id, name, task, target, algorithm) OVERRIDING SYSTEM VALUE VALUES (:ada + 1000, 'mine', 'student', 'correct', 'maml');
 INSERT INTO meta.model (name, task, target, algorithm) VALUES ('', 'student', 'correct', 'maml');
 INSERT INTO meta.model (name, task, target, algorithm) VALUES ('carl''s', 'student', 'correct', 'maml');
 INSERT INTO meta.version (model, version, digest, params) SELECT id, 1, '4bf5122f344554c53bde2ebb8cd2b7e3', '\x02' FROM meta.model;
