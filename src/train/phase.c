@@ -84,6 +84,14 @@ phase_init(Phase *phase, const char *name, const Learner *learner, const Learner
 				 errmsg("the model would have %zu parameters, more than the %zu that may be stored",
 						phase->list.size, (size_t) (PARAMS_MAX_SIZE / sizeof(real))),
 				 errhint("Lower the option hidden, or leave out columns with very many categories by the option exclude.")));
+
+	/*
+	 * The gradient alone would be too large: phase_check would say so, but
+	 * only after all phases have taken memory for their state.
+	 */
+	if (phase->list.size > (size_t) maintenance_work_mem * 1024 / sizeof(real))
+		memory_error();
+	CHECK_FOR_INTERRUPTS();
 	phase->theta = numbers(phase->list.size);
 	phase->average = numbers(phase->list.size);
 	phase->best = numbers(phase->list.size);

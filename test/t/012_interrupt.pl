@@ -240,5 +240,17 @@ is(temporary_files(), 0, '... or leaves a temporary file');
 like($stderr, qr/training needs more than 1024 kB of memory.*HINT:  Raise maintenance_work_mem/s, 'memory is bounded by maintenance_work_mem');
 is(one(q{SELECT count(*) FROM meta.model WHERE name = 'limited'}), '0', '... before anything is stored');
 
+# The state of a training is several times its parameters, of each network.
+SKIP:
+{
+	skip 'no /proc here', 2 unless -r '/proc/self/status';
+	($status, $stdout, $stderr) = $node->psql('postgres', q{
+		CALL meta.train('wide', 'answers', 'student', 'score', algorithm => 'maml', options => '{"hidden": [4096, 4096, 4096]}');
+		SELECT substring(pg_read_file('/proc/' || pg_backend_pid() || '/status') FROM 'VmHWM:\s*(\d+) kB')::int / 1024},
+		on_error_stop => 0);
+	like($stderr, qr/training needs more than 65536 kB of memory/, 'parameters that are larger than maintenance_work_mem are refused');
+	cmp_ok($stdout, '<', 500, '... before memory is taken for them');
+}
+
 $node->stop;
 done_testing();
