@@ -153,6 +153,8 @@ CALL meta.train('bad', 'answers', 'student', 'skill', options => '{"encode": {"s
 
 -- features
 CALL meta.train('bad', 'SELECT student, CASE WHEN nr = 3 THEN ''infinity'' ELSE x END AS x, score FROM answers', 'student', 'score');
+CALL meta.train('bad', 'SELECT student, CASE WHEN nr = 3 THEN -1.7976931348623157e308 ELSE x END AS x, score FROM answers', 'student', 'score');
+CALL meta.train('bad', 'SELECT student, x, score * 1e200 AS score FROM answers', 'student', 'score');
 CALL meta.train('bad', 'SELECT student, CASE WHEN nr = 3 THEN ''-infinity'' ELSE now() END AS at, score FROM answers', 'student', 'score');
 CALL meta.train('bad', 'SELECT student, CASE WHEN nr = 3 THEN 1e400 ELSE x::numeric END AS x, score FROM answers', 'student', 'score');
 

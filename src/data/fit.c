@@ -176,11 +176,17 @@ fit_row(Fit *fit)
 /* ---- deciding ---- */
 
 static double
-deviation_of(const Stats *stats)
+deviation_of(const char *column, const Stats *stats)
 {
 	double		deviation = stats->n > 0 ? sqrt(stats->m2 / (double) stats->n) : 0;
 
-	return deviation > 0 && isfinite(deviation) ? deviation : 1;
+	if (!isfinite(deviation))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("column \"%s\" holds values that are too large to be standardised", column),
+				 errdetail("The squares of their distances to the mean are beyond the range of float8."),
+				 errhint("Write NULL in the source where such a value stands for a missing one, or scale the column there.")));
+	return deviation > 0 ? deviation : 1;
 }
 
 bool
@@ -299,7 +305,7 @@ fit_encoder(Fit *fit, int i, Encoder *encoder)
 		case ENCODER_NUMBER:
 			encoder->type = value_type(&candidate->column, false);
 			encoder->mean = stats->mean;
-			encoder->deviation = deviation_of(stats);
+			encoder->deviation = deviation_of(encoder->column, stats);
 			break;
 		case ENCODER_BOOLEAN:
 			encoder->type = value_type(&candidate->column, true);
@@ -388,7 +394,7 @@ fit_target(Fit *fit, const Options *options, Encoding *encoding)
 	if (plan != TARGET_PLAN_RAW)
 	{
 		encoding->target_mean = stats->mean;
-		encoding->target_deviation = deviation_of(stats);
+		encoding->target_deviation = deviation_of(encoding->target, stats);
 	}
 }
 

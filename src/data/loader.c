@@ -332,6 +332,8 @@ check_rows(const RowCounts *counts)
 				 errmsg("the source has no usable task"),
 				 errdetail("None of its " INT64_FORMAT " rows can be used: %s.", counts->read,
 						   describe_skipped(counts)),
+				 counts->of[ROW_NO_WEIGHT] > 0 ?
+				 errhint("A row needs a task key, a target and a positive weight.") :
 				 errhint("A row needs a task key and a target.")));
 }
 
