@@ -166,6 +166,9 @@ GRANT INSERT (name, owner, source, task, target, features, order_by, algorithm, 
 GRANT SELECT, INSERT, DELETE ON meta.version, meta.history TO PUBLIC;
 GRANT SELECT, INSERT, UPDATE, DELETE ON meta.checkpoint TO PUBLIC;
 
+-- or pg_dump fails where a role that is no superuser runs it
+GRANT SELECT ON SEQUENCE meta.model_id_seq TO PUBLIC;
+
 SELECT pg_catalog.pg_extension_config_dump('meta.model', '');
 SELECT pg_catalog.pg_extension_config_dump('meta.model_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('meta.version', '');

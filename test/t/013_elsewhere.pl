@@ -78,6 +78,19 @@ is( $node->safe_psql('restored', q{SELECT meta.params('one', 2) = meta.params('o
 is( $node->safe_psql('restored', q{SET ROLE "Ada L."; SELECT string_agg(name, ', ') FROM meta.model}),
 	q{ada's}, 'and every role sees its own');
 
+# One's own database, by a role that is no superuser.
+$node->safe_psql('postgres', 'CREATE ROLE janitor LOGIN');
+$node->safe_psql('postgres', 'CREATE DATABASE own OWNER janitor');
+$node->safe_psql('own', q{
+	CREATE EXTENSION meta;
+	INSERT INTO meta.model (name, task, target, algorithm) VALUES ('of others', 'a', 'b', 'maml');
+	SET ROLE janitor;
+	INSERT INTO meta.model (name, task, target, algorithm) VALUES ('of the janitor', 'a', 'b', 'maml')});
+my $own = PostgreSQL::Test::Utils::tempdir . '/own.sql';
+$node->command_ok([ 'pg_dump', '--enable-row-security', '-U', 'janitor', '-f', $own, '-d', $node->connstr('own') ], 'who is no superuser can dump, too');
+like(slurp_file($own), qr/^COPY meta\.model .*^\d+\tof the janitor\t/ms, '... what is their own');
+unlike(slurp_file($own), qr/of others/, '... and no more');
+
 # ---- a standby
 
 $node->backup('copy');
