@@ -263,6 +263,15 @@ BEGIN;
 ALTER TABLE answers RENAME TO replies;
 CALL meta.resume('stopped');
 ROLLBACK;
+-- ... and the checkpoint
+BEGIN;
+UPDATE meta.checkpoint SET state = overlay(state PLACING '"phase 0":"x' FROM position('"phase 0":"'::bytea IN state));
+CALL meta.resume('stopped');
+ROLLBACK;
+BEGIN;
+UPDATE meta.checkpoint SET state = overlay(state PLACING '"phase":"9' FROM position('"phase":"'::bytea IN state));
+CALL meta.resume('stopped');
+ROLLBACK;
 -- ... but a row that is written anew, and one that is left out anyway, change nothing
 UPDATE answers SET x = x WHERE student % 2 = 0;
 INSERT INTO answers VALUES (7, 13, 0, 'a', true, NULL), (100, 1, 0, 'a', true, NULL), (NULL, 1, 0, 'a', true, 1);

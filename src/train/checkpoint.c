@@ -183,7 +183,10 @@ checkpoint_restore(Training *training, const bytea *state)
 
 	training->phase = atoi(required(&st, "phase"));
 	if (training->phase < 0 || training->phase >= training->n_phases)
-		elog(ERROR, "checkpoint of phase %d of %d", training->phase, training->n_phases);
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("the checkpoint is damaged: it is of phase %d of %d", training->phase, training->n_phases),
+				 errhint("Train the model anew.")));
 	for (int p = 0; p < training->n_phases; p++)
 	{
 		Phase	   *phase = &training->phases[p];
@@ -193,7 +196,10 @@ checkpoint_restore(Training *training, const bytea *state)
 				   &phase->iteration, &phase->best_iteration, &phase->strikes, &done,
 				   &phase->best_score, &phase->best_loss, &phase->train_loss, &phase->validation_loss,
 				   &phase->metric) != 9)
-			elog(ERROR, "checkpoint of phase %d cannot be read", p);
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("the checkpoint is damaged: the counters of phase %d cannot be read", p),
+					 errhint("Train the model anew.")));
 		if (phase->iteration < 0 || phase->iteration > phase->spec.options.iterations)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
