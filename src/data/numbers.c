@@ -170,7 +170,8 @@ numbers_read(Numbers *numbers, const Datum *values, const bool *nulls)
 	check_finite(numbers);
 }
 
-void
+/* A row that has no NULLs, where all columns are at fixed places. */
+static void
 numbers_read_row(Numbers *numbers, HeapTupleHeader row)
 {
 	/* aligned as the columns' types are */
@@ -340,4 +341,55 @@ numbers_encode(Numbers *numbers, float *x)
 
 		x[numbers->x[which] + 1] = isnan(numbers->value[which]) ? 1.0f : 0.0f;
 	}
+}
+
+/*
+ * Floats that lie side by side, from the row to x in one loop; false where one
+ * is infinite.
+ */
+#define ENCODE_FLOATS(name, type, bits_type, infinity_bits) \
+static WIDE_LOOP bool \
+name(int n, const type *value, const double *mean, const double *deviation, float *to) \
+{ \
+	bits_type	found = 0; \
+	_Pragma("GCC ivdep") \
+	for (int i = 0; i < n; i++) \
+	{ \
+		double		v = ((double) value[i] - mean[i]) / deviation[i]; \
+		bits_type	bits; \
+		memcpy(&bits, &value[i], sizeof(bits)); \
+		found |= (bits & ~((bits_type) 1 << (8 * sizeof(bits) - 1))) == (infinity_bits) ? 1 : 0; \
+		v = v > ENCODED_LIMIT ? ENCODED_LIMIT : v; \
+		v = v < -ENCODED_LIMIT ? -ENCODED_LIMIT : v; \
+		v = v == v ? v : 0; \
+		to[i] = (float) v + 0.0f; \
+	} \
+	return found == 0; \
+}
+
+ENCODE_FLOATS(encode_float4, float4, uint32, 0x7f800000)
+ENCODE_FLOATS(encode_float8, float8, uint64, UINT64CONST(0x7ff0000000000000))
+
+void
+numbers_encode_row(Numbers *numbers, HeapTupleHeader row, float *x)
+{
+	bool		done = numbers->adjacent && numbers->n_indicators == 0;
+	const char *data = (const char *) row + row->t_hoff;
+
+	for (int r = 0; r < numbers->n_runs && done; r++)
+	{
+		const NumberRun *run = &numbers->runs[r];
+		const char *from = data + numbers->offset[run->first];
+		const double *mean = numbers->mean + run->first;
+		const double *deviation = numbers->deviation + run->first;
+		float	   *to = x + numbers->x[run->first];
+
+		done = run->adjacent &&
+			((run->type == FLOAT4OID && encode_float4(run->n, (const float4 *) from, mean, deviation, to)) ||
+			 (run->type == FLOAT8OID && encode_float8(run->n, (const float8 *) from, mean, deviation, to)));
+	}
+	if (done)
+		return;
+	numbers_read_row(numbers, row);
+	numbers_encode(numbers, x);
 }

@@ -65,9 +65,6 @@ extern bool numbers_add(Numbers *numbers, TupleDesc desc, const Column *column, 
 /* Reads a deformed row.  Infinity is an error. */
 extern void numbers_read(Numbers *numbers, const Datum *values, const bool *nulls);
 
-/* Reads a row that has no NULLs, where all columns are at fixed places. */
-extern void numbers_read_row(Numbers *numbers, HeapTupleHeader row);
-
 /*
  * What was read as bytes, those of narrow types as floats, which hold them
  * exactly; and back.
@@ -92,6 +89,12 @@ extern void numbers_set_encoder(Numbers *numbers, int i, const Encoder *encoder)
 
 /* Encodes what was read. */
 extern void numbers_encode(Numbers *numbers, float *x);
+
+/*
+ * Reads and encodes a row that has no NULLs, where all columns are at fixed
+ * places.  What was read is not there afterwards.
+ */
+extern void numbers_encode_row(Numbers *numbers, HeapTupleHeader row, float *x);
 
 /*
  * to = (value - mean) / deviation within bounds, 0 where a value is missing:

@@ -333,8 +333,7 @@ row_reader_row(RowReader *reader, HeapTupleHeader row, float *x, int32 *c)
 	if (!reader->fixed || (row->t_infomask & HEAP_HASNULL) ||
 		HeapTupleHeaderGetNatts(row) <= reader->last)
 		return false;
-	numbers_read_row(reader->numbers, row);
-	numbers_encode(reader->numbers, x);
+	numbers_encode_row(reader->numbers, row, x);
 	for (int i = 0; i < reader->n_others; i++)
 	{
 		ReaderItem *item = &reader->items[reader->others[i]];

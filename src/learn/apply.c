@@ -49,6 +49,11 @@ typedef struct PredictTape
 	bool		leveled;		/* it can be run from a level on */
 	uint64_t	version;		/* of what that was in the last run; 0: any */
 	Var			outputs;
+	real	   *x;				/* what the rows are copied to */
+	int32_t    *c;
+	real	   *w;
+	int			room;			/* rows of it */
+	int			filled;			/* rows that the weights count; -1: none yet */
 } PredictTape;
 
 /*
@@ -73,6 +78,7 @@ struct Applier
 	bool		has_memory;		/* one of the tensors is a memory */
 	uint64_t	version;		/* of phi; 0: unknown */
 	void		(*interrupt) (void);
+	real	  **aligned;		/* copies of the model's tensors, or NULL */
 	bool		transductive;
 	Rows		thin;			/* memory for a task with very many rows */
 	bool		coarse;			/* powers of two, for support rows, too */
@@ -153,6 +159,38 @@ bucket_of(int rows, int buckets)
 }
 
 /*
+ * A tensor of the model, of which predictions read whole vectors, at the
+ * beginning of a cache line: behind one of a single number it does not lie
+ * there, and each vector would be read from two.  NULL when out of memory.
+ */
+#define LINE 64
+#define ALIGNED_MAX 32768		/* numbers that are worth a copy */
+
+static const real *
+model_numbers(Applier *applier, int i)
+{
+	const Tensor *tensor = &applier->list->tensors[i];
+	const real *numbers = applier->theta + tensor->offset;
+	size_t		n = (size_t) tensor->rows * tensor->cols;
+
+	/* where its version is known the model stays as it is */
+	if (applier->version == 0 || tensor_is_own(tensor) || applier->spec->net.kind != NETWORK_MLP ||
+		(uintptr_t) numbers % LINE == 0 || n < LINE / sizeof(real) || n > ALIGNED_MAX)
+		return numbers;
+	if (applier->aligned == NULL)
+		applier->aligned = arena_alloc(applier->arena, applier->list->n, sizeof(real *));
+	if (applier->aligned == NULL)
+		return NULL;
+	if (applier->aligned[i] == NULL)
+	{
+		applier->aligned[i] = arena_alloc(applier->arena, n, sizeof(real));
+		if (applier->aligned[i] != NULL)
+			memcpy(applier->aligned[i], numbers, n * sizeof(real));
+	}
+	return applier->aligned[i];
+}
+
+/*
  * One leaf per tensor, to be bound before each run.  memory: rows of a task's
  * memory.
  */
@@ -169,8 +207,14 @@ tensor_leaves(Applier *applier, Tape *tape, int memory)
 	for (int i = 0; i < applier->list->n; i++)
 	{
 		const Tensor *tensor = &applier->list->tensors[i];
+		const real *numbers = model_numbers(applier, i);
 
-		vars[i] = memory_leaf(tape, tensor, memory, applier->theta + tensor->offset);
+		if (numbers == NULL)
+		{
+			tape->fault = "out of memory";
+			return NULL;
+		}
+		vars[i] = memory_leaf(tape, tensor, memory, numbers);
 		if (applier->version != 0)
 			tape_set_level(tape, vars[i], tensor_is_own(tensor) ? LEVEL_TASK : LEVEL_MODEL);
 	}
@@ -248,6 +292,11 @@ build_predict(Applier *applier, PredictTape *pt, RowFunction function, int rows,
 		return "out of memory";
 	pt->outputs = function(&pt->tape, applier->spec, applier->list, phi, pt->rows.x, pt->rows.c);
 	tape_finish(&pt->tape, &pt->outputs, 1);
+	pt->x = tape_data(&pt->tape, pt->rows.x);
+	pt->c = tape_index_data(&pt->tape, pt->rows.c);
+	pt->w = tape_data(&pt->tape, pt->rows.w);
+	pt->room = rows;
+	pt->filled = -1;
 	pt->built = pt->tape.fault == NULL;
 	return pt->tape.fault;
 }
@@ -467,11 +516,15 @@ run_rows(Applier *applier, PredictTape **tapes, RowFunction function, const real
 		if (pt->bound != phi)
 			bind_tensors(applier, &pt->tape, pt->phi, phi);
 		if (width.x > 0)
-			memcpy(tape_data(&pt->tape, pt->rows.x), rows->x + (size_t) done * width.x, (size_t) n * width.x * sizeof(real));
+			memcpy(pt->x, rows->x + (size_t) done * width.x, (size_t) n * width.x * sizeof(real));
 		if (width.c > 0)
-			memcpy(tape_index_data(&pt->tape, pt->rows.c), rows->c + (size_t) done * width.c, (size_t) n * width.c * sizeof(int32_t));
-		for (int i = 0; i < tape_shape(&pt->tape, pt->rows.w).rows; i++)
-			tape_data(&pt->tape, pt->rows.w)[i] = i < n;
+			memcpy(pt->c, rows->c + (size_t) done * width.c, (size_t) n * width.c * sizeof(int32_t));
+		if (pt->filled != n)
+		{
+			for (int i = 0; i < pt->room; i++)
+				pt->w[i] = i < n;
+			pt->filled = n;
+		}
 		known = pt->bound == phi ? pt->version : 0;
 		pt->version = 0;		/* until the run is through: it may be left by an error */
 		if (known == 0 || applier->version == 0 || !pt->leveled)

@@ -28,7 +28,74 @@ lone_product(const Tape *tape, Var v, const int *uses, Shape s)
 {
 	const TapeNode *node = &tape->nodes[v];
 
-	return node->op == OP_AFFINE && node->in[2] == TAPE_NONE && uses[v] == 1 && shape_equal(node->shape, s);
+	return node->op == OP_AFFINE && !node->rectified && node->in[2] == TAPE_NONE && uses[v] == 1 && shape_equal(node->shape, s);
+}
+
+/*
+ * Is v the sum over columns of x * (a^-1 x^T)^T, of which nothing else is
+ * wanted?  Predictions' variances are.
+ */
+static bool
+find_quadratic(const Tape *tape, Var v, const int *uses, Var *factor, Var *x)
+{
+	const TapeNode *nodes = tape->nodes;
+	const TapeNode *sum = &nodes[v];
+	const TapeNode *product;
+
+	if (sum->op != OP_SUM || sum->shape.cols != 1 || uses[sum->in[0]] != 1)
+		return false;
+	product = &nodes[sum->in[0]];
+	if (product->op != OP_MULTIPLY || product->shape.tasks != sum->shape.tasks || product->shape.rows != sum->shape.rows)
+		return false;
+	for (int side = 0; side < 2; side++)
+	{
+		Var			back = product->in[1 - side];
+		Var			solved = nodes[back].in[0];
+
+		*x = product->in[side];
+		if (nodes[back].op != OP_TRANSPOSE || uses[back] != 1 ||
+			nodes[solved].op != OP_SOLVE || !nodes[solved].factored || uses[solved] != 1 ||
+			nodes[solved].shape.rows > SMALL_SYSTEM)
+			continue;
+		*factor = nodes[solved].in[0];
+		if (nodes[nodes[solved].in[1]].op == OP_TRANSPOSE && nodes[nodes[solved].in[1]].in[0] == *x &&
+			shape_equal(nodes[*x].shape, product->shape) && nodes[*factor].shape.tasks == product->shape.tasks)
+			return true;
+	}
+	return false;
+}
+
+/* Is v the whole of another node's columns, from column `to` on? */
+static bool
+is_placed(const Tape *tape, Var v, int to)
+{
+	const TapeNode *node = &tape->nodes[v];
+
+	return node->op == OP_COLUMNS && node->from == 0 && node->to == to &&
+		node->width == tape->nodes[node->in[0]].shape.cols;
+}
+
+/* Is v a matrix's columns beside another's, as a sum of both? */
+static bool
+find_concatenation(const Tape *tape, Var v, Var *left, Var *right)
+{
+	const TapeNode *nodes = tape->nodes;
+	const TapeNode *sum = &nodes[v];
+
+	if (sum->op != OP_AXPY || sum->scale != 1)
+		return false;
+	for (int side = 0; side < 2; side++)
+	{
+		Var			a = sum->in[side];
+		Var			b = sum->in[1 - side];
+
+		if (!is_placed(tape, a, 0) || !is_placed(tape, b, nodes[a].width) || nodes[a].width + nodes[b].width != sum->shape.cols)
+			continue;
+		*left = nodes[a].in[0];
+		*right = nodes[b].in[0];
+		return true;
+	}
+	return false;
 }
 
 static void
@@ -39,10 +106,33 @@ fuse(Tape *tape, const bool *live, const int *uses)
 		TapeNode   *node = &tape->nodes[v];
 		TapeNode	product;
 		Var			c;
+		Var			factor;
 
 		if (!live[v])
 			continue;
-		if (node->op == OP_SCALE && node->offset == 0 && uses[node->in[0]] == 1 &&
+		if (find_quadratic(tape, v, uses, &factor, &c))
+		{
+			node->op = OP_QUADRATIC;
+			node->in[0] = factor;
+			node->in[1] = c;
+			continue;
+		}
+		if (find_concatenation(tape, v, &factor, &c))
+		{
+			node->op = OP_CONCATENATE;
+			node->in[0] = factor;
+			node->in[1] = c;
+			continue;
+		}
+		if (node->op == OP_UNARY && node->kind == UNARY_RELU && node->order == 0 && uses[node->in[0]] == 1 &&
+			tape->nodes[node->in[0]].op == OP_AFFINE && !tape->nodes[node->in[0]].rectified)
+		{
+			product = tape->nodes[node->in[0]];
+			product.rectified = true;
+			*node = product;
+			continue;
+		}
+		if (node->op == OP_SCALE && node->offset == 0 && uses[node->in[0]] == 1 && !tape->nodes[node->in[0]].rectified &&
 			(tape->nodes[node->in[0]].op == OP_AFFINE || tape->nodes[node->in[0]].op == OP_MATMUL_SUM))
 		{
 			product = tape->nodes[node->in[0]];

@@ -549,15 +549,57 @@ put_sum(Rewrite *rw, Var a, Shape s)
 	return put_node(rw, &node);
 }
 
+/*
+ * A matrix as plus + scale (a + a^T)?  What is made symmetric like that is
+ * mostly so but for rounding, and then to be factored, which puts it together
+ * on the way.
+ */
+static bool
+is_symmetrised(const Rewrite *rw, Var v, Var *a, Var *plus, real *scale)
+{
+	const TapeNode *node = at(rw, v);
+	const TapeNode *sum;
+
+	if (node->op != OP_AXPY)
+		return false;
+	sum = at(rw, node->in[1]);
+	*plus = node->in[0];
+	*scale = node->scale;
+	if (sum->op != OP_AXPY || sum->scale != 1 || !is_matrix_of(at(rw, *plus)->shape, node->shape) ||
+		!shape_equal(sum->shape, node->shape))
+		return false;
+	for (int side = 0; side < 2; side++)
+	{
+		const TapeNode *other = at(rw, sum->in[1 - side]);
+
+		*a = sum->in[side];
+		if (other->op == OP_TRANSPOSE && other->in[0] == *a)
+			return true;
+	}
+	return false;
+}
+
 /* Solutions with the same matrix share its factor. */
 static Var
 put_solve(Rewrite *rw, Var a, Var b)
 {
 	TapeNode	node;
+	Shape		s;
+	Var			half;
+	Var			plus;
+	real		scale;
 
 	if (a == TAPE_NONE || b == TAPE_NONE)
 		return TAPE_NONE;
-	node = new_node(OP_FACTOR, at(rw, a)->shape, a, TAPE_NONE, TAPE_NONE);
+	s = at(rw, a)->shape;
+	s.cols = factor_stride(s.rows);
+	node = new_node(OP_FACTOR, s, a, TAPE_NONE, TAPE_NONE);
+	if (is_symmetrised(rw, a, &half, &plus, &scale))
+	{
+		node.in[0] = half;
+		node.in[1] = plus;
+		node.scale = scale;
+	}
 	a = put_node(rw, &node);
 	if (a == TAPE_NONE)
 		return TAPE_NONE;

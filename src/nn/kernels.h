@@ -79,7 +79,22 @@ typedef struct Kernels
 	void		(*largest) (size_t n, const real *const a[4], real *to);
 	/* to[i] = from where a[i] is the first of the largest, else 0 */
 	void		(*to_largest) (size_t n, const real *const a[4], const real *from, real *const to[4]);
+
+	/*
+	 * A symmetric matrix, whose upper triangle is in u, as l d l^T: l^T, whose
+	 * diagonal is 1, above u's, and 1 / d on it.  false where the matrix is not
+	 * positive definite.  Without roots, which each step would wait for.  Rows
+	 * are stride apart, a multiple of 16; what lies beside the triangle is
+	 * overwritten.  n is at most FACTOR_MAX.
+	 */
+	bool		(*factor) (int n, int stride, real *u);
+
+	/* x (l d l^T)^-1 x^T */
+	real		(*quadratic) (int n, int stride, const real *u, const real *x);
 } Kernels;
+
+/* of a system that factor and quadratic can work with: unknowns */
+#define FACTOR_MAX 48
 
 /* of a state that lstm and lstm_back can work with */
 #define LSTM_MAX_WIDTH 1024

@@ -70,14 +70,14 @@ NAME(const Product *p, int i, int j, int last) \
 }
 
 /*
- * One row alone: two sums, of even and of odd steps, or each step would wait
- * for the one before.
+ * One row alone: several sums, of every so many-th step, or each step would
+ * wait for the one before.  SUMS is 2 or 4.
  */
-#define TILE_OF_ONE(NAME, VECTOR, WIDTH, V) \
+#define TILE_OF_ONE(NAME, VECTOR, WIDTH, V, SUMS) \
 static KERNEL_TARGET void \
 NAME(const Product *p, int i, int j, int last) \
 { \
-	VECTOR		sum[2][V]; \
+	VECTOR		sum[SUMS][V]; \
 	const real *a = p->a + i * p->a_row; \
 	const real *b = p->b + j; \
 	const real *b_last = p->b + last; \
@@ -88,11 +88,13 @@ NAME(const Product *p, int i, int j, int last) \
 	int			k = p->k; \
 	int			q = 0; \
 	_Pragma("GCC unroll 8") \
-	for (int v = 0; v < V; v++) \
-		sum[0][v] = sum[1][v] = (VECTOR) {0}; \
-	for (; q + 2 <= k; q += 2, a += 2 * a_col, b += 2 * b_row, b_last += 2 * b_row) \
-		_Pragma("GCC unroll 2") \
-		for (int step = 0; step < 2; step++) \
+	for (int step = 0; step < SUMS; step++) \
+		_Pragma("GCC unroll 8") \
+		for (int v = 0; v < V; v++) \
+			sum[step][v] = (VECTOR) {0}; \
+	for (; q + SUMS <= k; q += SUMS, a += SUMS * a_col, b += SUMS * b_row, b_last += SUMS * b_row) \
+		_Pragma("GCC unroll 4") \
+		for (int step = 0; step < SUMS; step++) \
 		{ \
 			real		of_a = a[step * a_col]; \
 			_Pragma("GCC unroll 8") \
@@ -100,7 +102,7 @@ NAME(const Product *p, int i, int j, int last) \
 				sum[step][v] += of_a * *(const VECTOR *) (b + step * b_row + v * (WIDTH)); \
 			sum[step][V - 1] += of_a * *(const VECTOR *) (b_last + step * b_row); \
 		} \
-	if (q < k) \
+	for (; q < k; q++, a += a_col, b += b_row, b_last += b_row) \
 	{ \
 		_Pragma("GCC unroll 8") \
 		for (int v = 0; v < V - 1; v++) \
@@ -111,26 +113,30 @@ NAME(const Product *p, int i, int j, int last) \
 	for (int v = 0; v < V; v++) \
 	{ \
 		int			at = v == V - 1 ? last : j + v * (WIDTH); \
-		VECTOR		result = alpha * (sum[0][v] + sum[1][v]); \
+		VECTOR		total = sum[0][v] + sum[1][v]; \
+		VECTOR		result; \
+		if (SUMS == 4) \
+			total += sum[SUMS - 2][v] + sum[SUMS - 1][v]; \
+		result = alpha * total; \
 		if (p->c) \
 			result += beta * *(const VECTOR *) (p->c + i * p->c_row + at); \
 		*(VECTOR *) (p->to + (size_t) i * p->m + at) = result; \
 	} \
 }
 
-#define TILES(V) \
-	TILE_OF_ONE(KERNEL(tile_1_##V), KERNEL(vector), LANES, V) \
+#define TILES(V, SUMS) \
+	TILE_OF_ONE(KERNEL(tile_1_##V), KERNEL(vector), LANES, V, SUMS) \
 	TILE(KERNEL(tile_2_##V), KERNEL(vector), LANES, 2, V) \
 	TILE(KERNEL(tile_3_##V), KERNEL(vector), LANES, 3, V) \
 	TILE(KERNEL(tile_4_##V), KERNEL(vector), LANES, 4, V) \
 	TILE(KERNEL(tile_5_##V), KERNEL(vector), LANES, 5, V) \
 	TILE(KERNEL(tile_6_##V), KERNEL(vector), LANES, 6, V)
 
-TILES(1)
-TILES(2)
+TILES(1, 4)
+TILES(2, 4)
 #if KERNEL_VECTORS > 2
-TILES(3)
-TILES(4)
+TILES(3, 2)
+TILES(4, 2)
 #endif
 
 #define TILE_ROW(V) { \
@@ -149,7 +155,7 @@ static const TileFunction KERNEL(tiles)[KERNEL_VECTORS][KERNEL_ROWS] = {
 /* Fewer columns than a vector has: half a vector, or a quarter. */
 #if KERNEL_BYTES > 32
 typedef real KERNEL(half) __attribute__((vector_size(32), aligned(sizeof(real)), may_alias));
-TILE(KERNEL(half_1), KERNEL(half), 32 / (int) sizeof(real), 1, 1)
+TILE_OF_ONE(KERNEL(half_1), KERNEL(half), 32 / (int) sizeof(real), 1, 4)
 TILE(KERNEL(half_2), KERNEL(half), 32 / (int) sizeof(real), 2, 1)
 TILE(KERNEL(half_3), KERNEL(half), 32 / (int) sizeof(real), 3, 1)
 TILE(KERNEL(half_4), KERNEL(half), 32 / (int) sizeof(real), 4, 1)
@@ -161,7 +167,7 @@ static const TileFunction KERNEL(halves)[KERNEL_ROWS] = {
 #endif
 #if KERNEL_BYTES > 16
 typedef real KERNEL(quarter) __attribute__((vector_size(16), aligned(sizeof(real)), may_alias));
-TILE(KERNEL(quarter_1), KERNEL(quarter), 16 / (int) sizeof(real), 1, 1)
+TILE_OF_ONE(KERNEL(quarter_1), KERNEL(quarter), 16 / (int) sizeof(real), 1, 4)
 TILE(KERNEL(quarter_2), KERNEL(quarter), 16 / (int) sizeof(real), 2, 1)
 TILE(KERNEL(quarter_3), KERNEL(quarter), 16 / (int) sizeof(real), 3, 1)
 TILE(KERNEL(quarter_4), KERNEL(quarter), 16 / (int) sizeof(real), 4, 1)
@@ -391,6 +397,55 @@ KERNEL(transpose)(int n, int m, const real *a, real *to)
 			to[(size_t) j * n + i] = a[(size_t) i * m + j];
 }
 
+/* Row by row: each takes its part from those below, in whole vectors. */
+static KERNEL_TARGET bool
+KERNEL(factor)(int n, int stride, real *u)
+{
+	typedef KERNEL(vector) Lanes;
+
+	for (int k = 0; k < n; k++)
+	{
+		real	   *row = u + (size_t) k * stride;
+		real		reciprocal;
+
+		if (!(row[k] > 0))
+			return false;
+		reciprocal = 1 / row[k];
+		for (int i = k + 1; i < n; i++)
+		{
+			real	   *below = u + (size_t) i * stride;
+			real		share = row[i] * reciprocal;
+
+			for (int j = i / LANES * LANES; j < stride; j += LANES)
+				*(Lanes *) (below + j) -= share * *(const Lanes *) (row + j);
+		}
+		for (int j = k / LANES * LANES; j < stride; j += LANES)
+			*(Lanes *) (row + j) *= reciprocal;
+		row[k] = reciprocal;
+	}
+	return true;
+}
+
+static KERNEL_TARGET real
+KERNEL(quadratic)(int n, int stride, const real *u, const real *x)
+{
+	typedef KERNEL(vector) Lanes;
+	real		y[FACTOR_MAX];
+	real		sum = 0;
+
+	memcpy(y, x, n * sizeof(real));
+	memset(y + n, 0, (stride - n) * sizeof(real));
+	for (int k = 0; k < n; k++, u += stride)
+	{
+		real		yk = y[k];
+
+		sum += yk * yk * u[k];
+		for (int j = (k + 1) / LANES * LANES; j < stride; j += LANES)
+			*(Lanes *) (y + j) -= yk * *(const Lanes *) (u + j);
+	}
+	return sum;
+}
+
 static KERNEL_TARGET void
 KERNEL(axpy)(size_t n, const real *a, real scale, const real *b, real *to)
 {
@@ -614,6 +669,8 @@ static const Kernels KERNEL(set) = {
 	.name = KERNEL_LABEL,
 	.product = KERNEL(product),
 	.transpose = KERNEL(transpose),
+	.factor = KERNEL(factor),
+	.quadratic = KERNEL(quadratic),
 	.axpy = KERNEL(axpy),
 	.multiply = KERNEL(multiply),
 	.scale = KERNEL(scale),

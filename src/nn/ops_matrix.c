@@ -88,8 +88,8 @@ run_product(const real *a, bool transpose_a, const real *b, bool transpose_b, in
 		kernels()->scale((size_t) n * m, to, beta, 0, to);
 }
 
-void
-affine_forward(const Tape *tape, const TapeNode *node)
+static void
+run_affine(const Tape *tape, const TapeNode *node)
 {
 	const TapeNode *a = tape_node(tape, node->in[0]);
 	const TapeNode *b = tape_node(tape, node->in[1]);
@@ -122,6 +122,14 @@ affine_forward(const Tape *tape, const TapeNode *node)
 		run_product(a->data + t * step_a, node->transpose_a, b->data + t * step_b, node->transpose_b,
 					s.rows, s.cols, k, node->scale, c ? c->data + t * step_c : NULL, c_row, node->offset,
 					node->data + t * step);
+}
+
+void
+affine_forward(const Tape *tape, const TapeNode *node)
+{
+	run_affine(tape, node);
+	if (node->rectified)
+		kernels()->relu(shape_size(node->shape), node->data, node->data);
 }
 
 Var

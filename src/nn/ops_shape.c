@@ -356,6 +356,26 @@ columns_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
 		out[0] = tape_columns(tape, g, node.to, node.width, node.from, tape_shape(tape, node.in[0]).cols);
 }
 
+/* Both operands are repeated to the rows and tasks of the result. */
+void
+concatenate_forward(const Tape *tape, const TapeNode *node)
+{
+	const TapeNode *a = tape_node(tape, node->in[0]);
+	const TapeNode *b = tape_node(tape, node->in[1]);
+	Walk		wa = walk(a->shape);
+	Walk		wb = walk(b->shape);
+	int			width_a = a->shape.cols;
+	int			width_b = b->shape.cols;
+	real	   *to = node->data;
+
+	for (int t = 0; t < node->shape.tasks; t++)
+		for (int r = 0; r < node->shape.rows; r++, to += width_a + width_b)
+		{
+			memcpy(to, a->data + t * wa.task + r * wa.row, width_a * sizeof(real));
+			memcpy(to + width_a, b->data + t * wb.task + r * wb.row, width_b * sizeof(real));
+		}
+}
+
 /* ---- other rows ---- */
 
 Var

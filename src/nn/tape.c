@@ -45,6 +45,8 @@ const Operation operations[OP_COUNT] = {
 	[OP_MOMENTS] = {"moments", 1, moments_forward, NULL},
 	[OP_MASK] = {"mask", 2, mask_forward, NULL},
 	[OP_FACTOR] = {"factor", 1, factor_forward, NULL},
+	[OP_QUADRATIC] = {"quadratic", 2, quadratic_forward, NULL},
+	[OP_CONCATENATE] = {"concatenate", 2, concatenate_forward, NULL},
 };
 
 Shape
@@ -243,7 +245,7 @@ tape_memory(Tape *tape, int first)
 		TapeNode   *node = &tape->nodes[v];
 
 		if (node->op == OP_SOLVE && !node->factored)
-			node->scratch = numbers(tape, shape(1, node->shape.rows, node->shape.rows));
+			node->scratch = numbers(tape, shape(1, node->shape.rows, factor_stride(node->shape.rows)));
 		if (node->data == NULL && node->op != OP_INDEX && !is_alias(node))
 			node->data = numbers(tape, node->shape);
 	}

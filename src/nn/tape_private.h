@@ -5,6 +5,7 @@
 #ifndef NN_TAPE_PRIVATE_H
 #define NN_TAPE_PRIVATE_H
 
+#include "nn/kernels.h"
 #include "nn/tape.h"
 
 typedef enum OpCode
@@ -42,9 +43,25 @@ typedef enum OpCode
 	OP_MOMENTS,
 	/* of finished tapes only */
 	OP_MASK,					/* in[0] where in[1] > 0 */
-	OP_FACTOR,					/* Cholesky's, of a matrix to solve with */
+	OP_FACTOR,					/* of in[0], or of in[1] + scale (in[0] +
+								 * in[0]^T), to solve with */
+	OP_QUADRATIC,				/* x a^-1 x^T of each row, with a's factor */
+	OP_CONCATENATE,				/* columns of in[0], then those of in[1] */
 	OP_COUNT
 } OpCode;
+
+/*
+ * Unknowns of a linear system that is solved by loops over rows; a library
+ * takes longer to begin.
+ */
+#define SMALL_SYSTEM FACTOR_MAX
+
+/* Columns of a factor in memory: of a small one whole vectors of any width. */
+static inline int
+factor_stride(int n)
+{
+	return n <= SMALL_SYSTEM ? (n + 15) / 16 * 16 : n;
+}
 
 /* A tape has thousands of nodes, so what is small takes a byte. */
 struct TapeNode
@@ -58,6 +75,7 @@ struct TapeNode
 	bool		factored;		/* OP_SOLVE: in[0] is the factor */
 	uint8_t		level;			/* of a leaf; of any node, once finished */
 	bool		constant;		/* OP_LEAF: of tape_constant */
+	bool		rectified;		/* OP_AFFINE: negative numbers become 0 */
 	Shape		shape;
 	real	   *data;			/* shape_size(shape) numbers */
 	union
@@ -129,6 +147,7 @@ extern void transpose_backward(Tape *tape, Var v, Var g, const bool *wanted, Var
 
 /* ops_solve.c */
 extern void factor_forward(const Tape *tape, const TapeNode *node);
+extern void quadratic_forward(const Tape *tape, const TapeNode *node);
 extern void solve_forward(const Tape *tape, const TapeNode *node);
 extern void solve_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
 
@@ -148,6 +167,7 @@ extern void multiply_forward(const Tape *tape, const TapeNode *node);
 extern void multiply_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
 extern void sum_forward(const Tape *tape, const TapeNode *node);
 extern void sum_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void concatenate_forward(const Tape *tape, const TapeNode *node);
 extern void expand_forward(const Tape *tape, const TapeNode *node);
 extern void expand_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
 extern void columns_forward(const Tape *tape, const TapeNode *node);

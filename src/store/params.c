@@ -306,10 +306,20 @@ task_memory(const TensorList *list, size_t size, int *memory)
 {
 	int			room = 0;
 	int			low = 0;
+	size_t		others = 0;
 
 	for (int i = 0; i < list->n; i++)
-		if (list->tensors[i].role == TENSOR_MEMORY)
-			room = Max(room, list->tensors[i].rows);
+	{
+		const Tensor *t = &list->tensors[i];
+
+		if (t->role == TENSOR_MEMORY)
+			room = Max(room, t->rows);
+		else if (tensor_is_own(t))
+			others += (size_t) t->rows * t->cols;
+	}
+	*memory = 0;
+	if (room == 0)
+		return others == size;
 
 	/* sizes grow with the rows */
 	for (int high = room; low < high;)
@@ -347,11 +357,12 @@ task_scatter(const TensorList *list, const real *phi, int memory, real *theta)
 	for (int i = 0; i < list->n; i++)
 	{
 		const Tensor *t = &list->tensors[i];
-		size_t		n = stored_size(t, memory);
-		size_t		room = (size_t) t->rows * t->cols;
 
 		if (tensor_is_own(t))
 		{
+			size_t		n = stored_size(t, memory);
+			size_t		room = (size_t) t->rows * t->cols;
+
 			memcpy(theta + t->offset, phi, n * sizeof(real));
 			memset(theta + t->offset + n, 0, (room - n) * sizeof(real));
 			phi += n;

@@ -259,6 +259,46 @@ test_rewriting(void)
 	heap_free(&p.heap);
 }
 
+/* x a^-1 x^T of each row: half a solution, unless the whole one is wanted, too. */
+static void
+test_quadratic(void)
+{
+	for (int seed = 0; seed < 8; seed++)
+	{
+		int			tasks = seed & 1 ? 3 : 1;
+		int			rows = seed & 2 ? 5 : 1;
+		bool		alone = (seed & 4) == 0;
+		Program		p;
+		Rng			rng = rng_stream(seed, RNG_SAMPLE, 0, 0);
+		real		expected[15];
+		double		error = 0;
+		Var			x,
+					b,
+					a,
+					solved,
+					roots[2];
+
+		memset(&p, 0, sizeof(p));
+		arena_init(&p.arena, heap_grow, &p.heap, (size_t) 64 << 20);
+		tape_init(&p.tape, &p.arena);
+		x = random_leaf(&p, &rng, shape(tasks, rows, 13));
+		b = random_leaf(&p, &rng, shape(tasks, 20, 13));
+		a = tape_affine(&p.tape, b, true, b, false, TAPE_NONE);
+		solved = tape_solve(&p.tape, a, tape_transpose(&p.tape, x));
+		roots[0] = tape_sum(&p.tape, tape_multiply(&p.tape, x, tape_transpose(&p.tape, solved)), shape(tasks, rows, 1));
+		roots[1] = alone ? TAPE_NONE : solved;
+		tape_run(&p.tape);
+		memcpy(expected, tape_data(&p.tape, roots[0]), tasks * rows * sizeof(real));
+		tape_finish(&p.tape, roots, 2);
+		tape_run(&p.tape);
+		for (int i = 0; i < tasks * rows; i++)
+			error = fmax(error, fabs(tape_data(&p.tape, roots[0])[i] / expected[i] - 1));
+		is_close(error, 0, TOLERANCE, "a quadratic form with an inverse, %d task(s), %d row(s)", tasks, rows);
+		ok((tape_data(&p.tape, solved) == NULL) == alone, "whose solution is worked out where it is wanted");
+		heap_free(&p.heap);
+	}
+}
+
 /* Leaves i (0 to 3) of level from on become other numbers. */
 static void
 change_leaves(Program *p, int from, uint64_t seed)
@@ -344,6 +384,7 @@ main(void)
 {
 	test_random_programs();
 	test_rewriting();
+	test_quadratic();
 	test_levels();
 	test_full_arena();
 	return tap_done();

@@ -276,6 +276,68 @@ test_largest(const Kernels *set)
 	ok(right, "%s: the largest of four", set->name);
 }
 
+/* x a^-1 x^T of a = b^T b + I by its factor, and the factor itself. */
+static void
+test_factor(const Kernels *set)
+{
+	for (int n = 1; n <= FACTOR_MAX; n += n < 18 ? 1 : 15)
+	{
+		int			stride = (n + 15) / 16 * 16;
+		real	   *b = numbers((size_t) n * n);
+		real	   *x = numbers(n);
+		real	   *u = numbers((size_t) n * stride);
+		double	   *a = malloc((size_t) n * n * sizeof(double));
+		double	   *y = malloc(n * sizeof(double));
+		double		expected = 0;
+		double		error = 0;
+		bool		definite;
+
+		for (int i = 0; i < n; i++)
+			for (int j = i; j < n; j++)
+			{
+				double		sum = i == j;
+
+				for (int q = 0; q < n; q++)
+					sum += (double) b[q * n + i] * b[q * n + j];
+				u[i * stride + j] = sum;
+				a[i * n + j] = a[j * n + i] = u[i * stride + j];
+			}
+		definite = set->factor(n, stride, u);
+		for (int i = 0; i < n; i++)
+			for (int j = i; j < n; j++)
+			{
+				double		sum = 0;
+
+				for (int k = 0; k <= i; k++)
+					sum += (k == i ? 1 : (double) u[k * stride + i]) * (k == j ? 1 : (double) u[k * stride + j]) / u[k * stride + k];
+				error = fmax(error, fabs(sum - a[i * n + j]) / (n + fabs(a[i * n + j])));
+			}
+		ok(definite && error < TOLERANCE, "%s: a factor of a matrix of %d (%.1e)", set->name, n, error);
+
+		/* by the same steps in double */
+		for (int i = 0; i < n; i++)
+			y[i] = x[i];
+		for (int k = 0; k < n; k++)
+		{
+			expected += y[k] * y[k] * u[k * stride + k];
+			for (int i = k + 1; i < n; i++)
+				y[i] -= y[k] * u[k * stride + i];
+		}
+		is_close(set->quadratic(n, stride, u, x) / expected, 1, 10 * TOLERANCE, "%s: a quadratic form with its inverse", set->name);
+
+		/* nothing to be solved with */
+		for (int i = 0; i < n; i++)
+			for (int j = i; j < n; j++)
+				u[i * stride + j] = i == j ? a[i * n + j] - (i == n - 1 ? 2 * a[i * n + i] : 0) : a[i * n + j];
+		ok(!set->factor(n, stride, u), "%s: a matrix that is not positive definite has none", set->name);
+		free(b);
+		free(x);
+		free(u);
+		free(a);
+		free(y);
+	}
+}
+
 int
 main(void)
 {
@@ -290,6 +352,7 @@ main(void)
 		test_elements(*all);
 		test_columns(*all);
 		test_largest(*all);
+		test_factor(*all);
 		last = *all;
 	}
 	ok(kernels() == last, "the last one, %s, is the one that is used", last->name);
