@@ -299,6 +299,67 @@ test_quadratic(void)
 	}
 }
 
+/*
+ * Columns side by side, one of them repeated, through a layer that is
+ * rectified, whose sums are looked at, too, or not; and a system of a matrix
+ * that is made symmetric on the way.
+ */
+static void
+test_fused(void)
+{
+	for (int seed = 0; seed < 8; seed++)
+	{
+		int			tasks = seed & 1 ? 3 : 1;
+		bool		alone = (seed & 2) == 0;
+		int			n = seed & 4 ? 52 : 7;
+		Program		p;
+		Rng			rng = rng_stream(seed, RNG_SAMPLE, 0, 1);
+		real		expected[2][3 * 6 * 52];
+		double		error = 0;
+		int			before;
+		Var			sums,
+					product,
+					b,
+					a,
+					identity,
+					roots[3];
+
+		memset(&p, 0, sizeof(p));
+		arena_init(&p.arena, heap_grow, &p.heap, (size_t) 64 << 20);
+		tape_init(&p.tape, &p.arena);
+		sums = tape_axpy(&p.tape, tape_columns(&p.tape, random_leaf(&p, &rng, shape(1, 1, 3)), 0, 3, 5, 8), 1,
+						 tape_columns(&p.tape, random_leaf(&p, &rng, shape(tasks, 6, 5)), 0, 5, 0, 8));
+		product = tape_affine(&p.tape, sums, false, random_leaf(&p, &rng, shape(1, 8, n)), false,
+							  random_leaf(&p, &rng, shape(1, 1, n)));
+		roots[0] = tape_unary(&p.tape, UNARY_RELU, 0, product);
+		b = random_leaf(&p, &rng, shape(tasks, 2 * n, n));
+		a = tape_affine(&p.tape, b, true, b, false, TAPE_NONE);
+		identity = tape_leaf(&p.tape, shape(1, n, n), NULL);
+		for (int i = 0; i < n; i++)
+			tape_data(&p.tape, identity)[i * n + i] = n;
+		a = tape_axpy(&p.tape, identity, (real) 0.5, tape_axpy(&p.tape, a, 1, tape_transpose(&p.tape, a)));
+		roots[1] = tape_solve(&p.tape, a, tape_transpose(&p.tape, product));
+		roots[2] = alone ? TAPE_NONE : product;
+		if (alone)
+			roots[1] = tape_solve(&p.tape, a, random_leaf(&p, &rng, shape(tasks, n, 1)));
+		before = p.tape.n_nodes;
+		tape_run(&p.tape);
+		for (int i = 0; i < 2; i++)
+			memcpy(expected[i], tape_data(&p.tape, roots[i]), shape_size(tape_shape(&p.tape, roots[i])) * sizeof(real));
+		tape_finish(&p.tape, roots, 3);
+		for (int run = 0; run < 2; run++)
+		{
+			tape_run(&p.tape);
+			for (int i = 0; i < 2; i++)
+				for (size_t j = 0; j < shape_size(tape_shape(&p.tape, roots[i])); j++)
+					error = fmax(error, fabs(tape_data(&p.tape, roots[i])[j] - expected[i][j]) / (1 + fabs(expected[i][j])));
+		}
+		is_close(error, 0, 10 * TOLERANCE, "columns side by side, a rectified layer and a symmetric system, %d task(s), width %d", tasks, n);
+		ok(p.tape.n_nodes <= before - (alone ? 6 : 4), "take fewer nodes: %d of %d", p.tape.n_nodes, before);
+		heap_free(&p.heap);
+	}
+}
+
 /* Leaves i (0 to 3) of level from on become other numbers. */
 static void
 change_leaves(Program *p, int from, uint64_t seed)
@@ -385,6 +446,7 @@ main(void)
 	test_random_programs();
 	test_rewriting();
 	test_quadratic();
+	test_fused();
 	test_levels();
 	test_full_arena();
 	return tap_done();
