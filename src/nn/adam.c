@@ -16,7 +16,7 @@ decays(const Tensor *tensor)
 }
 
 void
-adam_step(Adam *adam, const TensorList *list, real *theta, const real *gradient,
+adam_step(const Adam *adam, const TensorList *list, real *theta, const real *gradient,
 		  int64_t step, double rate, double weight_decay)
 {
 	real		scale = rate / (1 - pow(ADAM_BETA1, step));
@@ -64,23 +64,4 @@ averages_step(const TensorList *list, real *theta, real *gradient)
 			gradient[j] = 0;
 		}
 	}
-}
-
-double
-gradient_clip(real *gradient, size_t n, double clip)
-{
-	double		sum = 0;
-	double		norm;
-
-	for (size_t i = 0; i < n; i++)
-		sum += (double) gradient[i] * gradient[i];
-	norm = sqrt(sum);
-	if (clip > 0 && norm > clip)
-	{
-		real		scale = clip / norm;
-
-		for (size_t i = 0; i < n; i++)
-			gradient[i] *= scale;
-	}
-	return norm;
 }

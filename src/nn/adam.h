@@ -49,7 +49,7 @@ adam_numbers(size_t n, real *theta, real *first, real *second, const real *gradi
  * learned (TENSOR_STATE, TENSOR_FIXED) stay as they are, as do tables by rows
  * (see nn/outer.h); weight decay leaves biases alone.
  */
-extern void adam_step(Adam *adam, const TensorList *list, real *theta, const real *gradient,
+extern void adam_step(const Adam *adam, const TensorList *list, real *theta, const real *gradient,
 					  int64_t step, double rate, double weight_decay);
 
 /* theta -= rate * gradient, for the same tensors. */
@@ -60,11 +60,5 @@ extern void sgd_step(const TensorList *list, real *theta, const real *gradient, 
  * are no part of what is clipped.
  */
 extern void averages_step(const TensorList *list, real *theta, real *gradient);
-
-/*
- * Scales the gradient to the norm clip where it is larger (clip 0: never);
- * returns the norm it had.
- */
-extern double gradient_clip(real *gradient, size_t n, double clip);
 
 #endif							/* NN_ADAM_H */

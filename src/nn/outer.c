@@ -297,53 +297,58 @@ outer_see(Outer *outer, const Rows *rows)
 	}
 }
 
-static double
-square(const real *gradient, size_t n)
+/* Calls visit with all of the gradient that is not 0 by itself: tensors as a whole, then rows. */
+static void
+visit_gradient(const Outer *outer, void (*visit) (real *gradient, size_t n, double *number), double *number)
+{
+	for (int i = 0; i < outer->list->n; i++)
+	{
+		const Tensor *tensor = &outer->list->tensors[i];
+
+		if (!is_moved(tensor))
+			visit(outer->gradient + tensor->offset, tensor_size(tensor), number);
+	}
+	for (int i = 0; i < outer->n_columns; i++)
+	{
+		const OuterColumn *c = &outer->columns[i];
+
+		for (int t = 0; t < c->n_tables; t++)
+			for (int r = 0; r < c->n_seen; r++)
+				visit(outer->gradient + c->tables[t]->offset + (size_t) c->seen[r] * c->tables[t]->cols,
+					  c->tables[t]->cols, number);
+	}
+}
+
+static void
+scale_numbers(real *gradient, size_t n, double *factor)
+{
+	for (size_t i = 0; i < n; i++)
+		gradient[i] *= (real) *factor;
+}
+
+static void
+add_squares(real *gradient, size_t n, double *total)
 {
 	double		sum = 0;
 
 	for (size_t i = 0; i < n; i++)
 		sum += (double) gradient[i] * gradient[i];
-	return sum;
+	*total += sum;
 }
 
 static void
-multiply(real *gradient, size_t n, real factor)
+gradient_scale(const Outer *outer, double factor)
 {
-	for (size_t i = 0; i < n; i++)
-		gradient[i] *= factor;
-}
-
-/* All of the gradient that is not 0 by itself: tensors as a whole, then rows. */
-static void
-gradient_scale(const Outer *outer, real factor)
-{
-	for (int i = 0; i < outer->list->n; i++)
-		if (!is_moved(&outer->list->tensors[i]))
-			multiply(outer->gradient + outer->list->tensors[i].offset, tensor_size(&outer->list->tensors[i]), factor);
-	for (int i = 0; i < outer->n_columns; i++)
-		for (int t = 0; t < outer->columns[i].n_tables; t++)
-			for (int r = 0; r < outer->columns[i].n_seen; r++)
-				multiply(outer->gradient + outer->columns[i].tables[t]->offset +
-						 (size_t) outer->columns[i].seen[r] * outer->columns[i].tables[t]->cols,
-						 outer->columns[i].tables[t]->cols, factor);
+	visit_gradient(outer, scale_numbers, &factor);
 }
 
 static double
 gradient_norm(const Outer *outer)
 {
-	double		sum = 0;
+	double		squares = 0;
 
-	for (int i = 0; i < outer->list->n; i++)
-		if (!is_moved(&outer->list->tensors[i]))
-			sum += square(outer->gradient + outer->list->tensors[i].offset, tensor_size(&outer->list->tensors[i]));
-	for (int i = 0; i < outer->n_columns; i++)
-		for (int t = 0; t < outer->columns[i].n_tables; t++)
-			for (int r = 0; r < outer->columns[i].n_seen; r++)
-				sum += square(outer->gradient + outer->columns[i].tables[t]->offset +
-							  (size_t) outer->columns[i].seen[r] * outer->columns[i].tables[t]->cols,
-							  outer->columns[i].tables[t]->cols);
-	return sqrt(sum);
+	visit_gradient(outer, add_squares, &squares);
+	return sqrt(squares);
 }
 
 static void
@@ -395,7 +400,7 @@ outer_step(Outer *outer, real share)
 	if (outer->plain)
 		sgd_step(list, outer->theta, outer->gradient, rates.rate);
 	else
-		adam_step((Adam *) outer->adam, list, outer->theta, outer->gradient, step, rates.rate, rates.weight_decay);
+		adam_step(outer->adam, list, outer->theta, outer->gradient, step, rates.rate, rates.weight_decay);
 	for (int i = 0; i < list->n; i++)
 		if (!is_moved(&list->tensors[i]))
 			average_numbers(outer, list->tensors[i].offset, tensor_size(&list->tensors[i]), rates.keep);

@@ -31,19 +31,6 @@
 
 #define DESCENT_STEPS 200
 
-/* What the parts say of the validation tasks at one number of support rows. */
-typedef struct Outputs
-{
-	int			n_parts;
-	int			width;			/* outputs of a row */
-	int64		n_rows;
-	int			n_tasks;
-	real	   *out[BLEND_MAX_PARTS];	/* (rows, width) */
-	real	   *y;				/* (rows, width) */
-	real	   *w;				/* (rows) */
-	int		   *task;			/* (rows) */
-} Outputs;
-
 typedef struct Fit
 {
 	Training   *training;
@@ -52,59 +39,30 @@ typedef struct Fit
 	int			n_tasks;		/* of the largest panel */
 	int			n_parts;		/* random_intercept is the last */
 	Component	parts[BLEND_MAX_PARTS];
-	Outputs		outputs;
+	PanelOutputs outputs[BLEND_MAX_PARTS];	/* of the panel */
 	int			n_shots;
 	double		weights[BLEND_KNOTS][BLEND_MAX_PARTS];
 	double		losses[BLEND_KNOTS][BLEND_MAX_PARTS];	/* of each part alone */
 	double		blended[BLEND_KNOTS];
 } Fit;
 
-static void *
-huge(Size n, Size size)
-{
-	return MemoryContextAllocHuge(CurrentMemoryContext, mul_size(n + 1, size));
-}
-
-static void
-allocate_outputs(Fit *fit)
-{
-	Outputs    *o = &fit->outputs;
-
-	o->n_parts = fit->n_parts;
-	o->width = fit->training->net.outputs;
-	o->n_tasks = fit->panel->n_tasks;
-	o->n_rows = fit->panel->n_query;
-	for (int i = 0; i < fit->n_parts; i++)
-		o->out[i] = huge(mul_size(o->n_rows, o->width), sizeof(real));
-	o->y = huge(mul_size(o->n_rows, o->width), sizeof(real));
-	o->w = huge(o->n_rows, sizeof(real));
-	o->task = huge(o->n_rows, sizeof(int));
-}
-
 /* False where a part's numbers are not finite at these shots. */
 static bool
-collect(Fit *fit, Scorer **scorers, int shots)
+collect(Fit *fit, int shots)
 {
-	Outputs    *o = &fit->outputs;
-	const Panel *panel = fit->panel;
-	int64		row = 0;
-
-	for (int t = 0; t < panel->n_tasks; t++)
+	for (int i = 0; i < fit->n_parts; i++)
 	{
-		int			n = panel->tasks[t].n_query;
+		PanelOutputs *o = &fit->outputs[i];
 
-		CHECK_FOR_INTERRUPTS();
-		for (int i = 0; i < fit->n_parts; i++)
-		{
-			if (!scorer_task(scorers[i], &panel->tasks[t], shots))
-				return false;
-			memcpy(o->out[i] + row * o->width, scorers[i]->outputs, (Size) n * o->width * sizeof(real));
-		}
-		memcpy(o->y + row * o->width, scorers[0]->query.y, (Size) n * o->width * sizeof(real));
-		memcpy(o->w + row, scorers[0]->query.w, n * sizeof(real));
-		for (int r = 0; r < n; r++)
-			o->task[row + r] = t;
-		row += n;
+		*o = panel_outputs(fit->panel, &fit->parts[i], shots, false);
+		if (o->n_tasks < fit->panel->n_tasks)
+			return false;
+		if (i == 0)
+			continue;
+		/* the first part's are the same */
+		pfree(o->y);
+		pfree(o->w);
+		pfree(o->task);
 	}
 	return true;
 }
@@ -116,17 +74,17 @@ collect(Fit *fit, Scorer **scorers, int shots)
 static double
 blend_loss(const Fit *fit, const double *w, double *gradient, double *by_task)
 {
-	const Outputs *o = &fit->outputs;
+	const PanelOutputs *o = &fit->outputs[0];
 	real	   *blended = palloc(sizeof(real) * o->width);
 	double	   *slope = palloc(sizeof(double) * o->width);
 	double		sum = 0;
 	double		weight = 0;
 
 	if (gradient)
-		memset(gradient, 0, sizeof(double) * o->n_parts);
+		memset(gradient, 0, sizeof(double) * fit->n_parts);
 	if (by_task)
 		memset(by_task, 0, sizeof(double) * o->n_tasks);
-	for (int64 r = 0; r < o->n_rows; r++)
+	for (size_t r = 0; r < o->n_rows; r++)
 	{
 		const real *y = o->y + r * o->width;
 		double		loss;
@@ -135,8 +93,8 @@ blend_loss(const Fit *fit, const double *w, double *gradient, double *by_task)
 		{
 			double		mean = 0;
 
-			for (int i = 0; i < o->n_parts; i++)
-				mean += w[i] * o->out[i][r * o->width + c];
+			for (int i = 0; i < fit->n_parts; i++)
+				mean += w[i] * fit->outputs[i].outputs[r * o->width + c];
 			blended[c] = mean;
 		}
 		loss = o->w[r] * row_loss(fit->loss, blended, y, o->width);
@@ -147,11 +105,11 @@ blend_loss(const Fit *fit, const double *w, double *gradient, double *by_task)
 		if (gradient == NULL)
 			continue;
 		row_loss_slope(fit->loss, blended, y, o->width, slope);
-		for (int i = 0; i < o->n_parts; i++)
+		for (int i = 0; i < fit->n_parts; i++)
 			for (int c = 0; c < o->width; c++)
-				gradient[i] += o->w[r] * slope[c] * o->out[i][r * o->width + c];
+				gradient[i] += o->w[r] * slope[c] * fit->outputs[i].outputs[r * o->width + c];
 	}
-	for (int i = 0; gradient && i < o->n_parts; i++)
+	for (int i = 0; gradient && i < fit->n_parts; i++)
 		gradient[i] /= weight;
 	pfree(blended);
 	pfree(slope);
@@ -206,7 +164,7 @@ fit_weights(const Fit *fit, double *w)
 static double
 gain_in_errors(const Fit *fit, const double *w)
 {
-	const Outputs *o = &fit->outputs;
+	const PanelOutputs *o = &fit->outputs[0];
 	double		alone[BLEND_MAX_PARTS] = {0};
 	double	   *with = palloc(sizeof(double) * o->n_tasks);
 	double	   *without = palloc(sizeof(double) * o->n_tasks);
@@ -215,10 +173,10 @@ gain_in_errors(const Fit *fit, const double *w)
 	double		weight = 0;
 	double		squares = 0;
 
-	alone[o->n_parts - 1] = 1;
+	alone[fit->n_parts - 1] = 1;
 	blend_loss(fit, w, NULL, with);
 	blend_loss(fit, alone, NULL, without);
-	for (int64 r = 0; r < o->n_rows; r++)
+	for (size_t r = 0; r < o->n_rows; r++)
 		weights[o->task[r]] += o->w[r];
 	for (int t = 0; t < o->n_tasks; t++)
 	{
@@ -261,17 +219,12 @@ fit_shots(Fit *fit, int k)
 	int			shots = fit->training->validation.shots[k];
 	int			n = fit->n_parts;
 	double	   *w = fit->weights[k];
-	Scorer	   *scorers[BLEND_MAX_PARTS];
 	double		z;
 	double		share;
 
 	fit->panel = fit_panel(fit, shots);
 	fit->n_tasks = Max(fit->n_tasks, fit->panel->n_tasks);
-	for (int i = 0; i < n; i++)
-		scorers[i] = scorer_create(memory_arena("blend"), fit->panel, fit->parts[i].learner, &fit->parts[i].spec,
-								   &fit->parts[i].list, fit->parts[i].theta);
-	allocate_outputs(fit);
-	if (!collect(fit, scorers, shots))
+	if (!collect(fit, shots))
 		return false;
 	for (int i = 0; i < n; i++)
 	{

@@ -15,7 +15,6 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "train/train.h"
@@ -27,65 +26,22 @@
 /* Outputs that are held at a time: of very many classes, those of fewer tasks. */
 #define MAX_OUTPUTS (4 * 1024 * 1024)
 
-/* The rows of a panel's tasks, predicted; arrays to be filled. */
-typedef struct Predicted
-{
-	CalibrationRows rows;
-	real	   *outputs;
-	real	   *y;
-	real	   *w;
-	real	   *variances;
-} Predicted;
-
-static real *
-numbers(int64 rows, int width)
-{
-	return MemoryContextAllocHuge(CurrentMemoryContext, mul_size(mul_size(rows, width) + 1, sizeof(real)));
-}
-
-static void
-predicted_add(Predicted *predicted, const Scorer *scorer, int n)
-{
-	size_t		at = predicted->rows.n;
-	size_t		width = predicted->rows.width;
-
-	memcpy(predicted->outputs + at * width, scorer->outputs, n * width * sizeof(real));
-	memcpy(predicted->y + at * width, scorer->query.y, n * width * sizeof(real));
-	memcpy(predicted->w + at, scorer->query.w, n * sizeof(real));
-	if (scorer->variances)
-		memcpy(predicted->variances + at, scorer->variances, n * sizeof(real));
-	predicted->rows.n += n;
-	predicted->rows.tasks++;
-}
-
 /* The correction after so many shots, on rows that follow them. */
 static Correction
 fit(const Panel *panel, const Component *component, int shots)
 {
-	const LearnerSpec *spec = &component->spec;
-	int			width = spec->net.outputs;
-	Predicted	predicted = {{0}};
-	Scorer	   *scorer;
+	int			width = component->spec.net.outputs;
+	PanelOutputs all;
+	CalibrationRows rows;
 
 	if (panel->n_query * width > MAX_OUTPUTS)
 		panel = panel_thin(panel, Max(1, (int) ((double) panel->n_tasks * MAX_OUTPUTS / panel->n_query / width)));
-	scorer = scorer_create(memory_arena("calibrate"), panel, component->learner, spec,
-						   &component->list, component->theta);
-	scorer_want_variances(scorer);
-	predicted.rows.width = width;
-	predicted.rows.outputs = predicted.outputs = numbers(panel->n_query, width);
-	predicted.rows.y = predicted.y = numbers(panel->n_query, width);
-	predicted.rows.w = predicted.w = numbers(panel->n_query, 1);
-	if (scorer->variances)
-		predicted.rows.variances = predicted.variances = numbers(panel->n_query, 1);
-	for (int t = 0; t < panel->n_tasks; t++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		/* a task that it diverges on says nothing of the others */
-		if (scorer_task(scorer, &panel->tasks[t], shots))
-			predicted_add(&predicted, scorer, panel->tasks[t].n_query);
-	}
-	return calibration_fit(spec->loss, &predicted.rows);
+	/* a task that it diverges on says nothing of the others */
+	all = panel_outputs(panel, component, shots, true);
+	rows = (CalibrationRows) {
+		all.n_rows, all.n_tasks, width, all.outputs, all.y, all.w, all.variances
+	};
+	return calibration_fit(component->spec.loss, &rows);
 }
 
 static void

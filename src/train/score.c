@@ -165,6 +165,45 @@ scorer_task(Scorer *scorer, const PanelTask *task, int shots)
 	return true;
 }
 
+PanelOutputs
+panel_outputs(const Panel *panel, const Component *component, int shots, bool variances)
+{
+	int			width = component->spec.net.outputs;
+	PanelOutputs all = {
+		.width = width,
+		.outputs = numbers(panel->n_query, width, sizeof(real)),
+		.y = numbers(panel->n_query, width, sizeof(real)),
+		.w = numbers(panel->n_query, 1, sizeof(real)),
+		.task = numbers(panel->n_query, 1, sizeof(int))
+	};
+	Scorer	   *scorer = scorer_create(memory_arena("panel"), panel, component->learner, &component->spec,
+									   &component->list, component->theta);
+
+	if (variances)
+		scorer_want_variances(scorer);
+	if (scorer->variances)
+		all.variances = numbers(panel->n_query, 1, sizeof(real));
+	for (int t = 0; t < panel->n_tasks; t++)
+	{
+		Size		n = panel->tasks[t].n_query;
+		Size		at = all.n_rows;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!scorer_task(scorer, &panel->tasks[t], shots))
+			continue;
+		memcpy(all.outputs + at * width, scorer->outputs, n * width * sizeof(real));
+		memcpy(all.y + at * width, scorer->query.y, n * width * sizeof(real));
+		memcpy(all.w + at, scorer->query.w, n * sizeof(real));
+		if (all.variances)
+			memcpy(all.variances + at, scorer->variances, n * sizeof(real));
+		for (Size r = 0; r < n; r++)
+			all.task[at + r] = t;
+		all.n_rows += n;
+		all.n_tasks++;
+	}
+	return all;
+}
+
 Judged
 scorer_judged(Scorer *scorer, const PanelTask *task)
 {

@@ -65,6 +65,24 @@ extern void scorer_reserve(Scorer *scorer);
 extern bool scorer_task(Scorer *scorer, const PanelTask *task, int shots);
 
 /*
+ * What a component says of the query rows of a panel's tasks, after so many
+ * shots: in the current memory context.
+ */
+typedef struct PanelOutputs
+{
+	int			width;			/* outputs of a row */
+	int			n_tasks;		/* without those whose numbers are not finite */
+	size_t		n_rows;
+	real	   *outputs;		/* (rows, width) */
+	real	   *y;				/* (rows, width) */
+	real	   *w;				/* (rows) */
+	real	   *variances;		/* (rows); NULL: not wanted, or none */
+	int		   *task;			/* (rows): of the panel */
+} PanelOutputs;
+
+extern PanelOutputs panel_outputs(const Panel *panel, const Component *component, int shots, bool variances);
+
+/*
  * The rows that scorer_task has just predicted, on the target's scale; valid
  * until the next call.
  */

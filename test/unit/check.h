@@ -15,7 +15,7 @@
 
 #include "heap.h"
 #include "nn/rng.h"
-#include "nn/tape.h"
+#include "nn/tape_private.h"
 #include "tap.h"
 
 /* Set before anything was measured; float only tells a wrong formula. */
@@ -103,6 +103,23 @@ leaf(Case *at, Shape s)
 }
 
 /*
+ * Of a tape that has been run, what a number y takes when only a leaf changes:
+ * not what came before the leaf was looked at, nor the gradient of y.
+ */
+static inline Tape
+tape_between(const Tape *tape, Var leaf, Var y)
+{
+	Tape		part = *tape;
+	Var			v = leaf;
+
+	while (v < y && tape->nodes[v].in[0] != leaf && tape->nodes[v].in[1] != leaf && tape->nodes[v].in[2] != leaf)
+		v++;
+	part.level_start[0] = v;
+	part.n_nodes = y + 1;
+	return part;
+}
+
+/*
  * Largest error, over the wrt, between the numbers in gradients[i] and finite
  * differences of the number y with respect to the leaves wrt[i].
  */
@@ -118,8 +135,10 @@ difference_error(Tape *tape, Var y, const Var *wrt, int n, const Var *gradients)
 		double	   *by_tape = malloc((size + 1) * sizeof(double));
 		double	   *by_difference = malloc((size + 1) * sizeof(double));
 		double		error;
+		Tape		part;
 
 		tape_run(tape);
+		part = tape_between(tape, wrt[i], y);
 		for (size_t j = 0; j < size; j++)
 			by_tape[j] = tape_data(tape, gradients[i])[j];
 		for (size_t j = 0; j < size; j++)
@@ -132,7 +151,7 @@ difference_error(Tape *tape, Var y, const Var *wrt, int n, const Var *gradients)
 				static const int steps[4] = {-2, -1, 1, 2};
 
 				x[j] = saved + (real) (steps[k] * CHECK_STEP);
-				tape_run(tape);
+				tape_run_from(&part, 0);
 				at[k] = tape_data(tape, y)[0];
 			}
 			x[j] = saved;

@@ -1,7 +1,7 @@
 /*
  * test_adam.c
- *	  The outer optimisers: Adam's formula step by step, what they leave alone,
- *	  and clipping.
+ *	  The outer optimisers: Adam's formula step by step, and what they leave
+ *	  alone.
  */
 #include "nn/adam.h"
 #include "tap.h"
@@ -84,27 +84,10 @@ test_sgd(void)
 	is_close(worst, 0, tolerance(), "a plain step; what is not learned stays");
 }
 
-static void
-test_clip(void)
-{
-	real		gradient[2] = {3, -4};
-
-	is_close(gradient_clip(gradient, 2, 0), 5, 0, "the norm");
-	ok(gradient[0] == 3 && gradient[1] == -4, "clip 0 leaves all alone");
-	gradient_clip(gradient, 2, 6);
-	ok(gradient[0] == 3 && gradient[1] == -4, "as does a norm below it");
-	is_close(gradient_clip(gradient, 2, 1), 5, 0, "the norm before clipping");
-	is_close(fabs(gradient[0] - 0.6) + fabs(gradient[1] + 0.8), 0, tolerance(), "after it, the same direction");
-	gradient[0] = NAN;
-	ok(isnan(gradient_clip(gradient, 2, 1)), "a number that is none shows in the norm");
-	is_close(gradient_clip(gradient, 0, 1), 0, 0, "nothing has no norm");
-}
-
 int
 main(void)
 {
 	test_adam();
 	test_sgd();
-	test_clip();
 	return tap_done();
 }

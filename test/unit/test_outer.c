@@ -219,6 +219,36 @@ test_not_finite(void)
 	heap_free(&state.heap);
 }
 
+/* A step along a share of the gradient, whose norm is 5, or shorter. */
+static void
+test_clip(void)
+{
+	static const double clips[] = {0, 6, 1};
+	static State state;
+	const size_t at = ROWS * 4;
+
+	for (int i = 0; i < 3; i++)
+	{
+		double		expected = clips[i] == 1 ? 0.2 : 1;
+		double		was[2];
+		double		norm;
+		double		error;
+
+		start(&state, true, true, clips[i]);
+		outer_begin(state.outer, 0);
+		state.outer->gradient[at] = 12;
+		state.outer->gradient[at + 1] = -16;
+		was[0] = state.theta[at];
+		was[1] = state.theta[at + 1];
+		norm = outer_step(state.outer, 0.25);
+		error = fabs(was[0] - state.theta[at] - rates(NULL, 1).rate * expected * 3) +
+			fabs(was[1] - state.theta[at + 1] + rates(NULL, 1).rate * expected * 4);
+		is_close(norm, 5, 1e-6, "clip %g: the norm before it", clips[i]);
+		is_close(error, 0, 1e-6, "clip %g: the step", clips[i]);
+		heap_free(&state.heap);
+	}
+}
+
 static void
 test_full(void)
 {
@@ -246,6 +276,7 @@ main(void)
 	test_all_seen();
 	test_interrupted();
 	test_not_finite();
+	test_clip();
 	test_full();
 	return tap_done();
 }
