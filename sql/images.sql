@@ -108,6 +108,8 @@ SELECT meta.classify(bytes, r) FROM public.params, (SELECT 'x' AS image) r;
 SET maintenance_work_mem = '4MB';
 CALL meta.train('wrong', 'public.marks', task => 'mark', target => 'mark', features => 'image', algorithm => 'prototypical',
 				options => '{"network": "conv4_pool", "encode": {"image": "image 16x16"}, "way": 20, "shots": 1}');
+SET maintenance_work_mem = '1MB';
+SELECT * FROM meta.evaluate('maml', shots => '{2}');
 RESET maintenance_work_mem;
 
 

@@ -329,7 +329,7 @@ add_method(Evaluation *e, const char *name, const Component *component, bool pri
 	method->name = name;
 	method->component = component;
 	method->prior = prior;
-	method->scorer = scorer_create(memory_arena("evaluate"), panel, component->learner, &component->spec,
+	method->scorer = scorer_create(memory_arena(EVALUATE_ARENA), panel, component->learner, &component->spec,
 								   &component->list, component->theta);
 	method->scorer->calibration = &component->calibration;
 	scorer_want_variances(method->scorer);

@@ -47,12 +47,24 @@ memory_error(void)
 			 errhint("Raise maintenance_work_mem, or lower the options hidden, filters, way, shots, query or inner_steps.")));
 }
 
+/* The same of a scorer's, whoever scores. */
+static void
+scoring_error(const Arena *arena)
+{
+	if (strcmp(((MemoryContext) arena->context)->ident, EVALUATE_ARENA) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("evaluating needs more than %d kB of memory", maintenance_work_mem),
+				 errhint("Raise maintenance_work_mem, or ask for fewer shots.")));
+	memory_error();
+}
+
 /* True for numbers that are no longer finite; memory that ran out is an error. */
 static bool
-diverged(const char *fault)
+diverged(const Scorer *scorer, const char *fault)
 {
 	if (fault != NULL && strcmp(fault, "out of memory") == 0)
-		memory_error();
+		scoring_error(scorer->arena);
 	return fault != NULL;
 }
 
@@ -70,12 +82,13 @@ scorer_create(Arena *arena, const Panel *panel, const Learner *learner, const Le
 	Scorer	   *scorer = palloc0(sizeof(Scorer));
 	Width		width = panel->set->encoding->width;
 
+	scorer->arena = arena;
 	scorer->panel = panel;
 	scorer->learner = learner;
 	scorer->spec = spec;
 	scorer->applier = applier_create(arena, learner, spec, list, theta, check_interrupts);
 	if (scorer->applier == NULL)
-		memory_error();
+		scoring_error(arena);
 	applier_own_only(scorer->applier);
 	rows_allocate(&scorer->support, width, 1, panel->max_support);
 	rows_allocate(&scorer->query, width, 1, panel->max_query);
@@ -102,7 +115,7 @@ scorer_want_rows(Scorer *scorer, Arena *arena, const TensorList *list, const rea
 		return;
 	scorer->generator = generator_create(arena, scorer->learner, scorer->spec, list, theta, check_interrupts);
 	if (scorer->generator == NULL)
-		memory_error();
+		scoring_error(arena);
 }
 
 /*
@@ -133,9 +146,9 @@ all_finite(const real *numbers, Size n)
 void
 scorer_reserve(Scorer *scorer)
 {
-	diverged(applier_reserve(scorer->applier, scorer->panel->max_support, scorer->panel->max_query));
+	diverged(scorer, applier_reserve(scorer->applier, scorer->panel->max_support, scorer->panel->max_query));
 	if (scorer->generator)
-		diverged(generator_reserve(scorer->generator));
+		diverged(scorer, generator_reserve(scorer->generator));
 }
 
 bool
@@ -145,12 +158,12 @@ scorer_task(Scorer *scorer, const PanelTask *task, int shots)
 
 	panel_support(scorer->panel, task, shots, &scorer->support);
 	panel_query(scorer->panel, task, &scorer->query);
-	if (diverged(applier_adapt(scorer->applier, &scorer->support, NULL, scorer->phi)) ||
-		diverged(applier_predict(scorer->applier, scorer->phi, &scorer->query, scorer->outputs)) ||
+	if (diverged(scorer, applier_adapt(scorer->applier, &scorer->support, NULL, scorer->phi)) ||
+		diverged(scorer, applier_predict(scorer->applier, scorer->phi, &scorer->query, scorer->outputs)) ||
 		!all_finite(scorer->outputs, n))
 		return false;
 	if (scorer->variances &&
-		(diverged(applier_variance(scorer->applier, scorer->phi, &scorer->query, scorer->variances)) ||
+		(diverged(scorer, applier_variance(scorer->applier, scorer->phi, &scorer->query, scorer->variances)) ||
 		 !all_finite(scorer->variances, task->n_query)))
 		return false;
 	if (scorer->calibration)
@@ -339,8 +352,8 @@ scorer_rows_loss(Scorer *scorer, int shots)
 		panel_query(panel, task, &scorer->query);
 		query = scorer->query;
 		query.rows = Min(query.rows, GENERATE_ROWS);
-		if (diverged(applier_adapt(scorer->applier, &scorer->support, NULL, scorer->phi)) ||
-			diverged(generator_log_likelihood(scorer->generator, scorer->phi, &query, likelihood)))
+		if (diverged(scorer, applier_adapt(scorer->applier, &scorer->support, NULL, scorer->phi)) ||
+			diverged(scorer, generator_log_likelihood(scorer->generator, scorer->phi, &query, likelihood)))
 			return INFINITY;
 		for (int r = 0; r < query.rows; r++)
 		{

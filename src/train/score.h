@@ -15,6 +15,7 @@
 /* What scoring works with: memory for rows, and the component's applier. */
 typedef struct Scorer
 {
+	const Arena *arena;
 	const Panel *panel;
 	const Learner *learner;
 	const LearnerSpec *spec;
@@ -38,8 +39,11 @@ typedef struct Scorer
 /* An arena over a child of the current memory context, up to maintenance_work_mem. */
 extern Arena *memory_arena(const char *name);
 
-/* The error of an arena that is full. */
+/* The error of a training's arena that is full. */
 extern void memory_error(void) pg_attribute_noreturn();
+
+/* The name of the arenas that meta.evaluate scores in, whose error says so. */
+#define EVALUATE_ARENA "evaluate"
 
 /* For Tape.interrupt. */
 extern void check_interrupts(void);
