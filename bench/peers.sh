@@ -1,20 +1,29 @@
 #!/bin/sh
-# Exact MAML in the database beside two peers on work of the same shape: 32
-# inputs, a 64-64 network, one logit, 10 + 10 rows, 32 tasks, 5 inner steps.
+# Exact MAML in the database beside its peers on work of the same shape:
 #
 #	bench/peers.sh [rounds]		(default: 5)
 #
-#	PEERS	folder with maml_limit_probe.c and maml_tabular.py	(default: ../shared/peers)
-#	PYTHON	a Python that has torch								(default: /usr/bin/python3)
+# tabular: 32 inputs, a 64-64 network, one logit, 10 + 10 rows, 32 tasks, 5
+# inner steps.  sinusoid: 1 input, 40-40, squared error, 10 + 10 rows, 25 tasks,
+# 1 inner step.
 #
-# All run in turn, one thread each, in every round: PyTorch as batched products,
-# as functorch's vmap, and task by task.  The best of the three is what ours is
+#	PEERS	folder with the peers						(default: ../shared/peers)
+#	PYTHON	a Python that has torch						(default: /usr/bin/python3)
+#	L2L		folder that holds learn2learn's package		(default: where PYTHON imports it from)
+#
+# First bench/curve.c, by the numeric core of meta, and bench/curve.py, by
+# PyTorch, train from one start on the same tasks, and their losses are compared.
+#
+# Then all run in turn, one thread each, in every round: C written by hand for
+# these networks, the database, and PyTorch as batched products, as functorch's
+# vmap, by a loop that clones and adapts for each task, and by learn2learn's
+# MAML class, which is such a loop.  The best of PyTorch is what ours is
 # compared with, unless it is slower than it should be on this machine: 38
-# meta-iterations/s by the clock where sgemm, in the same rounds, does 100
-# GFLOP/s.  Then there is no ratio.  Rates are meta-iterations
-# per second by the clock and by processor time, medians over the rounds; the
-# peers' time for making up rows is taken off, ours for reading them is not.
-# Needs a superuser and a server on this machine, because it looks into /proc.
+# meta-iterations/s of tabular by the clock where OpenBLAS, in the same rounds,
+# does 100 GFLOP/s.  Then there is no ratio.  Rates are meta-iterations per
+# second by the clock and by processor time, medians over the rounds; the peers'
+# time for making up rows is taken off, ours for reading them is not.  Needs a
+# superuser and a server on this machine, because it looks into /proc.
 
 set -eu
 cd "$(dirname "$0")/.."
@@ -25,16 +34,28 @@ PEERS=${PEERS:-../shared/peers}
 PYTHON=${PYTHON:-/usr/bin/python3}
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-probe= torch=
-dir=$(mktemp -d)
-if [ -f "$PEERS/maml_limit_probe.c" ] && gcc -O3 -march=native -ffast-math -fopenmp "$PEERS/maml_limit_probe.c" -o "$dir/probe" -lm 2>/dev/null
-then probe=$dir/probe
+probe= torch= l2l=
+scratch=$(mktemp -d)
+if [ -f "$PEERS/maml_limit_probe.c" ] && gcc -O3 -march=native -ffast-math -fopenmp "$PEERS/maml_limit_probe.c" -o "$scratch/probe" -lm 2>/dev/null
+then probe=$scratch/probe
 else say "C probe: skipped, because $PEERS/maml_limit_probe.c is not there or does not compile."
 fi
 if [ -f "$PEERS/maml_tabular.py" ] && "$PYTHON" -c 'import torch' 2>/dev/null
-then torch=$PEERS/maml_tabular.py
+then
+	torch=yes
+	L2L=${L2L:-$("$PYTHON" -c 'import importlib.util, os; print(os.path.dirname(importlib.util.find_spec("learn2learn").submodule_search_locations[0]))' 2>/dev/null || true)}
+	if [ -n "$L2L" ] && [ -d "$L2L/learn2learn" ]
+	then l2l=l2l
+	else say "learn2learn: skipped, because $PYTHON cannot import it and L2L names no folder of it; the loop does the same work."
+	fi
 else say "PyTorch: skipped, because $PEERS/maml_tabular.py is not there or $PYTHON has no torch."
 fi
+blas=$(dirname "$(find /usr/lib -path '*openblas-serial/libopenblas.so' | head -n 1)")
+include=$(dirname "$(find /usr/include -path '*openblas-serial/cblas.h' | head -n 1)")
+gcc -O2 -I"$include" bench/sgemm.c -o "$scratch/sgemm" -L"$blas" -lopenblas -Wl,-rpath,"$blas"
+# shellcheck disable=SC2046
+gcc -O3 -fno-math-errno -fno-trapping-math -Isrc -I"$include" bench/curve.c src/nn/*.c $(grep -L postgres.h src/learn/*.c) \
+	-o "$scratch/curve" -L"$blas" -lopenblas -Wl,-rpath,"$blas" -lm
 
 database
 machine
@@ -52,7 +73,24 @@ run <<-END
 	FROM generate_series(1, 32) i \gexec
 	CREATE INDEX ON peers.rows (task);
 	VACUUM ANALYZE peers.rows;
+	CREATE TABLE peers.waves AS
+		SELECT wave, x::real, (amplitude * sin(x - phase))::real AS y
+		FROM (SELECT wave, 0.1 + 4.9 * random() AS amplitude, pi() * random() AS phase FROM generate_series(1, 4000) wave OFFSET 0) w,
+			 LATERAL (SELECT -5 + 10 * random() + 0 * wave AS x FROM generate_series(1, 20) OFFSET 0) p;
 END
+
+if [ -n "$torch" ]
+then
+	say "The same work: from one start, on the same tasks, at the same rates:"
+	for case in "sinusoid 300" "binary 100"
+	do
+		# shellcheck disable=SC2086
+		"$scratch/curve" $case "$scratch/numbers"
+		# shellcheck disable=SC2086
+		"$PYTHON" bench/curve.py $case "$scratch/numbers" 0.001 || die "The losses are further apart than a thousandth."
+	done
+	say ""
+fi
 
 # What a command and its children took of the processor, in seconds, after
 # its output.
@@ -64,22 +102,21 @@ timed()
 		END { print "cpu", cpu }'
 }
 
-# Rate by processor time is the difference of a long and a short run, because
-# a start of PyTorch takes seconds.
-#	peer NAME LONG SHORT COMMAND...	(N in the command stands for the iterations)
-peer()
+# A line like those of peers.py for the C probe.  Rate by processor time is the
+# difference of a long and a short run, because it does other things first.
+#	probed NAME LONG SHORT COMMAND...	(N in the command stands for the iterations)
+probed()
 {
 	name=$1 long=$2 short=$3
 	shift 3
 	for n in $short $long
 	do
-		set -- "$@"
 		args=
 		for arg in "$@"; do [ "$arg" = N ] && arg=$n; args="$args $arg"; done
 		# shellcheck disable=SC2086
-		timed $args >"$dir/out.$n"
+		timed $args >"$scratch/out.$n"
 	done
-	cat "$dir/out.$short" "$dir/out.$long" | awk -v name="$name" -v long="$long" -v short="$short" '
+	cat "$scratch/out.$short" "$scratch/out.$long" | awk -v name="$name" -v long="$long" -v short="$short" '
 		/ms\/iter/ {
 			for (i = 1; i <= NF; i++) {
 				if ($i == "ms/iter") ms = $(i - 1)
@@ -88,21 +125,7 @@ peer()
 		}
 		/adapt latency/ { for (i = 1; i <= NF; i++) if ($i == "us") { latency = $(i - 1); break } }
 		$1 == "cpu" { cpu[++n] = $2 }
-		END { printf "%s %.2f %.2f %s\n", name, 1000 / (ms - sampler), 1 / ((cpu[2] - cpu[1]) / (long - short) - sampler / 1000), latency }' >>"$dir/rates"
-}
-
-# GFLOP/s of a product of large matrices.
-sgemm()
-{
-	"$PYTHON" -c '
-import time, torch
-torch.set_num_threads(1)
-a, b, best = torch.randn(1024, 1024), torch.randn(1024, 1024), 1e9
-for _ in range(8):
-    start = time.perf_counter()
-    a @ b
-    best = min(best, time.perf_counter() - start)
-print(2 * 1024 ** 3 / best / 1e9)'
+		END { printf "%s %.2f %.2f %s\n", name, 1000 / (ms - sampler), 1 / ((cpu[2] - cpu[1]) / (long - short) - sampler / 1000), latency }' >>"$scratch/rates"
 }
 
 # The median of numbers, one in a line.
@@ -113,7 +136,7 @@ median()
 
 ours()
 {
-	run_stamped >"$dir/log" <<-END
+	run_stamped >"$scratch/log" <<-END
 		SET client_min_messages = notice;
 		SET max_parallel_maintenance_workers = 0;
 		SELECT jsonb_build_object('hidden', '[64, 64]'::jsonb, 'skip', false, 'start_pooled', false, 'inner_steps', 5,
@@ -132,54 +155,85 @@ ours()
 		SELECT sum(length(params)) FROM (SELECT meta.adapt('peers', r) AS params FROM support r GROUP BY task) a \g /dev/null
 		SELECT 'adapted', wall, cpu FROM pg_temp.clock();
 	END
-	! grep ERROR "$dir/log" || exit 1
+	! grep ERROR "$scratch/log" || exit 1
 	# 5 times 2,000 tasks; reading the rows, grouping them and making the params included
-	latency=$(awk '$3 == "adapt" { cpu = $5 } $3 == "adapted" { printf "%.1f", ($5 - cpu) / 10000 * 1e6 }' "$dir/log")
-	rate=$(rates maml <"$dir/log") || exit 1
+	latency=$(awk '$3 == "adapt" { cpu = $5 } $3 == "adapted" { printf "%.1f", ($5 - cpu) / 10000 * 1e6 }' "$scratch/log")
+	rate=$(rates maml <"$scratch/log") || exit 1
 	[ -n "$latency" ] || die "The backend did not say how long it took to adapt."
-	printf 'meta %s %s\n' "$rate" "$latency" >>"$dir/rates"
+	printf 'tabular-meta %s %s\n' "$rate" "$latency" >>"$scratch/rates"
 }
 
-: >"$dir/rates"
+our_waves()
+{
+	run_stamped >"$scratch/log" <<-END
+		SET client_min_messages = notice;
+		SET max_parallel_maintenance_workers = 0;
+		SELECT jsonb_build_object('encode', '{"x": "raw", "y": "raw"}'::jsonb, 'hidden', '[40, 40]'::jsonb, 'skip', false,
+			'start_pooled', false, 'inner_steps', 1, 'inner_lr', 0.01, 'shots', 10, 'query', 10, 'meta_batch', 25,
+			'iterations', 8000, 'patience', 0, 'validation', 0, 'test', 0, 'report', 0.1) AS options \gset
+		CALL meta.train('peers', 'peers.waves', task => 'wave', target => 'y', algorithm => 'maml', options => :'options');
+	END
+	! grep ERROR "$scratch/log" || exit 1
+	rate=$(rates maml <"$scratch/log") || exit 1
+	printf 'sinusoid-meta %s\n' "$rate" >>"$scratch/rates"
+}
+
+: >"$scratch/rates"
 for round in $(seq "$rounds")
 do
-	[ -z "$probe" ] || peer probe 1000 100 "$probe" tab 64 10 10 32 5 N 1
+	"$scratch/sgemm" >>"$scratch/gflops"
+	[ -z "$probe" ] || probed tabular-probe 1000 100 "$probe" tab 64 10 10 32 5 N 1
 	ours
-	[ -n "$torch" ] || continue
-	for variant in bmm vmap loop
-	do
-		case $variant in loop) long=30 short=6 ;; *) long=200 short=20 ;; esac
-		peer "torch-$variant" "$long" "$short" "$PYTHON" "$torch" --variant "$variant" --d 32 --hidden 64,64 \
-			--shots 10 --query 10 --tasks 32 --steps 5 --iters N --threads 1 --eval-tasks 0 --adapt-latency
-	done
-	sgemm >>"$dir/sgemm"
+	[ -z "$probe" ] || probed sinusoid-probe 10000 1000 "$probe" sin 40 10 10 25 1 N 1
+	our_waves
+	[ -z "$torch" ] || "$PYTHON" bench/peers.py "$PEERS" "bmm vmap loop $l2l" "$L2L" >>"$scratch/rates"
+	"$scratch/sgemm" >>"$scratch/gflops"
 done
 
 say "Meta-iterations per second (by the clock, by processor time), and microseconds to adapt one task, each round:"
-cat "$dir/rates"
+cat "$scratch/rates"
 say ""
 # The best way of PyTorch by the clock, and whether it is to be believed.
-peers=probe
+#	best CASE
+best()
+{
+	for variant in bmm vmap loop
+	do echo "$(grep "^$1-$variant " "$scratch/rates" | cut -d ' ' -f 2 | median) $variant"
+	done | sort -n | tail -n 1
+}
+compared=
 if [ -n "$torch" ]
 then
-	best=$(for variant in bmm vmap loop; do echo "$(grep "^torch-$variant " "$dir/rates" | cut -d ' ' -f 2 | median) torch-$variant"; done | sort -n | tail -n 1)
-	rate=$(median <"$dir/sgemm")
+	rate=$(median <"$scratch/gflops")
 	least=$(awk -v rate="$rate" 'BEGIN { printf "%.1f", 38 * rate / 100 }')
-	say "sgemm: $(printf %.0f "$rate") GFLOP/s, so that PyTorch should reach $least meta-iterations/s; its best is ${best#* }, ${best% *}."
+	best=$(best tabular)
+	say "OpenBLAS: $rate GFLOP/s ($(cut -d " " -f 2 "$scratch/gflops" | head -n 1)), so that PyTorch should reach $least meta-iterations/s of tabular; its best is ${best#* }, ${best% *}."
 	if awk -v best="${best% *}" -v least="$least" 'BEGIN { exit !(best < least) }'
 	then say "That is too slow: something else was at work.  There is no ratio to PyTorch; run it again."
-	else peers="$peers ${best#* }"
+	else compared=yes
 	fi
 	say ""
 fi
-say "Medians, and how often ours fits into each:"
-for column in 2 3 4
+say "Medians, and how often the peer's fits into ours, or the other way round for the time to adapt:"
+for case in tabular sinusoid
 do
-	case $column in 2) what='iterations/s, clock' ;; 3) what='iterations/s, processor' ;; 4) what='us to adapt a task' ;; esac
-	for name in meta $peers
+	names=probe
+	[ -z "$compared" ] || names="$names $(best $case | cut -d ' ' -f 2) loop $l2l"
+	for column in 2 3 4
 	do
-		grep "^$name " "$dir/rates" | cut -d ' ' -f $column | median | sed "s/^/$name /"
-	done | awk -v what="$what" '{ v[$1] = $2; n[++k] = $1 }
-		END { printf "%-26s", what; for (i = 1; i <= k; i++) printf "  %s %.1f%s", n[i], v[n[i]], n[i] == "meta" ? "" : sprintf(" (meta/%s %.3f)", n[i], v["meta"] / v[n[i]]); print "" }'
+		case $column in 2) what='iterations/s, clock' ;; 3) what='iterations/s, processor' ;; 4) what='us to adapt a task' ;; esac
+		for name in meta $names
+		do
+			grep "^$case-$name " "$scratch/rates" | cut -d ' ' -f $column | grep . | median | sed "s/^/$name /"
+		done | awk -v what="$case: $what" -v column=$column '!($1 in v) { v[$1] = $2; n[++k] = $1 }
+			END {
+				if (!k) exit
+				printf "%-36s", what
+				for (i = 1; i <= k; i++)
+					printf "  %s %.1f%s", n[i], v[n[i]], n[i] == "meta" ? "" : \
+						sprintf(" (%.2f)", column < 4 ? v["meta"] / v[n[i]] : v[n[i]] / v["meta"])
+				print ""
+			}'
+	done
 done
-rm -rf "$dir"
+rm -rf "$scratch"

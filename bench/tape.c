@@ -6,7 +6,8 @@
  *	tape LEARNER INPUTS HIDDEN SUPPORT QUERY STEPS TASKS CATEGORIES
  *
  * With SHRUNK in the environment steps on few rows are shorter (inner_loss), as
- * where the number of support rows varies.
+ * where the number of support rows varies.  With PRODUCTS in the environment it
+ * also says how many floating-point operations the matrix products are.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include "learn/apply.h"
 #include "learn/meta_step.h"
 #include "nn/outer.h"
+#include "nn/tape_private.h"
 
 #ifndef REPETITIONS
 #define REPETITIONS 200
@@ -35,6 +37,28 @@ grow(void *context, size_t size)
 {
 	(void) context;
 	return malloc(size);
+}
+
+/* Additions and multiplications of a tape's matrix products. */
+static double
+products(const Tape *tape)
+{
+	double		sum = 0;
+
+	for (Var v = 0; v < tape->n_nodes; v++)
+	{
+		const TapeNode *node = tape_node(tape, v);
+		const TapeNode *a,
+				   *b;
+
+		if (node->op != OP_AFFINE && node->op != OP_MATMUL_SUM)
+			continue;
+		a = tape_node(tape, node->in[0]);
+		b = tape_node(tape, node->in[1]);
+		sum += 2.0 * node->shape.rows * node->shape.cols * (node->transpose_a ? a->shape.rows : a->shape.cols) *
+			(a->shape.tasks > b->shape.tasks ? a->shape.tasks : b->shape.tasks);
+	}
+	return sum;
 }
 
 static Rows
@@ -172,6 +196,9 @@ main(int argc, char **argv)
 		   argv[5], argv[6], argv[7], argv[8], 1e3 * iteration, 1 / iteration, 1e6 * adaptation, arena.total / 1024);
 	if (outer->n_columns > 0)
 		printf("  settled in %.3f msec", 1e3 * settling);
+	if (getenv("PRODUCTS") && slices > 0)
+		printf("  products: %.1f MFLOP, %.1f GFLOP/s of the whole", slices * products(&step.sizes[0].tape) / 1e6,
+			   slices * products(&step.sizes[0].tape) / 1e9 / iteration);
 	printf("\n");
 	return 0;
 }
