@@ -27,14 +27,29 @@ SELECT train('lstm level', 'level', 'lstm', '{"context": 8}');
 SELECT train('mann y', 'y', 'mann', '{"context": 24, "features": 8, "memory": 8, "outer_lr": 0.005, "iterations": 1000, "meta_batch": 16}');
 SELECT train('mann above', 'above', 'mann', '{"context": 24, "features": 8, "memory": 8, "outer_lr": 0.005, "iterations": 1000, "meta_batch": 16}');
 
--- they learn: after ten rows they are better than without and than one for all, and lstm than a shift
+-- x by way of a column with the tails of a Cauchy distribution: the farthest number is 37 deviations out, and nine in ten lie
+-- within a quarter of one
+CREATE TABLE heavy AS SELECT task, nr, tan(pi() / 2 * x) AS z, y FROM lines;
+CALL meta.train('lstm heavy', 'recurrent.heavy', 'task', 'y', order_by => 'nr', algorithm => 'lstm',
+				options => '{"iterations": 200, "hidden": [12], "meta_batch": 8, "outer_lr": 0.01, "context": 8}');
+
+-- They learn: after ten rows they are better than without and than one for all, and lstm than a shift per task;
+-- with the column of outliers it is asked to be no worse than one for all.
+--
+-- What mann has to reach follows from how the lines are made.  Who knows nothing of a task's line errs by 0.885, or
+-- has a log loss of ln 2; who knows the mean of its ten rows, and nothing else, by 0.698, or 0.569.  At least half of
+-- what that explains, of the variance or of the log loss, is 0.90 or 0.91 of what it is without rows.
 CREATE TABLE results AS
 	SELECT m.name, e.* FROM meta.model m, LATERAL meta.evaluate(m.name, shots => '{0,10}') e WHERE metric IN ('rmse', 'log_loss') AND method <> 'single_task';
-SELECT name, adapted < CASE WHEN name LIKE 'lstm%' THEN 0.8 ELSE 0.9 END * prior AS than_prior, adapted < CASE WHEN name LIKE 'lstm%' THEN 0.8 ELSE 0.9 END * pooled AS than_pooled,
-	   CASE WHEN name LIKE 'lstm%' THEN adapted < 0.9 * shifted END AS than_shifted
+CREATE TABLE margins (name text, of_prior float8, of_pooled float8, of_shifted float8);
+INSERT INTO margins VALUES
+	('lstm y', 0.8, 0.8, 0.9), ('lstm above', 0.8, 0.8, 0.9), ('lstm level', 0.8, 0.8, 0.9), ('lstm heavy', 1, 1, NULL),
+	('mann y', 0.90, 0.90, NULL), ('mann above', 0.91, 0.91, NULL);
+SELECT name, adapted < of_prior * prior AS than_prior, adapted < of_pooled * pooled AS than_pooled, adapted < of_shifted * shifted AS than_shifted
 FROM (SELECT name, max(value) FILTER (WHERE method = 'adapted') AS adapted, max(value) FILTER (WHERE method = 'prior') AS prior,
 			 max(value) FILTER (WHERE method = 'pooled') AS pooled, max(value) FILTER (WHERE method = 'random_intercept') AS shifted
-	  FROM results WHERE shots = 10 GROUP BY 1) r ORDER BY 1;
+	  FROM results WHERE shots = 10 GROUP BY 1) r JOIN margins USING (name) ORDER BY 1;
+DELETE FROM meta.model WHERE name = 'lstm heavy';
 SELECT count(*) AS differences FROM results a JOIN results p USING (name) WHERE a.shots = 0 AND p.shots = 0 AND a.method = 'adapted' AND p.method = 'prior' AND a.value <> p.value;
 
 -- no rows: the start; rows: something else; further rows: something else again
@@ -64,13 +79,14 @@ SELECT meta.predict(meta.params(two), t) = meta.predict(two, t) AS copy_is_the_s
 -- many rows
 SELECT meta.describe(meta.adapt('mann y', t)) ->> 'rows' AS rows FROM (SELECT x, y, row_number() OVER (ORDER BY task, nr) AS nr FROM lines) t;
 
--- N-way episodes
+-- N-way episodes: at least half way from guessing, 1/3, to what the nearest of the support rows says, of which 1 in 300
+-- is wrong
 CREATE TABLE drawings AS
 	SELECT s * 100 + i AS id, 'shape ' || s AS shape, u('a', s::text) * 2 + 0.1 * u('b', s::text, i::text) AS x, u('c', s::text) * 2 + 0.1 * u('d', s::text, i::text) AS y
 	FROM generate_series(1, 120) s, generate_series(1, 8) i;
 CALL meta.train('shapes', 'drawings', 'shape', 'shape', features => 'x, y', algorithm => 'mann',
 				options => '{"way": 3, "shots": 1, "query": 3, "iterations": 500, "hidden": [16], "context": 32, "features": 8, "memory": 8, "outer_lr": 0.005}');
-SELECT value > 0.6 AS good FROM meta.evaluate('shapes', shots => '{1}') WHERE metric = 'accuracy' AND method = 'adapted';
+SELECT value > 0.66 AS good FROM meta.evaluate('shapes', shots => '{1}') WHERE metric = 'accuracy' AND method = 'adapted';
 SELECT jsonb_array_length(meta.describe(meta.adapt('shapes', d)) -> 'classes') AS classes FROM drawings d WHERE shape IN ('shape 4', 'shape 8') AND id % 100 <= 3;
 
 -- in parallel: the same bytes

@@ -213,6 +213,27 @@ adam_direction(Tape *tape, Var gradient, int step, Var *moment)
 						 tape_unary(tape, UNARY_RECIPROCAL, 0, tape_scale(tape, root, 1, ADAM_EPSILON)));
 }
 
+/*
+ * min(1, longest / length), (tasks, 1, 1): the factor that keeps a task's
+ * gradient, of all tensors together, from being longer than that.
+ */
+static Var
+shortened(Tape *tape, const Var *gradients, int n, double longest)
+{
+	int			tasks = tape_shape(tape, gradients[0]).tasks;
+	Var			square = TAPE_NONE;
+
+	for (int i = 0; i < n; i++)
+	{
+		Var			of = tape_sum(tape, tape_unary(tape, UNARY_SQUARE, 0, tape_scale(tape, tape_detach(tape, gradients[i]), 1 / longest, 0)),
+								  shape(tasks, 1, 1));
+
+		square = square == TAPE_NONE ? of : tape_axpy(tape, square, 1, of);
+	}
+	square = tape_scale(tape, tape_unary(tape, UNARY_RELU, 0, tape_scale(tape, square, 1, -1)), 1, 1);
+	return tape_unary(tape, UNARY_RECIPROCAL, 0, tape_unary(tape, UNARY_SQRT, 0, square));
+}
+
 /* a * b, where TAPE_NONE stands for 1 */
 static Var
 factor(Tape *tape, Var a, Var b)
@@ -309,6 +330,7 @@ run_steps(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Inn
 	{
 		Var			loss = seen_loss(tape, spec, list, loop, &seen[step % 2], phi, vars);
 		Var			outside = shrink[step % 2];
+		Var			bound = TAPE_NONE;
 
 		/* a factor of all tensors alike is cheapest in the loss, if it is to be learned there */
 		if (loop->kind == INNER_EXACT && outside != TAPE_NONE)
@@ -321,6 +343,8 @@ run_steps(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Inn
 		for (int i = 0; i < n; i++)
 			wrt[i] = phi[moved[i]];
 		tape_gradient(tape, loss, wrt, n, gradients);
+		if (loop->longest > 0 && n > 0)
+			bound = shortened(tape, gradients, n, loop->longest);
 		for (int i = 0; i < n; i++)
 		{
 			int			at = moved[i];
@@ -328,6 +352,7 @@ run_steps(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Inn
 
 			if (loop->kind != INNER_EXACT)
 				g = tape_detach(tape, g);
+			g = factor(tape, g, bound);
 			if (loop->kind == INNER_ADAM)
 				g = adam_direction(tape, g, step, &memory[at][0]);
 			g = factor(tape, g, factor(tape, outside, learned_rate(tape, list, theta, list->tensors[at].name, step)));

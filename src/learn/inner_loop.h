@@ -44,6 +44,9 @@ typedef struct InnerLoop
 	InnerKind	kind;
 	NetworkView view;			/* NULL: a learner's tensors are the network's */
 	InnerRule	rule;			/* of INNER_LEARNED */
+	double		longest;		/* a longer gradient of a task, all tensors
+								 * together, is scaled down to it; 0: none is.
+								 * The scale is a constant to outer gradients */
 } InnerLoop;
 
 /*

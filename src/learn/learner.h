@@ -175,6 +175,12 @@ typedef struct Learner
 	 */
 	int			portion;
 
+	/*
+	 * Tasks that validations look at, at most, where adapting takes long; 0:
+	 * as many as for any learner.
+	 */
+	int			validation_tasks;
+
 	unsigned	flags;
 } Learner;
 

@@ -19,6 +19,16 @@
  * and g_t are constants to the outer gradient, so that it takes no second
  * derivatives.  A task without rows keeps c_0.
  *
+ * A row far outside, as tables have them, makes a gradient hundreds of times as
+ * long as others', a step of it makes the next one longer still, and five steps
+ * leave what numbers can hold; g_t is in the outer gradient as well, as what the
+ * gates are multiplied with.  So a task's gradient is kept from being longer
+ * than LONGEST, all its tensors together and before anything sees it (R.
+ * Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent
+ * neural networks", ICML 2013); the option clip does the same to the outer one,
+ * as in the paper.  How far a task can move in a step is then no more than that,
+ * whatever its rows are.
+ *
  * As in the other learners, tables of categories and the linear path are
  * learned by the outer loop alone, and where the number of rows varies a
  * gradient can be shrunken (see inner_loop.c).  The option context is the
@@ -27,11 +37,17 @@
 #include "learn/inner_loop.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "learn/lstm_cell.h"
 #include "learn/vars.h"
 
 #define P 10.0
+
+#define LONGEST 10.0			/* of a task's gradient, in units of the encoded target */
+
+/* A task takes long to adapt to: so many tell one meta-iteration from another. */
+#define VALIDATION_TASKS 100
 
 #define FIRST_WEIGHT 0.01
 #define FIRST_KEEP 4.0			/* b_f, and -b_i, are as much or up to 1 more */
@@ -139,13 +155,16 @@ lstm_rule(Tape *tape, const InnerStep *step, Var *memory)
 	return tape_axpy(tape, step->value, -1, tape_reshape(tape, change, s.rows, s.cols));
 }
 
-static const InnerLoop learned = {INNER_LEARNED, NULL, lstm_rule};
+static const InnerLoop learned = {INNER_LEARNED, NULL, lstm_rule, LONGEST};
 
 static void
 lstm_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 		   const RowVars *support, const Var *theta, Var *phi)
 {
-	inner_loop(tape, spec, list, &learned, support, support, theta, phi);
+	if (tape_shape(tape, support->w).rows == 0)
+		memcpy(phi, theta, list->n * sizeof(Var));	/* which a task without rows keeps */
+	else
+		inner_loop(tape, spec, list, &learned, support, support, theta, phi);
 }
 
 static Var
@@ -167,4 +186,5 @@ const Learner lstm_learner = {
 	.adapt = lstm_adapt,
 	.predict = network_learner_predict,
 	.episode = lstm_episode,
+	.validation_tasks = VALIDATION_TASKS,
 };

@@ -238,22 +238,41 @@ KERNEL(dots)(const Product *p)
 	}
 }
 
-/* Very few columns: one number after the other. */
+/*
+ * Very few columns: one number after the other, of several rows at a time, or
+ * each sum would wait for itself.
+ */
+#define NARROW_ROWS 8
+
+static inline KERNEL_TARGET void
+KERNEL(narrow_rows)(const Product *p, int i, int rows)
+{
+	for (int j = 0; j < p->m; j++)
+	{
+		const real *a = p->a + i * p->a_row;
+		const real *b = p->b + j;
+		real		sum[NARROW_ROWS] = {0};
+
+		for (int q = 0; q < p->k; q++, a += p->a_col, b += p->b_row)
+			for (int r = 0; r < rows; r++)
+				sum[r] += a[r * p->a_row] * *b;
+		for (int r = 0; r < rows; r++)
+			p->to[(size_t) (i + r) * p->m + j] = p->alpha * sum[r] + (p->c ? p->beta * p->c[(i + r) * p->c_row + j] : 0);
+	}
+}
+
 static KERNEL_TARGET void
 KERNEL(narrow)(const Product *p)
 {
-	for (int i = 0; i < p->n; i++)
-		for (int j = 0; j < p->m; j++)
-		{
-			const real *a = p->a + i * p->a_row;
-			const real *b = p->b + j;
-			real		sum = 0;
+	int			i = 0;
 
-			for (int q = 0; q < p->k; q++, a += p->a_col, b += p->b_row)
-				sum += *a * *b;
-			p->to[(size_t) i * p->m + j] = p->alpha * sum + (p->c ? p->beta * p->c[i * p->c_row + j] : 0);
-		}
+	for (; i + NARROW_ROWS <= p->n; i += NARROW_ROWS)
+		KERNEL(narrow_rows)(p, i, NARROW_ROWS);
+	for (; i < p->n; i++)
+		KERNEL(narrow_rows)(p, i, 1);
 }
+
+#undef NARROW_ROWS
 
 static KERNEL_TARGET void
 KERNEL(product)(const Product *p)
@@ -508,78 +527,127 @@ KERNEL(sigmoid)(real x)
 #endif
 }
 
-/* The gates of one row, i, f, g, o. */
+/*
+ * What a row's gates before the sigmoid, i, f, g, o, are multiplied with, and
+ * their sigmoids, and what is added then: tanh x = 2 sigmoid(2 x) - 1.  So all
+ * of a row is one loop, and no vector is left half empty where four times the
+ * width is a multiple of it.
+ */
 static inline KERNEL_TARGET void
-KERNEL(open_gates)(int width, const real *gates, real *open)
+KERNEL(gate_factors)(int width, real *factor, real *offset)
 {
-	for (int j = 0; j < 2 * width; j++)
-		open[j] = KERNEL(sigmoid)(gates[j]);
-	for (int j = 2 * width; j < 3 * width; j++)
-		open[j] = 2 * KERNEL(sigmoid)(2 * gates[j]) - 1;
-	for (int j = 3 * width; j < 4 * width; j++)
-		open[j] = KERNEL(sigmoid)(gates[j]);
+	for (int j = 0; j < 4 * width; j++)
+	{
+		bool		new = j >= 2 * width && j < 3 * width;
+
+		factor[j] = new ? 2 : 1;
+		offset[j] = new ? -1 : 0;
+	}
+}
+
+/* The gates of some rows. */
+static inline KERNEL_TARGET void
+KERNEL(open_gates)(int rows, int width, const real *gates, const real *factor, const real *offset, real *open)
+{
+	for (int r = 0; r < rows; r++, gates += 4 * width, open += 4 * width)
+		_Pragma("GCC ivdep")
+		for (int j = 0; j < 4 * width; j++)
+			open[j] = factor[j] * KERNEL(sigmoid)(factor[j] * gates[j]) + offset[j];
+}
+
+/* The cells of some rows, and what of them is shown, tanh. */
+static inline KERNEL_TARGET void
+KERNEL(next_cells)(int rows, int width, const real *open, const real *last, real *cell, real *shown)
+{
+	for (int r = 0; r < rows; r++)
+	{
+		const real *in = open + r * 4 * width;
+		const real *before = last ? last + r * 2 * width + width : NULL;
+		real	   *to = cell + r * width;
+
+		if (before)
+			_Pragma("GCC ivdep")
+			for (int j = 0; j < width; j++)
+				to[j] = in[width + j] * before[j] + in[j] * in[2 * width + j];
+		else
+			_Pragma("GCC ivdep")
+			for (int j = 0; j < width; j++)
+				to[j] = in[j] * in[2 * width + j];
+	}
+	_Pragma("GCC ivdep")
+	for (int i = 0; i < rows * width; i++)
+		shown[i] = 2 * KERNEL(sigmoid)(2 * cell[i]) - 1;
 }
 
 static KERNEL_TARGET void
 KERNEL(lstm)(size_t rows, int width, const real *gates, const real *last, real *to)
 {
+	real		factor[4 * LSTM_MAX_WIDTH];
+	real		offset[4 * LSTM_MAX_WIDTH];
 	real		open[4 * LSTM_MAX_WIDTH];
-	const real *in = open;
-	const real *forget = open + width;
-	const real *new = open + 2 * width;
-	const real *out = open + 3 * width;
+	real		cell[LSTM_MAX_WIDTH];
+	real		shown[LSTM_MAX_WIDTH];
+	size_t		most = LSTM_MAX_WIDTH / (width > 0 ? width : 1);	/* rows at once */
 
-	for (size_t r = 0; r < rows; r++, gates += 4 * width, to += 2 * width)
+	KERNEL(gate_factors)(width, factor, offset);
+	for (size_t done = 0; done < rows; done += most)
 	{
-		real	   *cell = to + width;
+		int			n = rows - done < most ? rows - done : most;
 
-		KERNEL(open_gates)(width, gates, open);
-		if (last)
+		KERNEL(open_gates)(n, width, gates + done * 4 * width, factor, offset, open);
+		KERNEL(next_cells)(n, width, open, last ? last + done * 2 * width : NULL, cell, shown);
+		for (int r = 0; r < n; r++, to += 2 * width)
 		{
-			const real *before = last + r * 2 * width + width;
+			const real *out = open + r * 4 * width + 3 * width;
 
 			_Pragma("GCC ivdep")
 			for (int j = 0; j < width; j++)
-				cell[j] = forget[j] * before[j] + in[j] * new[j];
+				to[j] = out[j] * shown[r * width + j];
+			memcpy(to + width, cell + r * width, width * sizeof(real));
 		}
-		else
-			for (int j = 0; j < width; j++)
-				cell[j] = in[j] * new[j];
-		_Pragma("GCC ivdep")
-		for (int j = 0; j < width; j++)
-			to[j] = out[j] * (2 * KERNEL(sigmoid)(2 * cell[j]) - 1);
 	}
 }
 
 static KERNEL_TARGET void
 KERNEL(lstm_back)(size_t rows, int width, const real *gates, const real *gradient, const real *last, real *to)
 {
+	real		factor[4 * LSTM_MAX_WIDTH];
+	real		offset[4 * LSTM_MAX_WIDTH];
 	real		open[4 * LSTM_MAX_WIDTH];
-	real		before[LSTM_MAX_WIDTH];
-	const real *in = open;
-	const real *forget = open + width;
-	const real *new = open + 2 * width;
-	const real *out = open + 3 * width;
+	real		cell[LSTM_MAX_WIDTH];
+	real		shown[LSTM_MAX_WIDTH];
+	real		none[LSTM_MAX_WIDTH];
+	size_t		most = LSTM_MAX_WIDTH / (width > 0 ? width : 1);
 
-	for (int j = 0; j < width; j++)
-		before[j] = 0;
-	for (size_t r = 0; r < rows; r++, gates += 4 * width, gradient += 2 * width, to += 5 * width)
+	memset(none, 0, width * sizeof(real));
+	KERNEL(gate_factors)(width, factor, offset);
+	for (size_t done = 0; done < rows; done += most)
 	{
-		KERNEL(open_gates)(width, gates, open);
-		if (last)
-			memcpy(before, last + r * 2 * width + width, width * sizeof(real));
-		_Pragma("GCC ivdep")
-		for (int j = 0; j < width; j++)
-		{
-			real		cell = forget[j] * before[j] + in[j] * new[j];
-			real		shown = 2 * KERNEL(sigmoid)(2 * cell) - 1;
-			real		of_cell = gradient[width + j] + gradient[j] * out[j] * (1 - shown * shown);
+		int			n = rows - done < most ? rows - done : most;
+		const real *state = last ? last + done * 2 * width : NULL;
 
-			to[j] = of_cell * new[j] * in[j] * (1 - in[j]);
-			to[width + j] = of_cell * before[j] * forget[j] * (1 - forget[j]);
-			to[2 * width + j] = of_cell * in[j] * (1 - new[j] * new[j]);
-			to[3 * width + j] = gradient[j] * shown * out[j] * (1 - out[j]);
-			to[4 * width + j] = of_cell * forget[j];
+		KERNEL(open_gates)(n, width, gates + done * 4 * width, factor, offset, open);
+		KERNEL(next_cells)(n, width, open, state, cell, shown);
+		for (int r = 0; r < n; r++, gradient += 2 * width, to += 5 * width)
+		{
+			const real *in = open + r * 4 * width;
+			const real *forget = in + width;
+			const real *new = in + 2 * width;
+			const real *out = in + 3 * width;
+			const real *before = state ? state + r * 2 * width + width : none;
+			const real *tanh_cell = shown + r * width;
+
+			_Pragma("GCC ivdep")
+			for (int j = 0; j < width; j++)
+			{
+				real		of_cell = gradient[width + j] + gradient[j] * out[j] * (1 - tanh_cell[j] * tanh_cell[j]);
+
+				to[j] = of_cell * new[j] * in[j] * (1 - in[j]);
+				to[width + j] = of_cell * before[j] * forget[j] * (1 - forget[j]);
+				to[2 * width + j] = of_cell * in[j] * (1 - new[j] * new[j]);
+				to[3 * width + j] = gradient[j] * tanh_cell[j] * out[j] * (1 - out[j]);
+				to[4 * width + j] = of_cell * forget[j];
+			}
 		}
 	}
 }

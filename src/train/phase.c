@@ -280,6 +280,7 @@ bench_create(Phase *phase, TaskSet *set, const Validation *validation)
 	int			way = set->encoding->way;
 	int			classes = Max(way, 1);	/* that rows are counted for */
 	Arena	   *arena = memory_arena(phase->name);
+	const Panel *panel = validation->panel;
 
 	bench->arena = arena;
 	bench->sampler = sampler_create(set, options, shots, query, phase->fold);
@@ -317,8 +318,10 @@ bench_create(Phase *phase, TaskSet *set, const Validation *validation)
 	bench->team = team_create(phase, &bench->step, bench->sampler, &(TeamSizes) {
 		classes * shots[0], classes * shots[1], classes * query, width
 	});
-	if (validation->panel)
-		bench->scorer = scorer_create(arena, validation->panel, phase->learner, &phase->spec, &phase->list,
+	if (panel && phase->learner->validation_tasks > 0)
+		panel = panel_thin(panel, phase->learner->validation_tasks);
+	if (panel)
+		bench->scorer = scorer_create(arena, panel, phase->learner, &phase->spec, &phase->list,
 									  phase->average);
 	/* as the loss is in training */
 	if (bench->scorer && phase->spec.net.norm == NORM_BATCH)

@@ -15,6 +15,8 @@
 /* Set before anything was measured. */
 #define GOLDEN_TOLERANCE (sizeof(real) == 8 ? 1e-8 : 1e-4)
 
+#define FAR 40					/* as make_lstm_goldens.py has it */
+
 static const char *const loss_words[] = {"squared", "logistic", "softmax"};
 
 /* A learner on the small tasks, of which nothing is known at first. */
@@ -42,11 +44,13 @@ test_golden(const GoldenLstm *golden)
 	Heap		heap = {0};
 	Arena		arena;
 
-	snprintf(name, sizeof(name), "%s, %s%s%s%s%s, %d step(s)", golden->learner, loss_words[golden->loss],
+	snprintf(name, sizeof(name), "%s, %s%s%s%s%s%s, %d step(s)", golden->learner, loss_words[golden->loss],
 			 golden->skip ? ", skip" : "", golden->n_embeddings > 0 ? ", embeddings" : "",
-			 golden->episode ? ", episode" : "", golden->shrink ? ", shrink" : "", golden->inner_steps);
+			 golden->episode ? ", episode" : "", golden->shrink ? ", shrink" : "", golden->far ? ", a row far outside" : "", golden->inner_steps);
 	prepare(&small, golden->learner, golden->loss, golden->skip, golden->n_embeddings, golden->episode,
 			golden->inner_steps, golden->shrink, golden->seed);
+	for (int i = 0; i < GOLDEN_TASKS * GOLDEN_INPUTS && golden->far; i++)
+		small.x[0][i / GOLDEN_INPUTS * GOLDEN_ROWS * GOLDEN_INPUTS + i % GOLDEN_INPUTS] *= FAR;
 	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
 
 	if (!golden_run(&small, &arena, 0, golden->size, name, losses, got))
@@ -59,7 +63,17 @@ test_golden(const GoldenLstm *golden)
 	heap_free(&heap);
 }
 
-/* With gates that are told nothing, it is descent at one rate with a decay. */
+/* Gates that are told nothing: descent at one rate. */
+static void
+tell_nothing(SmallTasks *small, double keep, double rate)
+{
+	memset(small_tensor(small, small->theta, "step.hidden.weight"), 0, sizeof(real) * 4);
+	memset(small_tensor(small, small->theta, "step.value.weight"), 0, sizeof(real) * 2);
+	memset(small_tensor(small, small->theta, "step.last.weight"), 0, sizeof(real) * 2);
+	small_tensor(small, small->theta, "step.bias")[0] = keep;
+	small_tensor(small, small->theta, "step.bias")[1] = -log(1 / rate - 1);
+}
+
 static void
 test_descent(void)
 {
@@ -73,11 +87,7 @@ test_descent(void)
 	prepare(&small[0], "fomaml", LOSS_SQUARED, true, 2, false, 3, false, 5);
 	small[0].spec.options.inner_lr = rate;
 	prepare(&small[1], "lstm", LOSS_SQUARED, true, 2, false, 3, false, 5);
-	memset(small_tensor(&small[1], small[1].theta, "step.hidden.weight"), 0, sizeof(real) * 4);
-	memset(small_tensor(&small[1], small[1].theta, "step.value.weight"), 0, sizeof(real) * 2);
-	memset(small_tensor(&small[1], small[1].theta, "step.last.weight"), 0, sizeof(real) * 2);
-	small_tensor(&small[1], small[1].theta, "step.bias")[0] = 60;
-	small_tensor(&small[1], small[1].theta, "step.bias")[1] = -4.5;
+	tell_nothing(&small[1], 60, rate);
 	for (int i = 0; i < 2; i++)
 	{
 		Heap		heap = {0};
@@ -98,6 +108,48 @@ test_descent(void)
 			}
 	ok(norm_of(a, n) > 1e-3, "descent moves");
 	is_close(norm_error(b, a, n), 0, sizeof(real) == 8 ? 1e-12 : 1e-4, "lstm: with gates that are told nothing it is descent");
+}
+
+/*
+ * However far outside a row is: a step is no longer than its rate times the
+ * longest gradient, and the outer gradient is finite.
+ */
+static void
+test_far(void)
+{
+	static SmallTasks small;
+	static real phi[SMALL_MAX_SIZE] __attribute__((aligned(64)));
+	static double gradient[SMALL_MAX_SIZE];
+	const double rate = 0.5;
+	const double longest = 10;
+
+	for (double far = 1e2; far <= 1e8; far *= 1e3)
+	{
+		Heap		heap = {0};
+		Arena		arena;
+		Rows		rows;
+		double		losses[GOLDEN_TASKS];
+		double		square = 0;
+		bool		finite = true;
+
+		prepare(&small, "lstm", LOSS_SQUARED, true, 0, false, 3, false, 5);
+		tell_nothing(&small, 60, rate);
+		for (int j = 0; j < GOLDEN_INPUTS; j++)
+			small.x[0][j] *= far;
+		rows = small_task(&small, 0, 0);
+		arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
+		ok(applier_adapt(applier_create(&arena, small.learner, &small.spec, &small.list, small.theta, NULL), &rows, NULL, phi) == NULL,
+		   "lstm: adapts to a row %g times as far outside", far);
+		for (int i = 0; i < small.list.n; i++)
+			for (int k = 0; k < small.tensors[i].rows * small.tensors[i].cols && small.tensors[i].role == TENSOR_ADAPTED; k++)
+				square += pow(phi[small.tensors[i].offset + k] - small.theta[small.tensors[i].offset + k], 2);
+		ok(square > 0 && sqrt(square) <= 1.001 * 3 * rate * longest, "lstm: and has moved no further than it may");
+		if (golden_run(&small, &arena, 0, small.list.size, "lstm, a row far outside", losses, gradient))
+			for (size_t i = 0; i < small.list.size; i++)
+				finite = finite && isfinite(gradient[i]);
+		ok(finite, "lstm: and the outer gradient is finite");
+		heap_free(&heap);
+	}
 }
 
 /* Reading on from a state is reading all rows; another order is another state. */
@@ -209,6 +261,7 @@ main(void)
 	for (size_t i = 0; i < sizeof(golden_lstm) / sizeof(golden_lstm[0]); i++)
 		test_golden(&golden_lstm[i]);
 	test_descent();
+	test_far();
 	test_sequence();
 	test_long_sequence();
 	return tap_done();

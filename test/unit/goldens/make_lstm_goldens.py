@@ -16,6 +16,8 @@ import make_metric_goldens as metric
 
 WIDTH = 2                       # of the LSTM, option context
 P = 10.0
+LONGEST = 10.0                  # gradient of a task
+FAR = 40.0                      # times as far outside is a task's first row, in one case
 
 HEADS = 4
 FEATURES = 2
@@ -46,6 +48,8 @@ def lstm_losses(case, theta):
     losses = []
     for task in range(len(base.SUPPORT)):
         rows = base.rows_of(case, 0, task)
+        if case['far']:
+            rows[0][:1] *= FAR
         phi = dict(theta)
         names = [n for n in theta if base.is_adapted(n)]
         hidden = {n: (torch.zeros(theta[n].numel(), WIDTH), torch.zeros(theta[n].numel(), WIDTH)) for n in names}
@@ -53,6 +57,8 @@ def lstm_losses(case, theta):
         for _ in range(case['inner_steps'] if len(rows[3]) > 0 else 0):
             loss = base.mean_loss(case, phi, rows)
             gradients = [g.detach() for g in torch.autograd.grad(loss, [phi[n] for n in names], retain_graph=True)]
+            length = math.sqrt(sum(float((g ** 2).sum()) for g in gradients))
+            gradients = [g * min(1.0, LONGEST / length) for g in gradients]
             if case['shrink']:
                 k = rows[3].sum()
                 gradients = [g * k / (k + 3 * torch.exp(4 * theta['shrink'][0, 0])) for g in gradients]
@@ -194,14 +200,15 @@ def solve(case, theta):
 
 
 def cases():
-    def case(learner, loss, activation, skip, embeddings, way=False, steps=0, shrink=False):
+    def case(learner, loss, activation, skip, embeddings, way=False, steps=0, shrink=False, far=False):
         return dict(learner=learner, loss=loss, activation=activation, skip=skip, embeddings=embeddings, way=way,
-                    inner_steps=steps, shrink=shrink, seed=5)
+                    inner_steps=steps, shrink=shrink, far=far, seed=5)
 
     for loss in ('squared', 'logistic', 'softmax'):
         yield case('lstm', loss, 'tanh', True, True, steps=3)
         yield case('lstm', loss, 'tanh', False, False, steps=1)
     yield case('lstm', 'squared', 'tanh', False, True, steps=2, shrink=True)
+    yield case('lstm', 'squared', 'tanh', True, True, steps=3, shrink=True, far=True)
     for loss in ('squared', 'logistic', 'softmax'):
         yield case('mann', loss, 'tanh', True, True)
     yield case('mann', 'squared', 'tanh', False, False)
@@ -217,12 +224,13 @@ def main():
         losses, gradients = solve(case, parameters(case))
         base.array('lstm_losses_%d' % i, losses)
         base.array('lstm_gradient_%d' % i, torch.cat([g.flatten() for g in gradients]).tolist())
-        lines.append('{"%s", LOSS_%s, %s, %d, %d, %s, %d, %s, lstm_losses_%d, lstm_gradient_%d, '
+        lines.append('{"%s", LOSS_%s, %s, %d, %d, %s, %d, %s, %s, lstm_losses_%d, lstm_gradient_%d, '
                      'sizeof(lstm_gradient_%d) / sizeof(double)}'
                      % (case['learner'], case['loss'].upper(), word(case['skip']), 2 if case['embeddings'] else 0,
-                        case['seed'], word(case['way']), case['inner_steps'], word(case['shrink']), i, i, i))
+                        case['seed'], word(case['way']), case['inner_steps'], word(case['shrink']), word(case['far']), i, i, i))
     print('typedef struct GoldenLstm\n{\n\tconst char *learner;\n\tLossKind\tloss;\n\tbool\t\tskip;\n'
           '\tint\t\t\tn_embeddings;\n\tint\t\t\tseed;\n\tbool\t\tepisode;\n\tint\t\t\tinner_steps;\n\tbool\t\tshrink;\n'
+          '\tbool\t\tfar;\t\t\t/* the first row of each task is */\n'
           '\tconst double *losses;\t\t/* of each task */\n'
           '\tconst double *gradient;\t\t/* of their sum, all tensors in order */\n\tsize_t\t\tsize;\n} GoldenLstm;\n')
     print('static const GoldenLstm golden_lstm[] = {\n\t' + ',\n\t'.join(lines) + ',\n};\n')
