@@ -42,7 +42,7 @@ table()
 maml_fc	maml	5	1	5x1	"hidden": [256, 128, 64, 64], "norm": "batch", "skip": false, "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 60000, "schedule": "constant"
 maml_fc_5	maml	5	5	5x5	"hidden": [256, 128, 64, 64], "norm": "batch", "skip": false, "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 60000, "schedule": "constant"
 maml	maml	5	1	5x1	"network": "conv4", "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 60000, "schedule": "constant"
-prototypical	prototypical	20	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "iterations": 20000
+prototypical	prototypical	60	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "iterations": 8000
 matching	matching	5	1	5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 4, "iterations": 20000
 ridge	ridge	5	1	5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 4, "iterations": 20000, "outer_lr": 0.001
 reptile	reptile	5	5	5x1 5x5	"network": "conv4", "inner_steps": 5, "inner_lr": 0.001, "outer_lr": 1, "query": 5, "meta_batch": 5, "iterations": 100000
