@@ -152,10 +152,14 @@ static const TileFunction KERNEL(tiles)[KERNEL_VECTORS][KERNEL_ROWS] = {
 #endif
 };
 
-/* Fewer columns than a vector has: half a vector, or a quarter. */
+/*
+ * Fewer columns than a vector has: half a vector, or a quarter.  One row alone
+ * is summed here as it is among others, so that rows added to a task's memory
+ * one after the other are the same numbers as rows added together.
+ */
 #if KERNEL_BYTES > 32
 typedef real KERNEL(half) __attribute__((vector_size(32), aligned(sizeof(real)), may_alias));
-TILE_OF_ONE(KERNEL(half_1), KERNEL(half), 32 / (int) sizeof(real), 1, 4)
+TILE(KERNEL(half_1), KERNEL(half), 32 / (int) sizeof(real), 1, 1)
 TILE(KERNEL(half_2), KERNEL(half), 32 / (int) sizeof(real), 2, 1)
 TILE(KERNEL(half_3), KERNEL(half), 32 / (int) sizeof(real), 3, 1)
 TILE(KERNEL(half_4), KERNEL(half), 32 / (int) sizeof(real), 4, 1)
@@ -167,7 +171,7 @@ static const TileFunction KERNEL(halves)[KERNEL_ROWS] = {
 #endif
 #if KERNEL_BYTES > 16
 typedef real KERNEL(quarter) __attribute__((vector_size(16), aligned(sizeof(real)), may_alias));
-TILE_OF_ONE(KERNEL(quarter_1), KERNEL(quarter), 16 / (int) sizeof(real), 1, 4)
+TILE(KERNEL(quarter_1), KERNEL(quarter), 16 / (int) sizeof(real), 1, 1)
 TILE(KERNEL(quarter_2), KERNEL(quarter), 16 / (int) sizeof(real), 2, 1)
 TILE(KERNEL(quarter_3), KERNEL(quarter), 16 / (int) sizeof(real), 3, 1)
 TILE(KERNEL(quarter_4), KERNEL(quarter), 16 / (int) sizeof(real), 4, 1)
