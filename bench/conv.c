@@ -12,28 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core.h"
 #include "learn/meta_step.h"
 #include "nn/blas.h"
 
 #define SQUARE 1024
-
-static double
-processor_time(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return t.tv_sec + 1e-9 * t.tv_nsec;
-}
-
-static void *
-grow(void *context, size_t size)
-{
-	(void) context;
-	return malloc(size);
-}
 
 /* One episode: class by class. */
 static Rows

@@ -14,13 +14,10 @@ cd "$(dirname "$0")/.."
 
 rounds=${1:-3}
 PYTHON=${PYTHON:-/usr/bin/python3}
-blas=$(dirname "$(find /usr/lib -path '*openblas-serial/libopenblas.so' | head -n 1)")
-include=$(dirname "$(find /usr/include -path '*openblas-serial/cblas.h' | head -n 1)")
+. bench/core.sh
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-# shellcheck disable=SC2046
-gcc -O3 -fno-math-errno -fno-trapping-math -Isrc -I"$include" bench/conv.c src/nn/*.c $(grep -L postgres.h src/learn/*.c) \
-	-o "$dir/conv" -L"$blas" -lopenblas -Wl,-rpath,"$blas" -lm
+core_program bench/conv.c "$dir/conv"
 "$PYTHON" -c 'import torch' 2>/dev/null || { PYTHON=; echo "PyTorch: skipped, because there is none."; }
 
 echo "network     image    episode       meta us/image  images/s  GFLOP/s  sgemm  episodes/s    MB   torch us/image"

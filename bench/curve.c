@@ -19,17 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core.h"
 #include "learn/meta_step.h"
 #include "nn/outer.h"
 
 #define ROWS 10
-
-static void *
-grow(void *context, size_t size)
-{
-	(void) context;
-	return malloc(size);
-}
 
 static StepRates
 rates(const void *context, int64_t step)

@@ -12,16 +12,10 @@ set -eu
 cd "$(dirname "$0")/.."
 
 command -v valgrind >/dev/null || { echo "bench/instructions.sh: skipped, because there is no valgrind."; exit 0; }
-blas=$(dirname "$(find /usr/lib -path '*openblas-serial/libopenblas.so' | head -n 1)")
-include=$(dirname "$(find /usr/include -path '*openblas-serial/cblas.h' | head -n 1)")
+. bench/core.sh
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-for times in 1 11
-do
-	# shellcheck disable=SC2046
-	gcc -O3 -g -fno-math-errno -fno-trapping-math -DREPETITIONS=$times -Isrc -I"$include" bench/tape.c src/nn/*.c \
-		$(grep -L postgres.h src/learn/*.c) -o "$dir/tape$times" -L"$blas" -lopenblas -Wl,-rpath,"$blas" -lm
-done
+for times in 1 11; do core_program bench/tape.c "$dir/tape$times" -g -DREPETITIONS=$times; done
 
 # Instructions of LEARNER with REPETITIONS and TASKS
 count()

@@ -44,6 +44,28 @@ ask()
 	run -A -t -c "$1"
 }
 
+# The median of numbers, one in a line.
+median()
+{
+	sort -n | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
+}
+
+# A schema of that name and in it the table r: of each g from FIRST to LAST a row
+# of the task g / ROWS, with 32 random inputs and a target that is a coin's.
+#	random_rows SCHEMA ROWS FIRST LAST
+random_rows()
+{
+	run <<-END
+		SET client_min_messages = warning;
+		DROP SCHEMA IF EXISTS $1 CASCADE;
+		CREATE SCHEMA $1;
+		SELECT setseed(0.5) \g /dev/null
+		SELECT 'CREATE TABLE $1.r AS SELECT g / $2 AS task, random() < .5 AS y, '
+			   || string_agg(format('(random() * 2 - 1)::real AS x%s', i), ', ' ORDER BY i) || ' FROM generate_series($3, $4) g'
+		FROM generate_series(1, 32) i \gexec
+	END
+}
+
 # What the figures were measured on.
 machine()
 {

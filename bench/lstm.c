@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core.h"
 #include "learn/apply.h"
 #include "learn/meta_step.h"
 #include "nn/adam.h"
@@ -58,13 +59,6 @@ room(size_t n, size_t size)
 	if (p == NULL)
 		abort();
 	return p;
-}
-
-static void *
-grow(void *context, size_t size)
-{
-	(void) context;
-	return malloc(size);
 }
 
 /* ---- data ---- */

@@ -14,13 +14,10 @@ cd "$(dirname "$0")/.."
 iterations=${1:-3000}
 data=${DATA:-../shared/data}
 
-blas=$(dirname "$(find /usr/lib -path '*openblas-serial/libopenblas.so' | head -n 1)")
-include=$(dirname "$(find /usr/include -path '*openblas-serial/cblas.h' | head -n 1)")
+. bench/core.sh
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-# shellcheck disable=SC2046
-gcc -O3 -fno-math-errno -fno-trapping-math -Isrc -I"$include" bench/lstm.c src/nn/*.c $(grep -L postgres.h src/learn/*.c) \
-	-o "$dir/lstm" -L"$blas" -lopenblas -Wl,-rpath,"$blas" -lm
+core_program bench/lstm.c "$dir/lstm"
 
 echo "Waves, two layers of 20:"
 RATE=0.003 "$dir/lstm" sinusoid 10 10 5 "$iterations" 20

@@ -28,6 +28,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . bench/lib.sh
+. bench/core.sh
 
 rounds=${1:-5}
 PEERS=${PEERS:-../shared/peers}
@@ -50,12 +51,8 @@ then
 	fi
 else say "PyTorch: skipped, because $PEERS/maml_tabular.py is not there or $PYTHON has no torch."
 fi
-blas=$(dirname "$(find /usr/lib -path '*openblas-serial/libopenblas.so' | head -n 1)")
-include=$(dirname "$(find /usr/include -path '*openblas-serial/cblas.h' | head -n 1)")
-gcc -O2 -I"$include" bench/sgemm.c -o "$scratch/sgemm" -L"$blas" -lopenblas -Wl,-rpath,"$blas"
-# shellcheck disable=SC2046
-gcc -O3 -fno-math-errno -fno-trapping-math -Isrc -I"$include" bench/curve.c src/nn/*.c $(grep -L postgres.h src/learn/*.c) \
-	-o "$scratch/curve" -L"$blas" -lopenblas -Wl,-rpath,"$blas" -lm
+blas_program bench/sgemm.c "$scratch/sgemm"
+core_program bench/curve.c "$scratch/curve"
 
 database
 machine
@@ -126,12 +123,6 @@ probed()
 		/adapt latency/ { for (i = 1; i <= NF; i++) if ($i == "us") { latency = $(i - 1); break } }
 		$1 == "cpu" { cpu[++n] = $2 }
 		END { printf "%s %.2f %.2f %s\n", name, 1000 / (ms - sampler), 1 / ((cpu[2] - cpu[1]) / (long - short) - sampler / 1000), latency }' >>"$scratch/rates"
-}
-
-# The median of numbers, one in a line.
-median()
-{
-	sort -n | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
 }
 
 ours()

@@ -20,7 +20,7 @@ then
 	old=$(mktemp -d)/meta
 	git worktree add --quiet --detach "$old" "$1"
 	chmod 755 "$(dirname "$old")"
-	cp bench/profile.sh bench/lib.sh bench/sgemm.c "$old/bench/"
+	cp bench/profile.sh bench/lib.sh bench/core.sh bench/sgemm.c "$old/bench/"
 	status=0
 	env -u PGHOST -u PGPORT -u PGDATABASE -u PGSERVICE "$old/bench/profile.sh" || status=$?
 	git worktree remove --force "$old"
@@ -28,30 +28,16 @@ then
 fi
 command -v perf >/dev/null || { echo "bench/profile.sh: skipped, because there is no perf."; exit 0; }
 . bench/lib.sh
+. bench/core.sh
 
 scratch=$(mktemp -d)
 perf record -q -e cpu-clock -o "$scratch/perf.data" true 2>"$scratch/why" || { echo "bench/profile.sh: skipped, because perf cannot run here: $(head -n 1 "$scratch/why")"; exit 0; }
-blas=$(dirname "$(find /usr/lib -path '*openblas-serial/libopenblas.so' | head -n 1)")
-include=$(dirname "$(find /usr/include -path '*openblas-serial/cblas.h' | head -n 1)")
-gcc -O2 -I"$include" bench/sgemm.c -o "$scratch/sgemm" -L"$blas" -lopenblas -Wl,-rpath,"$blas"
-if [ -f bench/tape.c ]
-then
-	# shellcheck disable=SC2046
-	gcc -O3 -fno-math-errno -fno-trapping-math -Isrc -I"$include" bench/tape.c src/nn/*.c $(grep -L postgres.h src/learn/*.c) \
-		-o "$scratch/tape" -L"$blas" -lopenblas -Wl,-rpath,"$blas" -lm
-fi
+blas_program bench/sgemm.c "$scratch/sgemm"
+[ ! -f bench/tape.c ] || core_program bench/tape.c "$scratch/tape"
 
 database
 machine
-run <<-'END'
-	SET client_min_messages = warning;
-	DROP SCHEMA IF EXISTS bench_profile CASCADE;
-	CREATE SCHEMA bench_profile;
-	SELECT setseed(0.5) \g /dev/null
-	SELECT 'CREATE TABLE bench_profile.r AS SELECT g / 40 AS task, random() < .5 AS y, '
-		   || string_agg(format('(random() * 2 - 1)::real AS x%s', i), ', ' ORDER BY i) || ' FROM generate_series(0, 79999) g'
-	FROM generate_series(1, 32) i \gexec
-END
+random_rows bench_profile 40 0 79999
 : >"$scratch/log"
 run_stamped >>"$scratch/log" <<-'END' &
 	SET client_min_messages = notice;

@@ -12,8 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core.h"
 #include "learn/apply.h"
 #include "learn/meta_step.h"
 #include "nn/outer.h"
@@ -22,22 +22,6 @@
 #ifndef REPETITIONS
 #define REPETITIONS 200
 #endif
-
-static double
-processor_time(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return t.tv_sec + 1e-9 * t.tv_nsec;
-}
-
-static void *
-grow(void *context, size_t size)
-{
-	(void) context;
-	return malloc(size);
-}
 
 /* Additions and multiplications of a tape's matrix products. */
 static double

@@ -9,13 +9,10 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-blas=$(dirname "$(find /usr/lib -path '*openblas-serial/libopenblas.so' | head -n 1)")
-include=$(dirname "$(find /usr/include -path '*openblas-serial/cblas.h' | head -n 1)")
+. bench/core.sh
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-# shellcheck disable=SC2046
-gcc -O3 -fno-math-errno -fno-trapping-math -Isrc -I"$include" bench/tape.c src/nn/*.c $(grep -L postgres.h src/learn/*.c) \
-	-o "$dir/tape" -L"$blas" -lopenblas -Wl,-rpath,"$blas" -lm
+core_program bench/tape.c "$dir/tape"
 
 echo "learner      inputs hidden  rows    steps tasks categories       iteration              adapting   memory"
 for learner in maml fomaml anil reptile pooled alpaca

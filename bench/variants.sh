@@ -15,22 +15,8 @@ cd "$(dirname "$0")/.."
 
 database
 machine
-run <<-'END'
-	SET client_min_messages = warning;
-	DROP SCHEMA IF EXISTS bench_variants CASCADE;
-	CREATE SCHEMA bench_variants;
-	SELECT setseed(0.5) \g /dev/null
-	SELECT 'CREATE TABLE bench_variants.r AS SELECT g / 40 AS task, random() < .5 AS y, '
-		   || string_agg(format('(random() * 2 - 1)::real AS x%s', i), ', ' ORDER BY i) || ' FROM generate_series(0, 79999) g'
-	FROM generate_series(1, 32) i \gexec
-END
+random_rows bench_variants 40 0 79999
 dir=$(mktemp -d)
-
-# The median of a column of numbers.
-median()
-{
-	sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
-}
 
 for round in $(seq "${1:-5}")
 do

@@ -15,15 +15,7 @@ database
 machine
 say "Load:    $(cut -d ' ' -f 1-3 /proc/loadavg)"
 
-run <<-'END'
-	SET client_min_messages = warning;
-	DROP SCHEMA IF EXISTS bench_workers CASCADE;
-	CREATE SCHEMA bench_workers;
-	SELECT setseed(0.5) \g /dev/null
-	SELECT 'CREATE TABLE bench_workers.r AS SELECT g / 20 AS task, random() < .5 AS y, '
-		   || string_agg(format('(random() * 2 - 1)::real AS x%s', i), ', ' ORDER BY i) || ' FROM generate_series(1, 40000) g'
-	FROM generate_series(1, 32) i \gexec
-END
+random_rows bench_workers 20 1 40000
 for round in $(seq "${1:-3}")
 do
 	for workers in 0 1
