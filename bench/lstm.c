@@ -22,7 +22,7 @@
 #include "core.h"
 #include "learn/apply.h"
 #include "learn/meta_step.h"
-#include "nn/adam.h"
+#include "nn/outer.h"
 
 #define RATES 25
 #define FIRST_RATE 1e-5
@@ -316,19 +316,39 @@ make_model(Model *model, const char *learner, int steps, int width)
 	model->applier = applier_create(model->arena, model->learner, &model->spec, &model->list, model->theta, NULL);
 }
 
+/* What the outer step goes by: a rate that falls to 3 % of the first. */
+typedef struct Pace
+{
+	const Options *options;
+	int			iterations;
+} Pace;
+
+static StepRates
+rates(const void *context, int64_t step)
+{
+	const Pace *pace = context;
+
+	return (StepRates) {
+		pace->options->outer_lr * fmax(1 - (double) step / pace->iterations, 0.03), pace->options->weight_decay,
+		1 - fmax(0.01, 10.0 / (step + 10))
+	};
+}
+
 static void
 train(Model *model, const Task **tasks, int n, const Panel *validation, int iterations, real *phi)
 {
 	static MetaStep step;
-	const Options *options = &model->spec.options;
 	size_t		size = model->list.size;
+	Pace		pace = {&model->spec.options, iterations};
 	Rng			first = rng_stream(1, RNG_INITIALISE, 0, 0);
 	Arena		arena;
 	Adam		adam = {room(size, sizeof(real)), room(size, sizeof(real))};
-	real	   *gradient = room(size, sizeof(real));
+	int32_t    *rows_at = room(outer_rows(&model->list) + 1, sizeof(int32_t));
 	real	   *average = room(size, sizeof(real));
+	real	   *held = room(size, sizeof(real));
 	real	   *kept = room(size, sizeof(real));
 	double		best = INFINITY;
+	Outer	   *outer;
 	Rows		support = make_rows(META_SLICE, shots);
 	Rows		query = make_rows(META_SLICE, max_query);
 
@@ -337,38 +357,33 @@ train(Model *model, const Task **tasks, int n, const Panel *validation, int iter
 	memcpy(average, model->theta, sizeof(real) * size);
 	memcpy(kept, model->theta, sizeof(real) * size);
 	meta_step_init(&step, &arena, model->learner, &model->spec, &model->list, model->theta, shots, shots, max_query, NULL);
-	if (step.fault)
+	outer = outer_create(&arena, &model->list, model->theta, average, &adam, rows_at, false, pace.options->clip, rates, &pace);
+	if (step.fault || outer == NULL)
 	{
-		fprintf(stderr, "%s\n", step.fault);
+		fprintf(stderr, "%s\n", step.fault ? step.fault : "out of memory");
 		exit(1);
 	}
 	for (int i = 1; i <= iterations; i++)
 	{
-		memset(gradient, 0, sizeof(real) * size);
+		outer_begin(outer, i - 1);
 		for (int slice = 0; slice < META_BATCH / META_SLICE; slice++)
 		{
 			for (int t = 0; t < META_SLICE; t++)
 				draw(tasks[rng_below(&rng, n)], &support, &query, t);
-			meta_step_run(&step, &support, &query, (double) i / iterations, gradient);
+			meta_step_run(&step, &support, &query, (double) i / iterations, outer->gradient);
 		}
-		for (size_t j = 0; j < size; j++)
-			gradient[j] /= META_BATCH;
-		gradient_clip(gradient, size, options->clip);
-		adam_step(&adam, &model->list, model->theta, gradient, i,
-				  options->outer_lr * fmax(1 - (double) i / iterations, 0.03), options->weight_decay);
-		for (size_t j = 0; j < size; j++)
-			average[j] += fmax(0.01, 10.0 / (i + 10)) * (model->theta[j] - average[j]);
+		outer_step(outer, 1.0 / META_BATCH);
 		if (i % (iterations / VALIDATIONS > 0 ? iterations / VALIDATIONS : 1) == 0)
 		{
 			double		loss;
 
-			memcpy(gradient, model->theta, sizeof(real) * size);
+			memcpy(held, model->theta, sizeof(real) * size);
 			memcpy(model->theta, average, sizeof(real) * size);
 			loss = score(model->applier, validation, phi, NULL);
 			if (loss < best)
 				memcpy(kept, average, sizeof(real) * size);
 			best = fmin(best, loss);
-			memcpy(model->theta, gradient, sizeof(real) * size);
+			memcpy(model->theta, held, sizeof(real) * size);
 			if (getenv("VERBOSE"))
 				fprintf(stderr, "%d %.4f\n", i, loss);
 		}
