@@ -70,6 +70,24 @@ SELECT count(*) AS rows, bool_and(meta.predict(p, m) BETWEEN -1000 AND 1000) AS 
 FROM public.marks m, meta.params('number') p WHERE drawing = 1;
 SELECT method, count(*) FROM meta.evaluate('number', shots => '{0,2}') WHERE metric = 'rmse' GROUP BY 1 ORDER BY 1;
 
+-- training that distorts images: what is learned holds for drawings that are moved, as no training drawing is
+CREATE TABLE public.moved AS
+SELECT mark, drawing, array_agg(coalesce(m.pixels[(y + drawing % 3 - 1) * 16 + x + drawing / 3 % 3], 0) ORDER BY y, x) AS pixels
+FROM public.marks m, generate_series(0, 15) y, generate_series(0, 15) x WHERE drawing <= 9 GROUP BY mark, drawing, m.pixels;
+CREATE TABLE public.shown (augment float8, accuracy float8);
+DO $do$
+DECLARE
+	a float8;
+BEGIN
+	FOREACH a IN ARRAY ARRAY[0, 1] LOOP
+		CALL meta.train('shown', 'public.marks', task => 'mark', target => 'mark', features => 'pixels', algorithm => 'prototypical',
+						options => format('{"network": "conv4", "filters": 16, "features": 16, "encode": {"pixels": "image 16x16"}, "way": 5, "shots": 1, "query": 3, "meta_batch": 4, "iterations": 200, "outer_lr": 0.005, "validation": 0, "test": 0.3, "augment": %s}', a)::jsonb);
+		INSERT INTO public.shown
+		SELECT a, value FROM meta.evaluate('shown', 'public.moved', shots => '{1}') WHERE metric = 'accuracy' AND method = 'adapted';
+	END LOOP;
+END $do$;
+SELECT max(accuracy) FILTER (WHERE augment = 1) > max(accuracy) FILTER (WHERE augment = 0) + 0.1 AS better FROM public.shown;
+
 -- what is wrong is said
 CALL meta.train('wrong', 'public.marks', task => 'mark', target => 'mark', features => 'image', algorithm => 'prototypical',
 				options => '{"network": "conv4", "encode": {"image": "image 16x15"}, "way": 4, "shots": 1}');
@@ -92,6 +110,8 @@ CALL meta.train('wrong', $$SELECT mark, array[1, 0, 0, 0] AS pixels FROM public.
 CALL meta.train('wrong', 'public.marks', task => 'mark', target => 'mark', features => 'pen', algorithm => 'prototypical',
 				options => '{"rotations": true, "way": 4, "shots": 1}');
 CALL meta.train('wrong', 'public.marks', task => 'drawing', target => 'pen', features => 'numbers', options => '{"rotations": true}');
+CALL meta.train('wrong', 'public.marks', task => 'drawing', target => 'pen', features => 'numbers', options => '{"augment": 0.5}');
+CALL meta.train('wrong', 'public.marks', task => 'drawing', target => 'pen', features => 'numbers', options => '{"augment": -1}');
 CALL meta.train('wrong', 'public.marks', task => 'mark', target => 'mark', features => 'image', algorithm => 'prototypical',
 				options => '{"network": "conv4", "encode": {"image": "image 16x16"}, "way": 61, "shots": 1}');
 CALL meta.train('wrong', 'public.marks', task => 'mark', target => 'mark', features => 'image', algorithm => 'prototypical',
@@ -113,6 +133,6 @@ SELECT * FROM meta.evaluate('maml', shots => '{2}');
 RESET maintenance_work_mem;
 
 
-DELETE FROM meta.model WHERE name IN ('bytes', 'normed', 'plain', 'number') OR name IN (SELECT algorithm FROM public.learned);
-DROP TABLE public.marks, public.params, public.learned;
+DELETE FROM meta.model WHERE name IN ('bytes', 'normed', 'plain', 'number', 'shown') OR name IN (SELECT algorithm FROM public.learned);
+DROP TABLE public.marks, public.params, public.learned, public.moved, public.shown;
 DROP FUNCTION public.draw;

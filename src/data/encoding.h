@@ -124,6 +124,13 @@ encoder_values(const Encoder *encoder)
 	return encoder->width - (encoder->indicator ? 1 : 0);
 }
 
+/* The size of an image column's images. */
+static inline Plane
+encoder_plane(const Encoder *encoder)
+{
+	return (Plane) {encoder->image[0], encoder->image[1], encoder->image[2]};
+}
+
 /* JSON of DESIGN's metadata key "encoders", and back; damaged: ERRCODE_DATA_CORRUPTED. */
 extern void encoding_to_json(const Encoding *encoding, StringInfo out);
 extern Encoding *encoding_from_json(const char *json);

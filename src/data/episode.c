@@ -12,6 +12,7 @@
 #include "utils/memutils.h"
 
 #include "data/episode.h"
+#include "nn/image.h"
 
 /* Episodes of a panel, as they are usual: more would tell little. */
 #define VALIDATION_EPISODES 100
@@ -55,10 +56,7 @@ set_output(Rows *rows, size_t at, int n, int output)
 		y[(size_t) i * rows->width.y + output] = 1;
 }
 
-/*
- * Turns the images of n rows by so many quarters of a circle, anticlockwise.
- * They are squares.
- */
+/* Turns the images of n rows by so many quarters of a circle, anticlockwise. */
 static void
 turn_images(const Sampler *sampler, int quarters, Rows *rows, size_t at, int n)
 {
@@ -67,27 +65,10 @@ turn_images(const Sampler *sampler, int quarters, Rows *rows, size_t at, int n)
 	for (int i = 0; i < encoding->n_encoders && quarters > 0; i++)
 	{
 		const Encoder *encoder = &encoding->encoders[i];
-		int			side = encoder->image[0];
-		int			channels = encoder->image[2];
-		size_t		size = (size_t) side * side * channels;
 
-		if (encoder->kind != ENCODER_IMAGE)
-			continue;
-		for (int r = 0; r < n; r++)
-		{
-			real	   *image = rows->x + (at + r) * rows->width.x + encoder->x;
-			real	   *to = sampler->turned;
-
-			for (int y = 0; y < side; y++)
-				for (int x = 0; x < side; x++, to += channels)
-				{
-					int			from_y = quarters == 1 ? x : quarters == 2 ? side - 1 - y : side - 1 - x;
-					int			from_x = quarters == 1 ? side - 1 - y : quarters == 2 ? side - 1 - x : y;
-
-					memcpy(to, image + ((size_t) from_y * side + from_x) * channels, channels * sizeof(real));
-				}
-			memcpy(image, sampler->turned, size * sizeof(real));
-		}
+		if (encoder->kind == ENCODER_IMAGE)
+			for (int r = 0; r < n; r++)
+				image_turn(rows->x + (at + r) * rows->width.x + encoder->x, encoder_plane(encoder), quarters, sampler->image);
 	}
 }
 

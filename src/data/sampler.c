@@ -10,6 +10,7 @@
 #include "utils/memutils.h"
 
 #include "data/episode.h"
+#include "nn/image.h"
 
 /*
  * The query rows of an ordered task are drawn from a window after the support
@@ -121,8 +122,8 @@ sampler_create(TaskSet *set, const Options *options, const int shots[2], int que
 	sampler->chosen = palloc(sizeof(int) * most);
 	sampler->tied = palloc(sizeof(bool) * most);
 	sampler->classes = palloc(sizeof(int) * sampler->way);
-	if (sampler->rotations > 1)
-		sampler->turned = zeros(1, set->encoding->width.x, sizeof(real));
+	sampler->augment = options->augment;
+	sampler->image = zeros(1, set->encoding->width.x, sizeof(real));
 	return sampler;
 }
 
@@ -263,6 +264,30 @@ drop_categories(Sampler *sampler, uint64 iteration, int place, Rows *rows, size_
 			rows->c[i] = 0;
 }
 
+/* Shows images otherwise each time that they are drawn, by the option augment. */
+static void
+augment_images(Sampler *sampler, uint64 iteration, int place, Rows *rows, size_t at, int n)
+{
+	const Encoding *encoding = sampler->set->encoding;
+	Rng			rng = rng_stream(sampler->seed, RNG_AUGMENT, iteration, place);
+
+	for (int i = 0; i < encoding->n_encoders; i++)
+	{
+		const Encoder *encoder = &encoding->encoders[i];
+		Plane		plane = encoder_plane(encoder);
+
+		if (encoder->kind != ENCODER_IMAGE)
+			continue;
+		for (int r = 0; r < n; r++)
+		{
+			AffineMap	map = image_draw_map(&rng, sampler->augment, plane);
+
+			if (rows->w[at + r] > 0)
+				image_distort(rows->x + (at + r) * rows->width.x + encoder->x, plane, &map, sampler->image);
+		}
+	}
+}
+
 /* Moves tasks of stride rows together to tasks of rows rows. */
 static void
 compact(Rows *rows, int stride)
@@ -321,6 +346,11 @@ sampler_fill(Sampler *sampler, uint64 iteration, int place, int n, Rows *support
 		most = Max(most, n_support);
 		drop_categories(sampler, iteration, 2 * (place + t), support, (size_t) t * support_room, support_room);
 		drop_categories(sampler, iteration, 2 * (place + t) + 1, query, (size_t) t * query_room, query_room);
+		if (sampler->augment > 0)
+		{
+			augment_images(sampler, iteration, 2 * (place + t), support, (size_t) t * support_room, support_room);
+			augment_images(sampler, iteration, 2 * (place + t) + 1, query, (size_t) t * query_room, query_room);
+		}
 	}
 	support->rows = most;
 	compact(support, support_room);

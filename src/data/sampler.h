@@ -25,12 +25,13 @@ typedef struct Sampler
 								 * task key's */
 	int			rotations;		/* classes that a task's images make in episodes:
 								 * 1, or 4 by quarter turns */
+	double		augment;		/* how strongly images are distorted; 0: not */
 	int			n_tasks;
 	int		   *tasks;			/* positions in set->tasks */
 	double	   *cumulative;		/* of the tasks' weights */
 	int		   *chosen;			/* scratch: row numbers of one task */
 	bool	   *tied;			/* scratch */
-	real	   *turned;			/* scratch: an image, where they are turned */
+	real	   *image;			/* scratch */
 	int		   *classes;		/* scratch: positions in tasks, of an episode */
 } Sampler;
 

@@ -39,7 +39,7 @@ with_context(Tape *tape, const LearnerSpec *spec, const TensorList *list, const 
 							 phi[tensor_find(list, CONTEXT_WEIGHT)], false, phi[bias]);
 }
 
-static const InnerLoop exact = {INNER_EXACT, with_context, NULL};
+static const InnerLoop exact = {.kind = INNER_EXACT, .view = with_context};
 
 static bool
 cavia_layout(const LearnerSpec *spec, TensorList *list)

@@ -155,7 +155,7 @@ lstm_rule(Tape *tape, const InnerStep *step, Var *memory)
 	return tape_axpy(tape, step->value, -1, tape_reshape(tape, change, s.rows, s.cols));
 }
 
-static const InnerLoop learned = {INNER_LEARNED, NULL, lstm_rule, LONGEST};
+static const InnerLoop learned = {.kind = INNER_LEARNED, .rule = lstm_rule, .longest = LONGEST};
 
 static void
 lstm_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,

@@ -16,8 +16,8 @@
  */
 #include "learn/inner_loop.h"
 
-static const InnerLoop exact = {INNER_EXACT, NULL, NULL};
-static const InnerLoop first_order = {INNER_FIRST_ORDER, NULL, NULL};
+static const InnerLoop exact = {.kind = INNER_EXACT};
+static const InnerLoop first_order = {.kind = INNER_FIRST_ORDER};
 
 static bool
 maml_layout(const LearnerSpec *spec, TensorList *list)

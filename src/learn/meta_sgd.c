@@ -13,7 +13,7 @@
  */
 #include "learn/inner_loop.h"
 
-static const InnerLoop exact = {INNER_EXACT, NULL, NULL};
+static const InnerLoop exact = {.kind = INNER_EXACT};
 
 static bool
 meta_sgd_layout(const LearnerSpec *spec, TensorList *list)

@@ -102,6 +102,8 @@ const OptionInfo option_table[] = {
 	"Classes of an episode, 2 or more; 0 takes the task key's own tasks."},
 	{"rotations", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(rotations),
 	"Whether images turned by 90, 180 and 270 degrees are further classes to train episodes on."},
+	{"augment", OPTION_NUMBER, "0", 0, 2, NULL, FIELD(augment),
+	"How strongly images are distorted in training, at random; 1: turned by up to 15 degrees, scaled by 15 %, moved by a tenth."},
 	{"validation", OPTION_NUMBER, "0.1", 0, 0.9, NULL, FIELD(validation),
 	"Share of the tasks kept for validation."},
 	{"test", OPTION_NUMBER, "0.1", 0, 0.9, NULL, FIELD(test),

@@ -76,6 +76,7 @@ typedef struct Options
 	int			shots[2];		/* lowest, highest */
 	int			query;
 	bool		rotations;		/* further classes by quarter turns of images */
+	double		augment;		/* strength of random distortions of images */
 	int			way;			/* 0: tasks are the task key's */
 	double		validation;
 	double		test;

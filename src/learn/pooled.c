@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-static const InnerLoop first_order = {INNER_FIRST_ORDER, NULL, NULL};
+static const InnerLoop first_order = {.kind = INNER_FIRST_ORDER};
 
 static bool
 pooled_layout(const LearnerSpec *spec, TensorList *list)

@@ -11,7 +11,7 @@
  */
 #include "learn/inner_loop.h"
 
-static const InnerLoop adam = {INNER_ADAM, NULL, NULL};
+static const InnerLoop adam = {.kind = INNER_ADAM};
 
 static bool
 reptile_layout(const LearnerSpec *spec, TensorList *list)

@@ -23,7 +23,8 @@ typedef enum RngPurpose
 	RNG_BOOTSTRAP,				/* resampling of tasks */
 	RNG_EPISODE,				/* classes of an N-way episode */
 	RNG_SAMPLE,					/* rows that a generative learner makes up */
-	RNG_NOISE					/* what it draws in training */
+	RNG_NOISE,					/* what it draws in training */
+	RNG_AUGMENT					/* how images are distorted in training */
 } RngPurpose;
 
 typedef struct Rng

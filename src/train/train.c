@@ -141,38 +141,39 @@ find_image(const Encoding *encoding, const char *network)
 	return image;
 }
 
+/* An option that is about images needs some. */
+static void
+require_images(const Encoding *encoding, const char *option)
+{
+	for (int i = 0; i < encoding->n_encoders; i++)
+		if (encoding->encoders[i].kind == ENCODER_IMAGE)
+			return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("the option %s needs a column of images, and there is none", option),
+			 errhint("Say which column holds pixels with the option encode: {\"photo\": \"image 28x28\"}.")));
+}
+
 /* Quarter turns need images to turn, as classes to be told apart. */
 static void
-check_rotations(const Training *training)
+check_rotations(const Encoding *encoding)
 {
-	const Encoding *encoding = training->set->encoding;
-	bool		found = false;
-
-	if (!training->options.rotations)
-		return;
 	if (encoding->way == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the option rotations is for N-way episodes"),
 				 errhint("Leave it out, or set the option way.")));
+	require_images(encoding, "rotations");
 	for (int i = 0; i < encoding->n_encoders; i++)
 	{
 		const Encoder *encoder = &encoding->encoders[i];
 
-		if (encoder->kind != ENCODER_IMAGE)
-			continue;
-		found = true;
-		if (encoder->image[0] != encoder->image[1])
+		if (encoder->kind == ENCODER_IMAGE && encoder->image[0] != encoder->image[1])
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the images of column \"%s\" are not squares, and cannot be turned by 90 degrees", encoder->column),
 					 errhint("Leave out the option rotations.")));
 	}
-	if (!found)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the option rotations needs a column of images, and there is none"),
-				 errhint("Say which column holds pixels with the option encode: {\"photo\": \"image 28x28\"}.")));
 }
 
 /* Convolutions in place of the hidden layers, by the option network. */
@@ -197,7 +198,7 @@ choose_network(Training *training)
 				 errdetail("They are %dx%d pixels, and %d to each side are the least.", image->image[0], image->image[1],
 						   conv_least_side(net->kind)),
 				 errhint("Choose the network \"conv4\", or leave out the option network.")));
-	net->image = (Plane) {image->image[0], image->image[1], image->image[2]};
+	net->image = encoder_plane(image);
 	net->image_at = image->x;
 	net->skip = false;
 	net->n_hidden = CONV_LAYERS;
@@ -249,7 +250,10 @@ training_create(const Learner *learner, const Options *options, TaskSet *set,
 	training->net.outputs = encoding->width.y;
 	training->net.skip = options->skip;
 	choose_network(training);
-	check_rotations(training);
+	if (training->options.rotations)
+		check_rotations(training->set->encoding);
+	if (training->options.augment > 0)
+		require_images(training->set->encoding, "augment");
 	choose_validation(training);
 
 	spec.net = training->net;
