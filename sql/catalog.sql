@@ -126,7 +126,7 @@ SELECT (SELECT count(*) FROM meta.version WHERE model = :ada) AS versions, (SELE
 SELECT count(*) > 20 AS many, bool_and(meaning ~ '\.$' AND type IS NOT NULL AND "default" IS NOT NULL) AS complete,
 	   bool_and((type = 'word') = (choices IS NOT NULL)) AS choices, bool_and(low <= high) AS ranges
 FROM meta.options;
-SELECT option, type, "default", low, high, choices FROM meta.options WHERE option IN ('hidden', 'activation', 'shots', 'inner_steps', 'weight', 'skip');
+SELECT option, type, "default", low, high, choices FROM meta.options WHERE option IN ('hidden', 'activation', 'shots', 'inner_steps', 'adapt_steps', 'weight', 'skip');
 SELECT algorithm, summary <> '' AS summary, reference <> '' AS reference, pg_catalog.jsonb_typeof(defaults) AS defaults FROM meta.algorithms;
 SELECT DISTINCT k AS unknown FROM meta.algorithms, pg_catalog.jsonb_object_keys(defaults) k WHERE k NOT IN (SELECT option FROM meta.options);
 

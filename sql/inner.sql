@@ -66,5 +66,26 @@ WHERE name IN ('meta_sgd', 'anil', 'cavia', 'maml++') ORDER BY 1;
 SELECT m.name, bool_and(abs(meta.predict(params, r) - meta.predict(meta.params(params), r)) < 1e-6) AS same
 FROM meta.model m, LATERAL (SELECT meta.adapt(m.name, r) AS params FROM lines r WHERE task = 2) a, lines r
 WHERE name IN ('meta_sgd', 'anil', 'cavia') AND r.task = 2 GROUP BY 1 ORDER BY 1;
+
+-- more steps than in training: the same as to adapt again to the same rows, and another answer than that of one step;
+-- learned rates of steps go on with the last one's
+DO $$
+DECLARE
+	steps text;
+BEGIN
+	FOREACH steps IN ARRAY ARRAY['one 1 0', 'three 1 3', 'rates 2 6'] LOOP
+		CALL meta.train(split_part(steps, ' ', 1), 'inner_loop.lines', 'task', 'y', features => 'x', order_by => 'nr', algorithm => 'maml',
+						options => format('{"iterations": 50, "hidden": [16], "inner_lr": 0.1, "inner_loss": "mean", "validation": 0, "inner_steps": %s, "adapt_steps": %s, "step_rates": %s}',
+										  split_part(steps, ' ', 2), split_part(steps, ' ', 3), (steps ~ 'rates')::text)::jsonb);
+	END LOOP;
+END $$;
+SELECT bool_and(abs(meta.predict(thrice, r) - meta.predict(three, r)) < 1e-5) AS same,
+	   bool_or(abs(meta.predict(once, r) - meta.predict(three, r)) > 0.01) AS more, bool_and(meta.predict(rates, r) BETWEEN -10 AND 10) AS rates,
+	   max(meta.describe('three') #>> '{options,adapt_steps}') AS adapt_steps
+FROM lines r,
+	 LATERAL (SELECT meta.adapt('one', s) AS once, meta.adapt('three', s) AS three, meta.adapt('rates', s) AS rates FROM lines s WHERE s.task = 3) a,
+	 LATERAL (SELECT meta.adapt(once, s) AS twice FROM lines s WHERE s.task = 3) b,
+	 LATERAL (SELECT meta.adapt(twice, s) AS thrice FROM lines s WHERE s.task = 3) c
+WHERE r.task = 3;
 DELETE FROM meta.model;
 DROP SCHEMA inner_loop CASCADE;

@@ -233,20 +233,24 @@ bind_tensors(const Applier *applier, Tape *tape, const Var *vars, const real *va
 static const char *
 build_adapt(Applier *applier, AdaptTape *at, int rows)
 {
+	LearnerSpec spec = *applier->spec;
 	Var		   *theta;
 
+	/* this is no training, whose steps may be fewer */
+	if (spec.options.adapt_steps > 0)
+		spec.options.inner_steps = spec.options.adapt_steps;
 	tape_init(&at->tape, applier->arena);
 	at->tape.interrupt = applier->interrupt;
 	at->theta = tensor_leaves(applier, &at->tape, 0);
 	at->phi = arena_alloc(applier->arena, applier->list->n, sizeof(Var));
 	if (at->theta == NULL || at->phi == NULL)
 		return "out of memory";
-	at->support = rows_leaves(&at->tape, applier->spec, 1, rows);
+	at->support = rows_leaves(&at->tape, &spec, 1, rows);
 	theta = moments_hidden(&at->tape, applier->list, MOMENTS_TRANSDUCTIVE, at->theta);
 	if (theta == NULL)
 		return "out of memory";
-	applier->learner->adapt(&at->tape, applier->spec, applier->list, &at->support, theta, at->phi);
-	moments_adapt(&at->tape, applier->spec, applier->list, &at->support, at->theta, at->phi);
+	applier->learner->adapt(&at->tape, &spec, applier->list, &at->support, theta, at->phi);
+	moments_adapt(&at->tape, &spec, applier->list, &at->support, at->theta, at->phi);
 	tape_finish(&at->tape, at->phi, applier->list->n);
 	at->built = at->tape.fault == NULL;
 	return at->tape.fault;

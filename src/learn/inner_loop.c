@@ -241,7 +241,10 @@ factor(Tape *tape, Var a, Var b)
 	return a == TAPE_NONE ? b : b == TAPE_NONE ? a : tape_multiply(tape, a, b);
 }
 
-/* What a step's gradient of a tensor is multiplied with, but for inner_lr. */
+/*
+ * What a step's gradient of a tensor is multiplied with, but for inner_lr.
+ * Steps beyond those of training have the rates of its last one.
+ */
 static Var
 learned_rate(Tape *tape, const TensorList *list, const Var *theta, const char *name, int step)
 {
@@ -251,7 +254,11 @@ learned_rate(Tape *tape, const TensorList *list, const Var *theta, const char *n
 	if (each != TAPE_NONE)
 		each = tape_scale(tape, each, FACTOR_SCALE, 1);
 	if (steps != TAPE_NONE)
-		steps = scale_value(tape, tape_columns(tape, steps, step, 1, 0, 1));
+	{
+		int			trained = tape_shape(tape, steps).cols;
+
+		steps = scale_value(tape, tape_columns(tape, steps, step < trained ? step : trained - 1, 1, 0, 1));
+	}
 	return factor(tape, each, steps);
 }
 

@@ -49,7 +49,9 @@ const OptionInfo option_table[] = {
 
 	/* inner loop */
 	{"inner_steps", OPTION_INTEGER, "5", 0, 1000, NULL, FIELD(inner_steps),
-	"Gradient steps when adapting to one task."},
+	"Gradient steps on one task."},
+	{"adapt_steps", OPTION_INTEGER, "0", 0, 1000, NULL, FIELD(adapt_steps),
+	"Gradient steps when adapting, where they should be others than the inner steps of training; 0 takes as many."},
 	{"inner_lr", OPTION_NUMBER, "0.01", 0, 100, NULL, FIELD(inner_lr),
 	"Learning rate of the inner steps, on the mean loss of the encoded target."},
 	{"step_rates", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(step_rates),

@@ -52,6 +52,7 @@ typedef struct Options
 	bool		start_pooled;	/* meta-training begins at the pooled network */
 	/* inner loop */
 	int			inner_steps;
+	int			adapt_steps;	/* when adapting; 0: inner_steps */
 	double		inner_lr;
 	bool		step_rates;		/* learned, per tensor and step */
 	bool		multi_step;		/* the outer loss counts all steps at first */

@@ -258,6 +258,8 @@ describe_component(StringInfo out, const Component *c)
 	{
 		append_double(out, "inner_lr", c->spec.options.inner_lr);
 		appendStringInfo(out, ", \"inner_steps\": %d", c->spec.options.inner_steps);
+		if (c->spec.options.adapt_steps > 0)
+			appendStringInfo(out, ", \"adapt_steps\": %d", c->spec.options.adapt_steps);
 	}
 	appendStringInfoChar(out, '}');
 }

@@ -338,6 +338,8 @@ baseline_spec(const Training *training, const Learner *learner)
 	LearnerSpec spec = training->phases[0].spec;
 
 	spec.options = training->options;
+	/* theirs are tuned */
+	spec.options.adapt_steps = 0;
 	if (learner->flags & LEARNER_NO_POOL && (spec.net.kind != NETWORK_MLP || spec.net.norm != NORM_NONE))
 	{
 		spec.net.kind = NETWORK_MLP;
