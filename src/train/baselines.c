@@ -56,7 +56,7 @@ component_losses(const Panel *panel, const Component *component, const int *shot
 	if (panel == NULL)
 		return;
 	old = MemoryContextSwitchTo(own);
-	scorer = scorer_create(memory_arena("baseline"), panel, component->learner, &component->spec,
+	scorer = scorer_create(memory_arena("baseline"), memory_error, panel, component->learner, &component->spec,
 						   &component->list, component->theta);
 	for (int k = 0; k < n; k++)
 		losses[k] = scorer_loss(scorer, &shots[k], 1);
@@ -122,6 +122,8 @@ visit_cross_fit(void *context, const Task *task, const Rows *rows, bool first, b
 static VarianceComponents
 cross_fitted_components(const Training *training, const Phase *without[2])
 {
+	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta cross-fit", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(own);
 	CrossFit	fit = {0};
 	Arena	   *arena = memory_arena("cross-fit");
 
@@ -135,6 +137,8 @@ cross_fitted_components(const Training *training, const Phase *without[2])
 	}
 	fit.outputs = palloc(sizeof(real) * VISIT_MAX_ROWS * training->net.outputs);
 	visit_training_rows(training->set, visit_cross_fit, &fit);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(own);
 	return residuals_components(&fit.residuals);
 }
 
@@ -363,8 +367,8 @@ baselines_check(const Training *training)
 	{
 		spec.options.inner_steps = Max(spec.options.inner_steps, tuned_steps[lengthof(tuned_steps) - 1]);
 		component_init(&component, learner_find("single_task"), &spec);
-		scorer_reserve(scorer_create(memory_arena("baseline"), training->validation.panel, component.learner,
-									 &component.spec, &component.list, component.theta));
+		scorer_reserve(scorer_create(memory_arena("baseline"), memory_error, training->validation.panel,
+									 component.learner, &component.spec, &component.list, component.theta));
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(own);

@@ -67,8 +67,6 @@ typedef struct Evaluation
 	int			n_groups;
 	Members    *groups;
 	RankedRow  *scratch;
-	FigureEmit	emit;
-	void	   *context;
 } Evaluation;
 
 static void *
@@ -321,6 +319,15 @@ part_ranked(Evaluation *e, int m)
 /* ---- the whole ---- */
 
 static void
+out_of_memory(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("evaluating needs more than %d kB of memory", maintenance_work_mem),
+			 errhint("Raise maintenance_work_mem, or ask for fewer shots.")));
+}
+
+static void
 add_method(Evaluation *e, const char *name, const Component *component, bool prior)
 {
 	Method	   *method = &e->methods[e->n_methods++];
@@ -329,8 +336,8 @@ add_method(Evaluation *e, const char *name, const Component *component, bool pri
 	method->name = name;
 	method->component = component;
 	method->prior = prior;
-	method->scorer = scorer_create(memory_arena(EVALUATE_ARENA), panel, component->learner, &component->spec,
-								   &component->list, component->theta);
+	method->scorer = scorer_create(memory_arena("evaluate"), out_of_memory, panel, component->learner,
+								   &component->spec, &component->list, component->theta);
 	method->scorer->calibration = &component->calibration;
 	scorer_want_variances(method->scorer);
 	method->sums = huge(panel->n_tasks, sizeof(MetricSums));
@@ -374,8 +381,6 @@ evaluate_model(const Model *model, const Panel *panel, const int *shots, int n_s
 	Size		stride;
 	int		   *tasks = huge(panel->n_tasks, sizeof(int));
 
-	e.emit = emit;
-	e.context = context;
 	choose_metrics(&e);
 	e.methods = palloc0(sizeof(Method) * (model->n_components + 3));
 	e.times = huge(panel->n_tasks, sizeof(int));

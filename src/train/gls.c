@@ -26,6 +26,7 @@
 #include <math.h>
 
 #include "miscadmin.h"
+#include "utils/memutils.h"
 
 #include "train/train.h"
 
@@ -130,15 +131,21 @@ walk_rows(void *context, const Task *task)
 void
 visit_training_rows(TaskSet *set, RowsVisit visit, void *context)
 {
+	/* the rows' memory goes: a fit is hundreds of passes */
+	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta rows", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(own);
 	RowsWalk	walk = {.set = set, .visit = visit, .context = context};
 
 	rows_allocate(&walk.rows, set->encoding->width, 1, VISIT_MAX_ROWS);
 	visit_training_tasks(set, walk_rows, &walk);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(own);
 }
 
 /* A vector of coefficients: numbers, then each table, then the intercept. */
 typedef struct Gls
 {
+	MemoryContext context;		/* of the vectors */
 	TaskSet    *set;
 	Width		width;
 	int		   *table;			/* first coefficient of each table */
@@ -342,15 +349,22 @@ apply_normal(Gls *g, const double *in, double *out)
 			out[i] += g->ridge[i] * in[i];
 }
 
+/* n zeros */
+static double *
+vector(const Gls *g, int n)
+{
+	return MemoryContextAllocExtended(g->context, mul_size(n, sizeof(double)), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+}
+
 /* Conjugate gradients from the given b. */
 static void
 solve(Gls *g, double *b, const double *right, const double *diagonal)
 {
 	int			n = g->n;
-	double	   *residual = palloc(sizeof(double) * n);
-	double	   *direction = palloc(sizeof(double) * n);
-	double	   *product = palloc(sizeof(double) * n);
-	double	   *scaled = palloc(sizeof(double) * n);
+	double	   *residual = vector(g, n);
+	double	   *direction = vector(g, n);
+	double	   *product = vector(g, n);
+	double	   *scaled = vector(g, n);
 	double		rz,
 				start;
 
@@ -389,20 +403,14 @@ solve(Gls *g, double *b, const double *right, const double *diagonal)
 	pfree(scaled);
 }
 
-static double *
-vector(int n)
-{
-	return MemoryContextAllocExtended(CurrentMemoryContext, mul_size(n, sizeof(double)),
-									  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-}
-
 static void
 gls_init(Gls *g, TaskSet *set, const LearnerSpec *spec, double ridge_category)
 {
 	memset(g, 0, sizeof(*g));
+	g->context = AllocSetContextCreate(CurrentMemoryContext, "meta linear model", ALLOCSET_DEFAULT_SIZES);
 	g->set = set;
 	g->width = set->encoding->width;
-	g->table = palloc(sizeof(int) * (g->width.c + 1));
+	g->table = MemoryContextAlloc(g->context, sizeof(int) * (g->width.c + 1));
 	g->n = g->width.x;
 	for (int j = 0; j < g->width.c; j++)
 	{
@@ -410,9 +418,9 @@ gls_init(Gls *g, TaskSet *set, const LearnerSpec *spec, double ridge_category)
 		g->n += spec->net.embeddings[j].size;
 	}
 	g->n++;						/* the intercept */
-	g->ridge = vector(g->n);
-	g->column = vector(g->n);
-	g->touched = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(g->n, sizeof(int)));
+	g->ridge = vector(g, g->n);
+	g->column = vector(g, g->n);
+	g->touched = MemoryContextAllocHuge(g->context, mul_size(g->n, sizeof(int)));
 	for (int i = 0; i < g->n - 1; i++)
 		g->ridge[i] = i < g->width.x ? RIDGE_NUMBER : ridge_category;
 }
@@ -461,9 +469,9 @@ gls_fit(TaskSet *set, const LearnerSpec *spec, const TensorList *list, real *the
 			   *diagonal;
 
 	gls_init(&g, set, spec, RIDGE_CATEGORY);
-	b = vector(g.n);
-	right = vector(g.n);
-	diagonal = vector(g.n);
+	b = vector(&g, g.n);
+	right = vector(&g, g.n);
+	diagonal = vector(&g, g.n);
 	g.lambda = INFINITY;
 	for (int round = 0; round < ROUNDS; round++)
 	{
@@ -477,6 +485,7 @@ gls_fit(TaskSet *set, const LearnerSpec *spec, const TensorList *list, real *the
 		g.lambda = components.noise / components.task;
 	}
 	store(&g, b, list, theta);
+	MemoryContextDelete(g.context);
 	return components;
 }
 
@@ -491,11 +500,11 @@ logistic_gls_fit(TaskSet *set, const LearnerSpec *spec, const TensorList *list, 
 			   *diagonal;
 
 	gls_init(&g, set, spec, LOGIT_RIDGE_CATEGORY);
-	b = vector(g.n);
-	at = vector(g.n);
-	right = vector(g.n);
-	diagonal = vector(g.n);
-	g.effect = vector(set->n_tasks + 1);
+	b = vector(&g, g.n);
+	at = vector(&g, g.n);
+	right = vector(&g, g.n);
+	diagonal = vector(&g, g.n);
+	g.effect = vector(&g, set->n_tasks + 1);
 	g.at = at;
 	for (int round = 0; round < LOGIT_ROUNDS; round++)
 	{
@@ -508,5 +517,6 @@ logistic_gls_fit(TaskSet *set, const LearnerSpec *spec, const TensorList *list, 
 		memcpy(at, b, sizeof(double) * g.n);
 	}
 	store(&g, b, list, theta);
+	MemoryContextDelete(g.context);
 	return components;
 }

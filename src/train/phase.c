@@ -321,7 +321,7 @@ bench_create(Phase *phase, TaskSet *set, const Validation *validation)
 	if (panel && phase->learner->validation_tasks > 0)
 		panel = panel_thin(panel, phase->learner->validation_tasks);
 	if (panel)
-		bench->scorer = scorer_create(arena, panel, phase->learner, &phase->spec, &phase->list,
+		bench->scorer = scorer_create(arena, memory_error, panel, phase->learner, &phase->spec, &phase->list,
 									  phase->average);
 	/* as the loss is in training */
 	if (bench->scorer && phase->spec.net.norm == NORM_BATCH)

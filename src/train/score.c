@@ -47,24 +47,12 @@ memory_error(void)
 			 errhint("Raise maintenance_work_mem, or lower the options hidden, filters, way, shots, query or inner_steps.")));
 }
 
-/* The same of a scorer's, whoever scores. */
-static void
-scoring_error(const Arena *arena)
-{
-	if (strcmp(((MemoryContext) arena->context)->ident, EVALUATE_ARENA) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("evaluating needs more than %d kB of memory", maintenance_work_mem),
-				 errhint("Raise maintenance_work_mem, or ask for fewer shots.")));
-	memory_error();
-}
-
 /* True for numbers that are no longer finite; memory that ran out is an error. */
 static bool
 diverged(const Scorer *scorer, const char *fault)
 {
 	if (fault != NULL && strcmp(fault, "out of memory") == 0)
-		scoring_error(scorer->arena);
+		scorer->out_of_memory();
 	return fault != NULL;
 }
 
@@ -76,19 +64,19 @@ numbers(int64 rows, int width, Size size)
 }
 
 Scorer *
-scorer_create(Arena *arena, const Panel *panel, const Learner *learner, const LearnerSpec *spec,
-			  const TensorList *list, const real *theta)
+scorer_create(Arena *arena, OutOfMemory out_of_memory, const Panel *panel, const Learner *learner,
+			  const LearnerSpec *spec, const TensorList *list, const real *theta)
 {
 	Scorer	   *scorer = palloc0(sizeof(Scorer));
 	Width		width = panel->set->encoding->width;
 
-	scorer->arena = arena;
+	scorer->out_of_memory = out_of_memory;
 	scorer->panel = panel;
 	scorer->learner = learner;
 	scorer->spec = spec;
 	scorer->applier = applier_create(arena, learner, spec, list, theta, check_interrupts);
 	if (scorer->applier == NULL)
-		scoring_error(arena);
+		out_of_memory();
 	applier_own_only(scorer->applier);
 	rows_allocate(&scorer->support, width, 1, panel->max_support);
 	rows_allocate(&scorer->query, width, 1, panel->max_query);
@@ -115,7 +103,7 @@ scorer_want_rows(Scorer *scorer, Arena *arena, const TensorList *list, const rea
 		return;
 	scorer->generator = generator_create(arena, scorer->learner, scorer->spec, list, theta, check_interrupts);
 	if (scorer->generator == NULL)
-		scoring_error(arena);
+		scorer->out_of_memory();
 }
 
 /*
@@ -189,8 +177,8 @@ panel_outputs(const Panel *panel, const Component *component, int shots, bool va
 		.w = numbers(panel->n_query, 1, sizeof(real)),
 		.task = numbers(panel->n_query, 1, sizeof(int))
 	};
-	Scorer	   *scorer = scorer_create(memory_arena("panel"), panel, component->learner, &component->spec,
-									   &component->list, component->theta);
+	Scorer	   *scorer = scorer_create(memory_arena("panel"), memory_error, panel, component->learner,
+									   &component->spec, &component->list, component->theta);
 
 	if (variances)
 		scorer_want_variances(scorer);

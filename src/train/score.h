@@ -12,10 +12,13 @@
 #include "nn/metrics.h"
 #include "store/params.h"
 
+/* Raises that an arena is full, in the words of whoever scores; does not return. */
+typedef void (*OutOfMemory) (void);
+
 /* What scoring works with: memory for rows, and the component's applier. */
 typedef struct Scorer
 {
-	const Arena *arena;
+	OutOfMemory out_of_memory;
 	const Panel *panel;
 	const Learner *learner;
 	const LearnerSpec *spec;
@@ -39,18 +42,15 @@ typedef struct Scorer
 /* An arena over a child of the current memory context, up to maintenance_work_mem. */
 extern Arena *memory_arena(const char *name);
 
-/* The error of a training's arena that is full. */
+/* The error of a training's arena that is full: an OutOfMemory. */
 extern void memory_error(void) pg_attribute_noreturn();
-
-/* The name of the arenas that meta.evaluate scores in, whose error says so. */
-#define EVALUATE_ARENA "evaluate"
 
 /* For Tape.interrupt. */
 extern void check_interrupts(void);
 
 /* theta must stay in place; it may change between calls. */
-extern Scorer *scorer_create(Arena *arena, const Panel *panel, const Learner *learner, const LearnerSpec *spec,
-							 const TensorList *list, const real *theta);
+extern Scorer *scorer_create(Arena *arena, OutOfMemory out_of_memory, const Panel *panel, const Learner *learner,
+							 const LearnerSpec *spec, const TensorList *list, const real *theta);
 
 /* From now on variances, too, where the learner has them. */
 extern void scorer_want_variances(Scorer *scorer);

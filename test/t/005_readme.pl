@@ -80,8 +80,8 @@ sub table
 is(table('Options'), $node->safe_psql('postgres', q{
 	SELECT format('| `%s` | `%s` | %s | %s |', option, "default",
 				  CASE WHEN choices IS NOT NULL THEN '`' || array_to_string(choices, '`, `') || '`'
-					   WHEN type = 'array of integers' THEN format('each %s to %s', low::numeric, high::numeric)
-					   WHEN low IS NOT NULL THEN format('%s to %s', low::numeric, high::numeric)
+					   WHEN type = 'array of integers' THEN format('each %s to %s', low::text::numeric, high::text::numeric)
+					   WHEN low IS NOT NULL THEN format('%s to %s', low::text::numeric, high::text::numeric)
 					   ELSE type END, meaning)
 	FROM meta.options}), 'options are those of meta.options');
 
