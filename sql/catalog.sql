@@ -130,4 +130,17 @@ SELECT option, type, "default", low, high, choices FROM meta.options WHERE optio
 SELECT algorithm, summary <> '' AS summary, reference <> '' AS reference, pg_catalog.jsonb_typeof(defaults) AS defaults FROM meta.algorithms;
 SELECT DISTINCT k AS unknown FROM meta.algorithms, pg_catalog.jsonb_object_keys(defaults) k WHERE k NOT IN (SELECT option FROM meta.options);
 
+-- a schema of another name is told, and another schema of the name is not believed
+BEGIN;
+ALTER SCHEMA meta RENAME TO learning;
+SELECT learning.params('scores');
+ROLLBACK;
+BEGIN;
+ALTER SCHEMA meta RENAME TO learning;
+CREATE SCHEMA meta;
+CREATE VIEW meta.model AS SELECT 1 AS id, text 'scores' AS name;
+SELECT learning.params('scores');
+ROLLBACK;
+ALTER EXTENSION meta SET SCHEMA public;
+
 DROP ROLE meta_ada, meta_ben, meta_carl;

@@ -12,8 +12,11 @@
 #include <math.h>
 
 #include "access/xact.h"
+#include "catalog/dependency.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -49,6 +52,28 @@ typedef struct Arguments
 } Arguments;
 
 /*
+ * The tables are found by the schema's name.  Where it has been renamed, say
+ * so; and never take another schema of that name, whoever made it, for ours.
+ */
+static void
+check_schema(void)
+{
+	static Oid	ours = InvalidOid;
+	Oid			schema = get_namespace_oid("meta", true);
+
+	if (OidIsValid(schema) && schema == ours)
+		return;
+	if (!OidIsValid(schema) ||
+		getExtensionOfObject(NamespaceRelationId, schema) != get_extension_oid("meta", true))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_SCHEMA),
+				 errmsg("the schema of the extension \"meta\" is not called meta any more"),
+				 errdetail("Its functions find their tables by that name."),
+				 errhint("Give it its name back, with ALTER SCHEMA ... RENAME TO meta; \\dx+ meta shows what it is called now.")));
+	ours = schema;
+}
+
+/*
  * Runs a statement.  Lookups use the snapshot of the query that they are part
  * of, which lets them run in parallel workers too; a procedure that has
  * committed has none, and a new one is as good.
@@ -58,6 +83,7 @@ run(Statement *s, const Arguments *arguments, bool lookup)
 {
 	int			result;
 
+	check_schema();
 	if (s->plan == NULL)
 	{
 		SPIPlanPtr	plan = SPI_prepare(s->sql, s->n, s->types);
