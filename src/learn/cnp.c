@@ -32,10 +32,6 @@
 #include "learn/task_sums.h"
 #include "learn/vars.h"
 
-/* Least variance of an outcome, and the most that the decoder changes its logarithm. */
-#define LEAST_NOISE 1e-4
-#define LARGEST_CHANGE 4.0
-
 /* Positions after the network's tensors; h is the option context. */
 enum
 {
@@ -162,15 +158,11 @@ predictive(Tape *tape, const LearnerSpec *spec, const Var *phi, Var x, Var c, Va
 	d = activate(tape, spec, d, own[DECODER_WEIGHT_2], own[DECODER_BIAS_2]);
 	d = tape_affine(tape, d, false, own[DECODER_WEIGHT_3], false, own[DECODER_BIAS_3]);
 
-	*mean = tape_axpy(tape, layers.out, 1, tape_axpy(tape, tape_columns(tape, d, 0, outputs, 0, outputs), 1, shift));
+	*mean = tape_axpy(tape, layers.out, 1, tape_axpy(tape, vars_slice(tape, d, 0, outputs), 1, shift));
 	if (spec->loss != LOSS_SQUARED)
 		*mean = vars_average_logit(tape, *mean, left);
-	if (variance == NULL)
-		return;
-	d = tape_scale(tape, tape_columns(tape, d, outputs, 1, 0, 1), 1 / LARGEST_CHANGE, 0);
-	d = tape_scale(tape, tape_unary(tape, UNARY_TANH, 0, d), LARGEST_CHANGE, 0);
-	*variance = tape_multiply(tape, tape_unary(tape, UNARY_EXP, 0, d), tape_axpy(tape, noise, 1, left));
-	*variance = tape_scale(tape, *variance, 1, LEAST_NOISE);
+	if (variance)
+		*variance = task_variance(tape, tape_axpy(tape, noise, 1, left), vars_slice(tape, d, outputs, 1));
 }
 
 static Var
@@ -194,23 +186,15 @@ cnp_variance(Tape *tape, const LearnerSpec *spec, const TensorList *list, const 
 	return variance;
 }
 
-/* (log v + (y - mean)^2 / v) / 2 for numbers */
 static Var
 cnp_losses(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Var *phi, const RowVars *query)
 {
 	Var			mean,
-				variance,
-				square;
+				variance = TAPE_NONE;
 
 	(void) list;
-	if (spec->loss != LOSS_SQUARED)
-	{
-		predictive(tape, spec, phi, query->x, query->c, &mean, NULL);
-		return mean_by_rows(tape, loss_rows(tape, spec->loss, mean, query->y), query->w);
-	}
-	predictive(tape, spec, phi, query->x, query->c, &mean, &variance);
-	square = tape_unary(tape, UNARY_SQUARE, 0, tape_axpy(tape, query->y, -1, mean));
-	return mean_by_rows(tape, tape_scale(tape, gaussian_surprise(tape, square, variance), 0.5, 0), query->w);
+	predictive(tape, spec, phi, query->x, query->c, &mean, spec->loss == LOSS_SQUARED ? &variance : NULL);
+	return mean_by_rows(tape, surprise_rows(tape, spec->loss, mean, variance, query->y), query->w);
 }
 
 const Learner cnp_learner = {

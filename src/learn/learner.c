@@ -104,6 +104,14 @@ gaussian_surprise(Tape *tape, Var square, Var variance)
 }
 
 Var
+surprise_rows(Tape *tape, LossKind kind, Var outputs, Var variance, Var y)
+{
+	Var			losses = loss_rows(tape, kind, outputs, y);
+
+	return kind == LOSS_SQUARED ? tape_scale(tape, gaussian_surprise(tape, losses, variance), 0.5, 0) : losses;
+}
+
+Var
 weighted_mean(Tape *tape, Var rows, Var w)
 {
 	int			tasks = tape_shape(tape, rows).tasks;

@@ -229,6 +229,15 @@ extern Var	loss_mean(Tape *tape, LossKind kind, Var outputs, Var y, Var w);
  */
 extern Var	gaussian_surprise(Tape *tape, Var square, Var variance);
 
+#define LOG_2_PI 1.8378770664093453
+
+/*
+ * Minus the log likelihood of every row's target, (tasks, rows, 1), of numbers
+ * less log 2 pi / 2; variance (tasks, rows, 1) is theirs, and not looked at for
+ * classes.
+ */
+extern Var	surprise_rows(Tape *tape, LossKind kind, Var outputs, Var variance, Var y);
+
 /* As loss_mean, of losses that are already there, (tasks, rows, 1). */
 extern Var	weighted_mean(Tape *tape, Var rows, Var w);
 

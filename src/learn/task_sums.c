@@ -6,8 +6,9 @@
 
 #include "learn/vars.h"
 
-/* Least variance of the rows. */
+/* Least variance of the rows, and the most that a network changes its logarithm. */
 #define LEAST_NOISE 1e-4
+#define LARGEST_CHANGE 4.0
 
 bool
 task_scales_layout(TensorList *list)
@@ -52,6 +53,14 @@ task_noise(Tape *tape, const LearnerSpec *spec, const Var *own)
 	if (spec->loss != LOSS_SQUARED)
 		return tape_constant(tape, 1);
 	return tape_scale(tape, scale_value(tape, own[LOG_NOISE]), 1, LEAST_NOISE);
+}
+
+Var
+task_variance(Tape *tape, Var noise, Var change)
+{
+	Var			factor = tape_unary(tape, UNARY_EXP, 0, vars_bounded(tape, change, LARGEST_CHANGE));
+
+	return tape_scale(tape, tape_multiply(tape, factor, noise), 1, LEAST_NOISE);
 }
 
 void

@@ -41,6 +41,12 @@ extern void task_scales_begin(const LearnerSpec *spec, const TensorList *list, d
 extern Var	task_noise(Tape *tape, const LearnerSpec *spec, const Var *own);
 
 /*
+ * Variance of a number's outcomes, (tasks, rows, 1): noise times exp(change),
+ * where change, what a network says of a row, is kept within bounds.
+ */
+extern Var	task_variance(Tape *tape, Var noise, Var change);
+
+/*
  * What the support's targets are beyond what the network says, out (tasks,
  * rows, outputs), and how much each row tells of it.
  */

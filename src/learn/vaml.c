@@ -43,8 +43,9 @@
 #include <string.h>
 
 #include "learn/generate.h"
+#include "learn/normal_draws.h"
 #include "learn/task_sums.h"
-#include "learn/vaml.h"
+#include "learn/vaml_columns.h"
 #include "learn/vars.h"
 
 /* Draws of z in training, other ones each time. */
@@ -53,12 +54,8 @@
 /* Share of the iterations after which the divergence counts in full. */
 #define WARM_UP 0.25
 
-/* Least variance of an outcome, and the most that networks change logarithms of variances. */
-#define LEAST_NOISE 1e-4
-#define LARGEST_CHANGE 4.0
+/* The most that the reader changes the logarithm of a latent variable's variance. */
 #define LARGEST_LATENT_CHANGE 8.0
-
-#define LOG_2_PI 1.8378770664093453
 
 /* Positions after the network's tensors; h is the option context, d all latent variables. */
 enum
@@ -177,19 +174,6 @@ vaml_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real 
 	columns_initialise(spec, own + COLUMNS, rng, values);
 }
 
-/* most tanh(a / most) */
-static Var
-bounded(Tape *tape, Var a, double most)
-{
-	return tape_scale(tape, tape_unary(tape, UNARY_TANH, 0, tape_scale(tape, a, 1 / most, 0)), most, 0);
-}
-
-static Var
-slice(Tape *tape, Var a, int from, int width)
-{
-	return tape_columns(tape, a, from, width, 0, width);
-}
-
 /* Two layers whose tensors follow each other. */
 static Var
 pair(Tape *tape, const LearnerSpec *spec, const Var *own, Var in)
@@ -267,8 +251,8 @@ posterior(Tape *tape, const LearnerSpec *spec, const Var *phi, Var *mean, Var *l
 	Var			said = pair(tape, spec, own + READER_WEIGHT_1,
 							vars_concatenate(tape, summary, vars_concatenate(tape, count, level)));
 
-	*mean = tape_axpy(tape, slice(tape, said, 0, d), 1, tape_columns(tape, level, 0, outputs, 0, d));
-	*log_variance = tape_axpy(tape, bounded(tape, slice(tape, said, d, d), LARGEST_LATENT_CHANGE), 1,
+	*mean = tape_axpy(tape, vars_slice(tape, said, 0, d), 1, tape_columns(tape, level, 0, outputs, 0, d));
+	*log_variance = tape_axpy(tape, vars_bounded(tape, vars_slice(tape, said, d, d), LARGEST_LATENT_CHANGE), 1,
 							  tape_columns(tape, left, 0, outputs, 0, d));
 }
 
@@ -277,57 +261,6 @@ static Var
 draws(Tape *tape, Var mean, Var log_variance, Var noise)
 {
 	return tape_axpy(tape, tape_multiply(tape, noise, vars_exponential(tape, log_variance, 0.5)), 1, mean);
-}
-
-/*
- * The draws of predictions, (1, samples, d): a low-discrepancy sequence (M.
- * Roberts' R_d) made normal by Box and Muller's transform, with their mirror
- * images; the columns made orthogonal, as long as there are more draws, and of
- * variance 1.  Of an odd number one is 0.
- */
-static Var
-fixed_noise(Tape *tape, int samples, int d)
-{
-	Var			noise = tape_leaf(tape, shape(1, samples, d), NULL);
-	real	   *at = noise == TAPE_NONE ? NULL : tape_data(tape, noise);
-	int			half = samples / 2;
-	double		root = 1.5;
-
-	if (at == NULL || half == 0)
-		return noise;
-	for (int i = 0; i < 100; i++)
-		root = pow(1 + root, 1.0 / (2 * d + 1));
-	for (int j = 0; j < d; j++)
-	{
-		double		norm = 0;
-
-		for (int i = 0; i < half; i++)
-		{
-			double		whole;
-			double		u = modf(0.5 + (i + 1) * pow(1 / root, 2 * j + 1), &whole);
-			double		v = modf(0.5 + (i + 1) * pow(1 / root, 2 * j + 2), &whole);
-
-			at[2 * i * d + j] = sqrt(-2 * log(1 - u)) * cos(2 * 3.14159265358979323846 * v);
-		}
-		for (int k = 0; k < j && j < half; k++)
-		{
-			double		product = 0;
-
-			for (int i = 0; i < half; i++)
-				product += (double) at[2 * i * d + j] * at[2 * i * d + k];
-			/* what came before has the squares' sum samples / 2 */
-			for (int i = 0; i < half; i++)
-				at[2 * i * d + j] -= product / (samples / 2.0) * at[2 * i * d + k];
-		}
-		for (int i = 0; i < half; i++)
-			norm += (double) at[2 * i * d + j] * at[2 * i * d + j];
-		for (int i = 0; i < half; i++)
-		{
-			at[2 * i * d + j] *= sqrt(samples / 2.0 / norm);
-			at[(2 * i + 1) * d + j] = -at[2 * i * d + j];
-		}
-	}
-	return noise;
 }
 
 /* ---- the first decoder: targets ---- */
@@ -378,7 +311,7 @@ cross(Tape *tape, const LearnerSpec *spec, const Var *theta, const Seen *seen, V
 	int			samples = tape_shape(tape, z).rows;
 	int			outputs = spec->net.outputs;
 	int			features = spec->options.features;
-	Var			level = tape_multiply(tape, slice(tape, z, 0, outputs), vars_exponential(tape, own[LOG_SPREAD], LOG_SCALE / 2));
+	Var			level = tape_multiply(tape, vars_slice(tape, z, 0, outputs), vars_exponential(tape, own[LOG_SPREAD], LOG_SCALE / 2));
 	Var			draw = vars_concatenate(tape, pair(tape, spec, own + FILM_WEIGHT_1, z), level);
 	Crossed		crossed;
 	Var			row;
@@ -387,19 +320,15 @@ cross(Tape *tape, const LearnerSpec *spec, const Var *theta, const Seen *seen, V
 	crossed.row = crossing(tape, s.tasks, s.rows, samples, true);
 	row = tape_gather(tape, seen->row, crossed.row, 0);
 	draw = tape_gather(tape, draw, crossing(tape, s.tasks, s.rows, samples, false), 0);
-	h = slice(tape, row, 0, features);
-	h = tape_axpy(tape, h, 1, tape_multiply(tape, h, slice(tape, draw, 0, features)));
-	h = tape_unary(tape, spec->net.activation, 0, tape_axpy(tape, h, 1, slice(tape, draw, features, features)));
+	h = vars_slice(tape, row, 0, features);
+	h = tape_axpy(tape, h, 1, tape_multiply(tape, h, vars_slice(tape, draw, 0, features)));
+	h = tape_unary(tape, spec->net.activation, 0, tape_axpy(tape, h, 1, vars_slice(tape, draw, features, features)));
 	h = tape_affine(tape, h, false, own[HEAD_WEIGHT], false, own[HEAD_BIAS]);
-	crossed.outputs = tape_axpy(tape, slice(tape, row, features, outputs), 1, slice(tape, draw, 2 * features, outputs));
-	crossed.outputs = tape_axpy(tape, crossed.outputs, 1, slice(tape, h, 0, outputs));
+	crossed.outputs = tape_axpy(tape, vars_slice(tape, row, features, outputs), 1, vars_slice(tape, draw, 2 * features, outputs));
+	crossed.outputs = tape_axpy(tape, crossed.outputs, 1, vars_slice(tape, h, 0, outputs));
 	crossed.variance = TAPE_NONE;
 	if (spec->loss == LOSS_SQUARED)
-	{
-		crossed.variance = tape_multiply(tape, task_noise(tape, spec, own),
-										 vars_exponential(tape, bounded(tape, slice(tape, h, outputs, 1), LARGEST_CHANGE), 1));
-		crossed.variance = tape_scale(tape, crossed.variance, 1, LEAST_NOISE);
-	}
+		crossed.variance = task_variance(tape, task_noise(tape, spec, own), vars_slice(tape, h, outputs, 1));
 
 	crossed.mean = tape_leaf(tape, shape(1, s.rows, s.rows * samples), NULL);
 	if (crossed.mean != TAPE_NONE)
@@ -460,7 +389,7 @@ cross_posterior(Tape *tape, const LearnerSpec *spec, const Var *phi, Var x, Var 
 
 	posterior(tape, spec, phi, &mean, &log_variance);
 	return cross(tape, spec, phi, &seen,
-				 draws(tape, mean, log_variance, fixed_noise(tape, spec->options.samples, latent_width(spec))));
+				 draws(tape, mean, log_variance, normal_draws(tape, spec->options.samples, latent_width(spec))));
 }
 
 static Var
@@ -484,15 +413,6 @@ vaml_variance(Tape *tape, const LearnerSpec *spec, const TensorList *list, const
 }
 
 /* ---- training ---- */
-
-/* Minus log p(y | outputs), of numbers less log 2 pi / 2: (tasks, rows, 1) */
-static Var
-surprise(Tape *tape, const LearnerSpec *spec, Var outputs, Var variance, Var y)
-{
-	if (spec->loss != LOSS_SQUARED)
-		return loss_rows(tape, spec->loss, outputs, y);
-	return tape_scale(tape, gaussian_surprise(tape, loss_rows(tape, LOSS_SQUARED, outputs, y), variance), 0.5, 0);
-}
 
 /* sum_j (log v_2j - log v_1j + (v_1j + (m_1j - m_2j)^2) / v_2j - 1) / 2, (tasks, 1, 1) */
 static Var
@@ -555,7 +475,7 @@ vaml_episode(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	/* the bound, z of support and query */
 	z = draws(tape, mean[1], log_variance[1], noise);
 	crossed = cross(tape, spec, theta, &seen, z);
-	loss = average(tape, &crossed, surprise(tape, spec, crossed.outputs, crossed.variance,
+	loss = average(tape, &crossed, surprise_rows(tape, spec->loss, crossed.outputs, crossed.variance,
 											tape_gather(tape, query->y, crossed.row, 0)));
 	loss = tape_scale(tape, loss, 1 + row_weight, 0);
 	if (row_weight > 0)
@@ -571,7 +491,7 @@ vaml_episode(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	/* what is predicted, z of the support */
 	crossed = cross(tape, spec, theta, &seen, draws(tape, mean[0], log_variance[0], noise));
 	z = predictive(tape, spec, &crossed, &variance);
-	loss = tape_axpy(tape, loss, 1, surprise(tape, spec, z, variance, query->y));
+	loss = tape_axpy(tape, loss, 1, surprise_rows(tape, spec->loss, z, variance, query->y));
 	if (spec->loss == LOSS_SQUARED)
 		loss = tape_axpy(tape, loss, 0.5, loss_rows(tape, LOSS_SQUARED, z, query->y));
 	return tape_axpy(tape, mean_by_rows(tape, loss, query->w), 1, kl);
@@ -618,7 +538,7 @@ log_likelihood(Tape *tape, const LearnerSpec *spec, const Var *phi, const RowVar
 	Var			all = TAPE_NONE;
 
 	posterior(tape, spec, phi, &mean, &log_variance);
-	z = draws(tape, mean, log_variance, fixed_noise(tape, samples, latent_width(spec)));
+	z = draws(tape, mean, log_variance, normal_draws(tape, samples, latent_width(spec)));
 	for (int m = 0; m < samples; m++)
 	{
 		Var			index = tape_index(tape, shape(tape_shape(tape, rows->x).tasks, 1, 1));
@@ -634,7 +554,7 @@ log_likelihood(Tape *tape, const LearnerSpec *spec, const Var *phi, const RowVar
 		said = columns_say(tape, spec, own + COLUMNS, seen.in, one, known);
 		crossed = cross(tape, spec, phi, &seen, one);
 		each = tape_axpy(tape, columns_log_likelihood(tape, spec, own + COLUMNS, phi, said, seen.in, rows->x, rows->c), -1,
-						 surprise(tape, spec, crossed.outputs, crossed.variance, rows->y));
+						 surprise_rows(tape, spec->loss, crossed.outputs, crossed.variance, rows->y));
 		each = tape_columns(tape, each, 0, 1, m, samples);
 		all = m == 0 ? each : tape_axpy(tape, all, 1, each);
 	}

@@ -28,7 +28,7 @@
  *
  * in that order, all columns' means first, then all log variances.
  */
-#include "learn/vaml.h"
+#include "learn/vaml_columns.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -53,8 +53,6 @@ _Static_assert(MAX_LABELS + 1 < TABLE_BY_ROWS, "a table that is modelled is read
  * begin at random.
  */
 #define STORED_SCALE 4.0
-
-#define LOG_2_PI 1.8378770664093453
 
 /* Positions among its tensors; n is what the network sees of a row. */
 enum
@@ -356,14 +354,6 @@ columns_say(Tape *tape, const LearnerSpec *spec, const Var *own, Var in, Var z, 
 	return tape_scale(tape, o, STORED_SCALE, 0);
 }
 
-/* LARGEST_LOG tanh(a / LARGEST_LOG) */
-static Var
-bounded(Tape *tape, Var a)
-{
-	a = tape_unary(tape, UNARY_TANH, 0, tape_scale(tape, a, 1 / LARGEST_LOG, 0));
-	return tape_scale(tape, a, LARGEST_LOG, 0);
-}
-
 /* ---- likelihood ---- */
 
 typedef enum Wanted
@@ -429,12 +419,6 @@ sum_columns(Tape *tape, Var a)
 	return tape_sum(tape, a, shape(s.tasks, s.rows, 1));
 }
 
-static Var
-slice(Tape *tape, Var a, int from, int width)
-{
-	return tape_columns(tape, a, from, width, 0, width);
-}
-
 /* a + b, where a may be nothing yet */
 static Var
 plus(Tape *tape, Var a, real scale, Var b)
@@ -448,8 +432,8 @@ numbers_likelihood(Tape *tape, const LearnerSpec *spec, const Places *all, Var s
 {
 	Var			present;
 	Var			value = pick(tape, spec, WANT_NUMBERS, all->numbers, x, &present);
-	Var			mean = slice(tape, said, 0, all->numbers);
-	Var			variance = tape_unary(tape, UNARY_EXP, 0, bounded(tape, slice(tape, said, all->numbers, all->numbers)));
+	Var			mean = vars_slice(tape, said, 0, all->numbers);
+	Var			variance = tape_unary(tape, UNARY_EXP, 0, vars_bounded(tape, vars_slice(tape, said, all->numbers, all->numbers), LARGEST_LOG));
 	Var			square = tape_unary(tape, UNARY_SQUARE, 0, tape_axpy(tape, value, -1, mean));
 	Var			each = tape_scale(tape, gaussian_surprise(tape, square, variance), 1, LOG_2_PI);
 
@@ -464,7 +448,7 @@ flags_likelihood(Tape *tape, const LearnerSpec *spec, const Places *all, Var sai
 {
 	Var			present;
 	Var			value = pick(tape, spec, WANT_FLAGS, all->flags, x, &present);
-	Var			logit = slice(tape, said, first_flag(all), all->flags);
+	Var			logit = vars_slice(tape, said, first_flag(all), all->flags);
 	Var			each = tape_axpy(tape, tape_multiply(tape, value, logit), -1, tape_unary(tape, UNARY_SOFTPLUS, 0, logit));
 
 	if (present != TAPE_NONE)
@@ -478,7 +462,7 @@ ones_likelihood(Tape *tape, const LearnerSpec *spec, const Places *all, Var said
 {
 	Var			present;
 	Var			value = pick(tape, spec, WANT_ONES, all->ones, x, &present);
-	Var			logit = slice(tape, said, first_one(all), all->ones);
+	Var			logit = vars_slice(tape, said, first_one(all), all->ones);
 	Var			total = sum_columns(tape, tape_multiply(tape, value, logit));
 	int			at = 0;
 
@@ -489,8 +473,8 @@ ones_likelihood(Tape *tape, const LearnerSpec *spec, const Places *all, Var said
 		if (spec->columns[i].kind != INPUT_ONE_HOT)
 			continue;
 		total = tape_axpy(tape, total, -1,
-						  tape_multiply(tape, sum_columns(tape, slice(tape, value, at, width)),
-										tape_logsumexp(tape, slice(tape, logit, at, width))));
+						  tape_multiply(tape, sum_columns(tape, vars_slice(tape, value, at, width)),
+										tape_logsumexp(tape, vars_slice(tape, logit, at, width))));
 		at += width;
 	}
 	return total;
@@ -512,8 +496,8 @@ tables_likelihood(Tape *tape, const LearnerSpec *spec, const Var *own, const Var
 		{
 			Embedding	embedding = spec->net.embeddings[at];
 			Var			bias = tape_scale(tape, own[LABEL_BIAS + places.tables], STORED_SCALE, 0);
-			Var			point = slice(tape, said, first_point(all) + places.points, embedding.width);
-			Var			of_label = slice(tape, in, table_input(spec, at), embedding.width);
+			Var			point = vars_slice(tape, said, first_point(all) + places.points, embedding.width);
+			Var			of_label = vars_slice(tape, in, table_input(spec, at), embedding.width);
 			Var			known;
 			Var			never;
 			Var			each;

@@ -41,6 +41,18 @@ vars_concatenate(Tape *tape, Var a, Var b)
 }
 
 Var
+vars_slice(Tape *tape, Var a, int from, int width)
+{
+	return tape_columns(tape, a, from, width, 0, width);
+}
+
+Var
+vars_bounded(Tape *tape, Var a, double most)
+{
+	return tape_scale(tape, tape_unary(tape, UNARY_TANH, 0, tape_scale(tape, a, 1 / most, 0)), most, 0);
+}
+
+Var
 vars_choose(Tape *tape, Var mask, Var a, Var b)
 {
 	return tape_axpy(tape, b, 1, tape_multiply(tape, mask, tape_axpy(tape, a, -1, b)));

@@ -26,6 +26,12 @@ extern Var	vars_divide(Tape *tape, Var a, Var b);
 /* The columns of a, then those of b: rows and tasks repeated where they are 1. */
 extern Var	vars_concatenate(Tape *tape, Var a, Var b);
 
+/* Columns [from, from + width) of a. */
+extern Var	vars_slice(Tape *tape, Var a, int from, int width);
+
+/* most tanh(a / most): a where it is small, and never beyond most. */
+extern Var	vars_bounded(Tape *tape, Var a, double most);
+
 /* a where the mask is 1, b where it is 0. */
 extern Var	vars_choose(Tape *tape, Var mask, Var a, Var b);
 

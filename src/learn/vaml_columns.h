@@ -1,9 +1,9 @@
 /*
- * vaml.h
+ * vaml_columns.h
  *	  The second decoder of vaml: rows' columns from a task's latent variables.
  */
-#ifndef LEARN_VAML_H
-#define LEARN_VAML_H
+#ifndef LEARN_VAML_COLUMNS_H
+#define LEARN_VAML_COLUMNS_H
 
 #include "learn/learner.h"
 
@@ -41,4 +41,4 @@ extern Var	columns_log_likelihood(Tape *tape, const LearnerSpec *spec, const Var
 extern void columns_draw(const LearnerSpec *spec, const Tensor *own, const Tensor *tables, const real *values,
 						 int column, const real *said, Rng *rng, real *x, int32_t *c);
 
-#endif							/* LEARN_VAML_H */
+#endif							/* LEARN_VAML_COLUMNS_H */
