@@ -309,20 +309,28 @@ numbers_add_moments(const Numbers *numbers, NumberMoments *moments)
 
 /* ---- encoding ---- */
 
+/*
+ * What encode_number makes of a number, 0 where it is missing: without
+ * branches, so that a loop of it is one of vectors.
+ */
+static pg_attribute_always_inline float
+standardised(double value, double mean, double deviation)
+{
+	double		v = (value - mean) / deviation;
+
+	/* NaN compares false, and no negative zero is left: see encode_clamp */
+	v = v > ENCODED_LIMIT ? ENCODED_LIMIT : v;
+	v = v < -ENCODED_LIMIT ? -ENCODED_LIMIT : v;
+	v = v == v ? v : 0;
+	return (float) v + 0.0f;
+}
+
 WIDE_LOOP void
 numbers_standardise(int n, const double *value, const double *mean, const double *deviation, float *to)
 {
 	_Pragma("GCC ivdep")
 	for (int i = 0; i < n; i++)
-	{
-		double		v = (value[i] - mean[i]) / deviation[i];
-
-		/* NaN compares false, and no negative zero is left: see encode_clamp */
-		v = v > ENCODED_LIMIT ? ENCODED_LIMIT : v;
-		v = v < -ENCODED_LIMIT ? -ENCODED_LIMIT : v;
-		v = v == v ? v : 0;
-		to[i] = (float) v + 0.0f;
-	}
+		to[i] = standardised(value[i], mean[i], deviation[i]);
 }
 
 void
@@ -355,14 +363,10 @@ name(int n, const type *value, const double *mean, const double *deviation, floa
 	_Pragma("GCC ivdep") \
 	for (int i = 0; i < n; i++) \
 	{ \
-		double		v = ((double) value[i] - mean[i]) / deviation[i]; \
 		bits_type	bits; \
 		memcpy(&bits, &value[i], sizeof(bits)); \
 		found |= (bits & ~((bits_type) 1 << (8 * sizeof(bits) - 1))) == (infinity_bits) ? 1 : 0; \
-		v = v > ENCODED_LIMIT ? ENCODED_LIMIT : v; \
-		v = v < -ENCODED_LIMIT ? -ENCODED_LIMIT : v; \
-		v = v == v ? v : 0; \
-		to[i] = (float) v + 0.0f; \
+		to[i] = standardised(value[i], mean[i], deviation[i]); \
 	} \
 	return found == 0; \
 }
