@@ -14,10 +14,9 @@
 #include <math.h>
 
 #include "access/tupdesc.h"
-#include "catalog/pg_type.h"
+#include "catalog/pg_type_d.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
-#include "nodes/pg_list.h"
 
 typedef enum ColumnClass
 {
@@ -123,9 +122,5 @@ extern void column_order_key(Column *column, Datum value, bool null, StringInfo 
 
 /* Errors for a column that cannot be ordered by. */
 extern void column_check_order(const Column *column);
-
-/* identifiers.c */
-extern bool name_in_list(const List *names, const char *name);
-extern char *column_hint(TupleDesc desc, const char *name);
 
 #endif							/* DATA_COLUMN_H */

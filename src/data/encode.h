@@ -9,18 +9,6 @@
 #include "data/column.h"
 #include "data/encoding.h"
 
-/* Why a row cannot be learned from. */
-typedef enum RowStatus
-{
-	ROW_USABLE,
-	ROW_NO_TASK,				/* NULL in the task key */
-	ROW_NO_TARGET,				/* NULL or NaN */
-	ROW_NO_WEIGHT,				/* NULL, NaN or 0 */
-	ROW_OTHER_TARGET,			/* a label that is none of the classes, or a
-								 * number other than 0 and 1 */
-	ROW_STATUS_COUNT
-} RowStatus;
-
 /* Wide enough for anything sensible, and its square is still a float. */
 #define ENCODED_LIMIT 1e18
 
@@ -35,6 +23,7 @@ encode_clamp(double value)
 	return (float) value + 0.0f;
 }
 
+/* Errors of values that an encoder cannot take. */
 extern void encode_not_boolean(const char *column, double value);
 extern void encode_wrong_length(const Encoder *encoder, int length);
 
@@ -116,12 +105,5 @@ encode_weight(const Encoding *encoding, double weight)
 
 /* A row weight; NaN and 0 leave the row out, a negative one is an error. */
 extern double check_weight(const Column *column, double weight);
-
-/*
- * As row_reader_target, but a class comes as its position from 0, and the
- * reason is told.  y is left alone for classes, class for other targets.
- */
-extern RowStatus row_reader_outcome(RowReader *reader, const Datum *values, const bool *nulls,
-									float *y, int32 *class, float *w);
 
 #endif							/* DATA_ENCODE_H */

@@ -11,8 +11,6 @@
 
 #include "postgres.h"
 
-#include "access/htup.h"
-#include "access/tupdesc.h"
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
@@ -131,55 +129,8 @@ encoder_plane(const Encoder *encoder)
 	return (Plane) {encoder->image[0], encoder->image[1], encoder->image[2]};
 }
 
-/* JSON of DESIGN's metadata key "encoders", and back; damaged: ERRCODE_DATA_CORRUPTED. */
+/* JSON as a model keeps it (store/params.h), and back; damaged: ERRCODE_DATA_CORRUPTED. */
 extern void encoding_to_json(const Encoding *encoding, StringInfo out);
 extern Encoding *encoding_from_json(const char *json);
-
-/*
- * Reads rows of one row type.  Created once per (encoding, row type); raises
- * an error that names a missing or unsuitable column.  with_target: the
- * target, weight and order_by columns are required as well.
- */
-typedef struct RowReader RowReader;
-
-extern RowReader *row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target);
-
-/*
- * Encodes a row's features: x (width.x numbers), c (width.c codes).  values
- * and nulls are the deformed row.
- */
-extern void row_reader_features(RowReader *reader, const Datum *values, const bool *nulls,
-								float *x, int32 *c);
-
-/*
- * The same from a row that is not deformed; false where it has to be, because
- * it has NULLs or columns of varying length.
- */
-extern bool row_reader_row(RowReader *reader, HeapTupleHeader row, float *x, int32 *c);
-
-/*
- * Encodes the target into y (width.y numbers) and its weight into w (1 where
- * no weight column is); false where the target is NULL or NaN, the weight is
- * NULL or 0, or the label is not one of the classes.  In N-way episodes any
- * label will do, and y is left alone.
- */
-extern bool row_reader_target(RowReader *reader, const Datum *values, const bool *nulls,
-							  float *y, float *w);
-
-/* The target's label, not terminated; buffer has LABEL_BUFFER bytes. */
-extern const char *row_reader_label(RowReader *reader, const Datum *values, char *buffer, int *length);
-
-/*
- * Appends the row's order_by values as bytes that compare with memcmp as the
- * values compare (NULLs last).  Appends nothing without order_by.
- */
-extern void row_reader_order_key(RowReader *reader, const Datum *values, const bool *nulls,
-								 StringInfo out);
-
-/*
- * "a, b, \"camelCase\"" → list of column names, folded unless quoted; what
- * names the argument in the error.
- */
-extern List *identifier_list(const char *text, const char *what);
 
 #endif							/* DATA_ENCODING_H */

@@ -16,6 +16,7 @@
 #include "data/labels.h"
 #include "data/numbers.h"
 #include "data/plan.h"
+#include "data/row_reader.h"
 
 #define SLOT_NULL PG_UINT64_MAX
 

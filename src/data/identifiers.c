@@ -4,11 +4,11 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/varlena.h"
 
-#include "data/column.h"
-#include "data/encoding.h"
+#include "data/identifiers.h"
 
 List *
 identifier_list(const char *text, const char *what)
@@ -55,10 +55,6 @@ name_in_list(const List *names, const char *name)
 	return false;
 }
 
-/*
- * A hint for a name that no column has: the column that takes the fewest
- * edits, or else all of them.
- */
 char *
 column_hint(TupleDesc desc, const char *name)
 {
@@ -89,7 +85,7 @@ column_hint(TupleDesc desc, const char *name)
 		}
 		if (n++ < 30)
 			appendStringInfo(&columns, "%s\"%s\"", n > 1 ? ", " : "", other);
-		else if (n == 32)
+		else if (n == 31)
 			appendStringInfoString(&columns, ", ...");
 	}
 	if (closest != NULL)

@@ -20,6 +20,7 @@
 
 #include "data/loader.h"
 #include "data/packer.h"
+#include "data/report.h"
 #include "data/row_sort.h"
 #include "learn/options.h"
 

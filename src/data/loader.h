@@ -1,27 +1,50 @@
 /*
  * loader.h
- *	  What the parts of loading share.
+ *	  From the rows of a source to a task set.
  */
 #ifndef DATA_LOADER_H
 #define DATA_LOADER_H
 
-#include "data/fit.h"
+#include "postgres.h"
+
+#include "access/tupdesc.h"
+
 #include "data/taskset.h"
 
-/* How many rows of the source could not be used, and why. */
-typedef struct RowCounts
+/* What a source's rows are turned into tasks by. */
+typedef struct LoadRequest
 {
-	int64		read;
-	int64		of[ROW_STATUS_COUNT];
-} RowCounts;
+	List	   *task;			/* column names */
+	char	   *target;
+	List	   *features;		/* NIL: chosen by plan.c and fit.c */
+	List	   *order_by;
+	const char *by;				/* column to group tasks by (evaluate), or NULL */
+	Jsonb	   *encode;			/* option encode, or NULL */
+	List	   *exclude;		/* option exclude */
+	const Options *options;		/* seed, validation, test, weight, loss */
+	const Encoding *encoding;	/* given: apply it instead of fitting one */
+	Oid			relation;		/* of a plain table, for keys; or InvalidOid */
+} LoadRequest;
 
-/* One NOTICE: what was chosen, left out and skipped. */
-extern void report_fitted(const SourcePlan *plan, const Fit *fit, const TaskSet *set, const RowCounts *counts);
+/*
+ * Rows go in one by one, deformed, as the row type of loader_create.  What the
+ * request points to must stay in place until loader_finish, an encoding and the
+ * options as long as the task set.
+ *
+ * loader_finish sorts, fits the encoding, packs, and says in one NOTICE what
+ * was chosen, left out and skipped.  The task set lives in the memory context
+ * that was current at loader_create and survives commits.
+ */
+typedef struct Loader Loader;
 
-/* One NOTICE where rows were skipped: for an encoding that was given. */
-extern void report_skipped(const RowCounts *counts);
+extern Loader *loader_create(const LoadRequest *request, TupleDesc desc);
+extern void loader_add(Loader *loader, const Datum *values, const bool *nulls);
+extern TaskSet *loader_finish(Loader *loader);
 
-/* "3 without a target, 2 without a task key" */
-extern char *describe_skipped(const RowCounts *counts);
+/*
+ * Gives up a loader that is not to be finished.  After an error it need not
+ * and must not be called: the sort's files are the transaction's by then.
+ */
+extern void loader_abandon(Loader *loader);
 
 #endif							/* DATA_LOADER_H */

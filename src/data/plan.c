@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
+#include "data/identifiers.h"
 #include "data/plan.h"
 #include "learn/learner.h"
 

@@ -6,7 +6,7 @@
 #define DATA_PLAN_H
 
 #include "data/column.h"
-#include "data/taskset.h"
+#include "data/loader.h"
 
 /* A column that may become a feature. */
 typedef struct Candidate

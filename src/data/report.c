@@ -4,7 +4,7 @@
  */
 #include "postgres.h"
 
-#include "data/loader.h"
+#include "data/report.h"
 
 char *
 describe_skipped(const RowCounts *counts)

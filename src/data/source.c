@@ -30,7 +30,7 @@
 #include "utils/regproc.h"
 
 #include "compat.h"
-#include "data/taskset.h"
+#include "data/source.h"
 
 #define SOURCE_HINT "A source is the name of a table or view, or a SELECT, as in 'SELECT * FROM responses WHERE year = 2024'."
 

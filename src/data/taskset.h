@@ -41,54 +41,6 @@ typedef struct TaskSet
 	struct PackedRows *packed;	/* private */
 } TaskSet;
 
-/* What a source's rows are turned into tasks by. */
-typedef struct LoadRequest
-{
-	List	   *task;			/* column names */
-	char	   *target;
-	List	   *features;		/* NIL: chosen by the rules of DESIGN 4 */
-	List	   *order_by;
-	const char *by;				/* column to group tasks by (evaluate), or NULL */
-	Jsonb	   *encode;			/* option encode, or NULL */
-	List	   *exclude;		/* option exclude */
-	const Options *options;		/* seed, validation, test, weight, loss */
-	const Encoding *encoding;	/* given: apply it instead of fitting one */
-	Oid			relation;		/* of a plain table, for keys; or InvalidOid */
-} LoadRequest;
-
-/*
- * Loading, row by row (the aggregate) or from a source (the procedure).  What
- * the request points to must stay in place until loader_finish, an encoding
- * and the options as long as the task set.
- * loader_finish sorts, fits the encoding, packs, and says in one NOTICE what
- * was chosen, left out and skipped.  The task set lives in the memory context
- * that was current at loader_create and survives commits.
- */
-typedef struct Loader Loader;
-
-extern Loader *loader_create(const LoadRequest *request, TupleDesc desc);
-extern void loader_add(Loader *loader, const Datum *values, const bool *nulls);
-extern TaskSet *loader_finish(Loader *loader);
-
-/*
- * Gives up a loader that is not to be finished.  After an error it need not
- * and must not be called: the sort's files are the transaction's by then.
- */
-extern void loader_abandon(Loader *loader);
-
-/*
- * Loads a table's, view's or SELECT's rows, read as the current user in one
- * snapshot (which is released before the rows are sorted and packed).  Sets
- * request->relation.
- */
-extern TaskSet *source_load(const char *source, LoadRequest *request);
-
-/*
- * "[schema.]relation" resolved and schema-qualified, or the SELECT as it is;
- * errors for what is neither.  Sets *relation for a relation.
- */
-extern char *source_qualify(const char *source, Oid *relation);
-
 /*
  * Frees the tasks and removes the temporary file, which goes with the memory
  * context of the task set otherwise.

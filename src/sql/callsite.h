@@ -15,6 +15,7 @@
 #include "access/htup_details.h"
 #include "fmgr.h"
 
+#include "data/row_reader.h"
 #include "learn/apply.h"
 #include "learn/generate.h"
 #include "store/params.h"

@@ -17,6 +17,8 @@
 #include "utils/tuplestore.h"
 
 #include "data/episode.h"
+#include "data/identifiers.h"
+#include "data/source.h"
 #include "sql/request.h"
 #include "sql/training.h"
 #include "train/evaluate.h"

@@ -8,6 +8,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
+#include "data/identifiers.h"
 #include "sql/request.h"
 #include "store/options_json.h"
 

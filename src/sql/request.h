@@ -5,7 +5,7 @@
 #ifndef SQL_REQUEST_H
 #define SQL_REQUEST_H
 
-#include "data/taskset.h"
+#include "data/loader.h"
 #include "train/train.h"
 
 typedef struct TrainRequest

@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "data/source.h"
 #include "sql/request.h"
 #include "sql/training.h"
 #include "store/catalog.h"

@@ -1,0 +1,47 @@
+/*
+ * encode.c
+ *	  Faults of a value on its way through an encoder.
+ */
+#include "postgres.h"
+
+#include "data/encode.h"
+
+void
+encode_not_boolean(const char *column, double value)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("column \"%s\" is encoded as boolean but holds %g", column, value),
+			 errdetail("A number that is encoded as boolean must be 0 or 1."),
+			 errhint("Encode it as \"number\" or \"category\" with the option encode.")));
+}
+
+void
+encode_wrong_length(const Encoder *encoder, int length)
+{
+	if (encoder->kind == ENCODER_IMAGE)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("an image of column \"%s\" has %d numbers instead of %d",
+						encoder->column, length, encoder_values(encoder)),
+				 errdetail("The column is encoded as \"image %dx%dx%d\": height, width, and a byte or an array element for each channel of each pixel.",
+						   encoder->image[0], encoder->image[1], encoder->image[2]),
+				 errhint("Scale all images to one size, and name that size in the option encode.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+			 errmsg("a vector of column \"%s\" has %d elements instead of %d",
+					encoder->column, length, encoder_values(encoder)),
+			 errdetail("All vectors of a column must have the length that its first one had in training."),
+			 errhint("Leave rows of another length out in the source, or set them to NULL, which counts as missing.")));
+}
+
+double
+check_weight(const Column *column, double weight)
+{
+	if (weight < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("column \"%s\" holds a negative weight: %g", column->name, weight),
+				 errhint("Row weights are 0 or more; rows of weight 0 are left out.")));
+	return isnan(weight) ? 0 : weight;
+}

@@ -1,0 +1,23 @@
+/*
+ * source.h
+ *	  A source: a table, a view, or a SELECT, read as the caller.
+ */
+#ifndef DATA_SOURCE_H
+#define DATA_SOURCE_H
+
+#include "data/loader.h"
+
+/*
+ * Loads a table's, view's or SELECT's rows, read as the current user in one
+ * snapshot (which is released before the rows are sorted and packed).  Sets
+ * request->relation.
+ */
+extern TaskSet *source_load(const char *source, LoadRequest *request);
+
+/*
+ * "[schema.]relation" resolved and schema-qualified, or the SELECT as it is;
+ * errors for what is neither.  Sets *relation for a relation.
+ */
+extern char *source_qualify(const char *source, Oid *relation);
+
+#endif							/* DATA_SOURCE_H */
