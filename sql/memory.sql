@@ -147,4 +147,9 @@ SELECT meta.describe(params) ? 'memory' AS memory, meta.describe(params) ->> 'ro
 SELECT meta.predict(params, t) FROM orphan, tastes t LIMIT 1;
 \set VERBOSITY default
 SELECT count(*) FROM own, LATERAL meta.describe(copy) d WHERE d ? 'memory';
+
+-- a task that has moments of its own beside its memory
+SELECT train('normed', 'score', 'matching', '{"norm": "batch", "iterations": 3}');
+SELECT meta.describe(params) #>> '{memory,rows}' AS rows, meta.predict(params, t) IS NOT NULL AS predicted
+FROM (SELECT meta.adapt('normed', t) AS params FROM tastes t WHERE task = 7 AND nr <= 4) a, tastes t WHERE task = 7 AND nr = 5;
 DROP SCHEMA memory CASCADE;

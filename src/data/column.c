@@ -23,8 +23,6 @@
 #include "compat.h"
 #include "data/column.h"
 
-#define EPOCH_DAYS (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)
-
 int
 column_find(TupleDesc desc, const char *name)
 {

@@ -54,6 +54,9 @@ extern char *column_type_name(const Column *column);
 /* What to write instead of a column whose type is of no use. */
 extern char *column_cast_hint(const Column *column, const char *wanted);
 
+/* Times count from 1970; days from there to PostgreSQL's own epoch. */
+#define EPOCH_DAYS (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)
+
 /* The number of a value of class NUMBER, TIME or BOOLEAN; NaN is missing. */
 extern double column_number_general(const Column *column, Datum value);
 extern void column_infinite(const Column *column);

@@ -16,9 +16,8 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "data/column.h"
 #include "data/decode.h"
-
-#define EPOCH_DAYS (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)
 
 static void
 push_key(JsonbParseState **state, char *name)

@@ -24,25 +24,12 @@
 /* Query rows of all validation episodes: there may be very many ways. */
 #define VALIDATION_ROWS 10000
 
-static void
-shuffle(Rng *rng, int *numbers, int n)
-{
-	for (int i = n - 1; i > 0; i--)
-	{
-		int			j = (int) rng_below(rng, i + 1);
-		int			swap = numbers[i];
-
-		numbers[i] = numbers[j];
-		numbers[j] = swap;
-	}
-}
-
 /* n distinct numbers below total in random order. */
 static void
 draw(Rng *rng, int total, int n, int *chosen)
 {
 	choose_rows(rng, total, n, chosen);
-	shuffle(rng, chosen, n);
+	shuffle_rows(rng, n, chosen);
 }
 
 /* Rows of one class become rows of an output. */

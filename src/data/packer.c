@@ -293,6 +293,7 @@ compare_records(const void *a, const void *b, void *size)
 	const Ordered *x = (const Ordered *) a;
 	const Ordered *y = (const Ordered *) b;
 
+	CHECK_FOR_INTERRUPTS();
 	if (x->prefix != y->prefix)
 		return x->prefix < y->prefix ? -1 : 1;
 	return memcmp(x->record, y->record, *(const Size *) size);

@@ -73,14 +73,7 @@ choose_task_rows(TaskSet *set, const Task *task, uint64 seed, int max_shots, int
 	}
 	n = Min(task->rows, max_shots + max_query);
 	choose_rows(&rng, task->rows, n, rows);
-	for (int i = n - 1; i > 0; i--)
-	{
-		int			j = (int) rng_below(&rng, i + 1);
-		int			swap = rows[i];
-
-		rows[i] = rows[j];
-		rows[j] = swap;
-	}
+	shuffle_rows(&rng, n, rows);
 	return n - max_shots;
 }
 

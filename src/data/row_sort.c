@@ -94,7 +94,7 @@ struct RowSort
 	char	   *group;
 	Size		group_used;
 	Size		group_room;
-	Gathered	   *items;
+	Gathered   *items;
 	Size		n_items;
 	Size		item_room;
 	Size		next_item;
@@ -155,6 +155,7 @@ sort_by_keys(RowSort *sort)
 		Size		count[(1 << DIGIT_BITS) + 1] = {0};
 		Entry	   *swap = from;
 
+		CHECK_FOR_INTERRUPTS();
 		for (Size i = 0; i < n; i++)
 			count[((from[i].key >> shift) & ((1 << DIGIT_BITS) - 1)) + 1]++;
 		for (int i = 1; i < 1 << DIGIT_BITS; i++)
@@ -392,6 +393,7 @@ compare_items(const void *a, const void *b, void *common)
 				size_y;
 	int			result;
 
+	CHECK_FOR_INTERRUPTS();
 	if (x->prefix != y->prefix)
 		return x->prefix < y->prefix ? -1 : 1;
 	size_x = VARSIZE(x->row) - VARHDRSZ;
@@ -431,7 +433,7 @@ sort_items(RowSort *sort)
 	common = common_bytes(sort);
 	for (Size i = 0; i < sort->n_items; i++)
 	{
-		Gathered	   *item = &sort->items[i];
+		Gathered   *item = &sort->items[i];
 		uint64		prefix = 0;
 
 		memcpy(&prefix, VARDATA(item->row) + common,

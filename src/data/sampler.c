@@ -87,6 +87,19 @@ choose_rows(Rng *rng, int total, int n, int *chosen)
 			chosen[filled++] = i;
 }
 
+void
+shuffle_rows(Rng *rng, int n, int *chosen)
+{
+	for (int i = n - 1; i > 0; i--)
+	{
+		int			j = (int) rng_below(rng, i + 1);
+		int			swap = chosen[i];
+
+		chosen[i] = chosen[j];
+		chosen[j] = swap;
+	}
+}
+
 Sampler *
 sampler_create(TaskSet *set, const Options *options, const int shots[2], int query, int fold)
 {
@@ -238,14 +251,7 @@ fill_task(Sampler *sampler, const Task *task, Rng *rng, int t, Rows *support, Ro
 		n_query = n - n_support;
 		choose_rows(rng, task->rows, n, chosen);
 		/* ascending by now: a shuffle tells support from query */
-		for (int i = n - 1; i > 0; i--)
-		{
-			int			j = (int) rng_below(rng, i + 1);
-			int			swap = chosen[i];
-
-			chosen[i] = chosen[j];
-			chosen[j] = swap;
-		}
+		shuffle_rows(rng, n, chosen);
 		taskset_read_chosen(set, task, chosen, n_support, support, support_at);
 		taskset_read_chosen(set, task, chosen + n_support, n_query, query, query_at);
 	}

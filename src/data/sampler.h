@@ -65,4 +65,7 @@ extern void rows_pad(Rows *rows, size_t at, int n);
 /* n distinct numbers below total, ascending, into chosen. */
 extern void choose_rows(Rng *rng, int total, int n, int *chosen);
 
+/* Puts n numbers into a random order. */
+extern void shuffle_rows(Rng *rng, int n, int *chosen);
+
 #endif							/* DATA_SAMPLER_H */

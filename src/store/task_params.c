@@ -308,7 +308,7 @@ check_memory(const TensorList *list, const TaskParams *params)
 		t.rows = memory_tensor_rows(&t, params->memory);
 		if (t.role == TENSOR_MEMORY && memory_used(&t, phi) < t.rows)
 			params_damaged("A row of the memory has no weight.");
-		if (t.role == TENSOR_MEMORY || t.role == TENSOR_ADAPTED || t.role == TENSOR_STATE)
+		if (tensor_is_own(&t))
 			phi += (size_t) t.rows * t.cols;
 	}
 }
