@@ -9,16 +9,15 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/tuplestore.h"
 
 #include "data/episode.h"
 #include "data/identifiers.h"
 #include "data/source.h"
+#include "sql/call.h"
 #include "sql/request.h"
 #include "sql/training.h"
 #include "train/evaluate.h"
@@ -36,7 +35,6 @@ static const int default_shots[] = {0, 1, 5, 10};
 
 typedef struct Output
 {
-	ReturnSetInfo *rsinfo;
 	Tuplestorestate *store;
 	TupleDesc	desc;
 	const TaskSet *set;
@@ -71,28 +69,6 @@ emit(void *context, const Figure *result)
 	values[10] = Int64GetDatum(result->tasks);
 	values[11] = Int64GetDatum(result->rows);
 	tuplestore_putvalues(out->store, out->desc, values, nulls);
-}
-
-static void
-open_output(FunctionCallInfo fcinfo, Output *out)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext old;
-
-	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) || !(rsinfo->allowedModes & SFRM_Materialize))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("meta.evaluate returns a table"),
-				 errhint("SELECT * FROM meta.evaluate(...).")));
-	old = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
-	if (get_call_result_type(fcinfo, NULL, &out->desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	out->desc = CreateTupleDescCopy(out->desc);
-	out->store = tuplestore_begin_heap((rsinfo->allowedModes & SFRM_Materialize_Random) != 0, false, work_mem);
-	rsinfo->returnMode = SFRM_Materialize;
-	rsinfo->setResult = out->store;
-	rsinfo->setDesc = out->desc;
-	MemoryContextSwitchTo(old);
 }
 
 /* The shots argument, ascending as given; NULL: the usual ones, as far as tasks are long enough. */
@@ -248,10 +224,10 @@ meta_evaluate(PG_FUNCTION_ARGS)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Output		out = {0};
-	char	   *name;
-	char	   *source = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char	   *name = call_text(fcinfo, 0, "model");
+	char	   *source = call_optional_text(fcinfo, 1);
 	ArrayType  *shots = PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2);
-	char	   *by = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3));
+	char	   *by = call_optional_text(fcinfo, 3);
 	char		digest[DIGEST_LENGTH + 1];
 	bytea	   *params;
 	Model	   *model;
@@ -260,12 +236,7 @@ meta_evaluate(PG_FUNCTION_ARGS)
 	bool		own = source == NULL;
 	int			way;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", "model")));
-	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	open_output(fcinfo, &out);
+	out.store = call_rows(fcinfo, "meta.evaluate", &out.desc);
 
 	SPI_connect();
 	MemoryContextSwitchTo(context);

@@ -10,20 +10,17 @@
 
 #include <math.h>
 
-#include "access/tupdesc.h"
 #include "catalog/pg_type.h"
-#include "executor/executor.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
-#include "utils/tuplestore.h"
 
 #include "compat.h"
 #include "data/decode.h"
+#include "sql/call.h"
 #include "sql/callsite.h"
 
 static void
@@ -85,29 +82,6 @@ check_rows(const Binding *binding)
 
 /* ---- rows ---- */
 
-static Tuplestorestate *
-open_rows(FunctionCallInfo fcinfo, TupleDesc *desc)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext old;
-	Tuplestorestate *store;
-
-	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) || !(rsinfo->allowedModes & SFRM_Materialize))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("meta.generate returns a set of rows"),
-				 errhint("SELECT * FROM meta.generate(...).")));
-	old = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
-	*desc = CreateTemplateTupleDesc(1);
-	TupleDescInitEntry(*desc, 1, "generate", JSONBOID, -1, 0);
-	store = tuplestore_begin_heap((rsinfo->allowedModes & SFRM_Materialize_Random) != 0, false, work_mem);
-	rsinfo->returnMode = SFRM_Materialize;
-	rsinfo->setResult = store;
-	rsinfo->setDesc = *desc;
-	MemoryContextSwitchTo(old);
-	return store;
-}
-
 static Datum
 generate(FunctionCallInfo fcinfo, bool by_name)
 {
@@ -117,7 +91,7 @@ generate(FunctionCallInfo fcinfo, bool by_name)
 	const Encoding *encoding;
 	Generator  *generator;
 	TupleDesc	desc;
-	Tuplestorestate *store = open_rows(fcinfo, &desc);
+	Tuplestorestate *store = call_rows(fcinfo, "meta.generate", &desc);
 	MemoryContext chunk;
 	MemoryContext old;
 	bool	   *there;

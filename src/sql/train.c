@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "data/source.h"
+#include "sql/call.h"
 #include "sql/request.h"
 #include "sql/training.h"
 #include "store/catalog.h"
@@ -62,16 +63,6 @@ typedef struct Run
 	Report		reports[MAX_REPORTS];
 } Run;
 
-static double
-elapsed(const Run *run)
-{
-	instr_time	now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	INSTR_TIME_SUBTRACT(now, run->start);
-	return INSTR_TIME_GET_DOUBLE(now);
-}
-
 /* Commits what was written so far; memory of the training stays. */
 static void
 commit(const Run *run)
@@ -106,7 +97,7 @@ save_checkpoint(Run *run, const Training *training)
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(own);
 	commit(run);
-	run->last_checkpoint = elapsed(run);
+	run->last_checkpoint = seconds_since(run->start);
 }
 
 static bool
@@ -114,7 +105,7 @@ tick(void *context, const Training *training, const Phase *phase, bool validated
 {
 	Run		   *run = context;
 	const Options *options = &training->options;
-	double		now = elapsed(run);
+	double		now = seconds_since(run->start);
 
 	progress_notice(&run->progress, training, phase, now);
 	if (validated)
@@ -166,7 +157,7 @@ run_training(Run *run, Training *training)
 	model->training = training_summary(training);
 	params = model_encode(model);
 	params_digest(params, digest);
-	version = catalog_add_version(run->model, params, digest, training_metrics(training, elapsed(run)),
+	version = catalog_add_version(run->model, params, digest, training_metrics(training, seconds_since(run->start)),
 								  training->options.keep);
 	if (checkpoint)
 		catalog_save_checkpoint(run->model, checkpoint);
@@ -176,7 +167,7 @@ run_training(Run *run, Training *training)
 	training_unlock(run->model);
 	ereport(NOTICE,
 			(errmsg("model \"%s\", version %d: trained with %s in %.1f s", run->name, version,
-					training->learner->name, elapsed(run)),
+					training->learner->name, seconds_since(run->start)),
 			 training_detail(training)));
 }
 
@@ -194,22 +185,6 @@ call_is_atomic(FunctionCallInfo fcinfo)
 {
 	return fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
 		castNode(CallContext, fcinfo->context)->atomic;
-}
-
-static char *
-required_text(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name)));
-	return text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
-static char *
-optional_text(FunctionCallInfo fcinfo, int n)
-{
-	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
 }
 
 /* A training that could not be stored should not run for hours first. */
@@ -278,13 +253,13 @@ meta_train(PG_FUNCTION_ARGS)
 	LoadRequest load;
 	Run			run;
 
-	row.name = required_text(fcinfo, 0, "model");
-	row.source = required_text(fcinfo, 1, "source");
-	row.task = required_text(fcinfo, 2, "task");
-	row.target = required_text(fcinfo, 3, "target");
-	row.features = optional_text(fcinfo, 4);
-	row.order_by = optional_text(fcinfo, 5);
-	row.algorithm = optional_text(fcinfo, 6);
+	row.name = call_text(fcinfo, 0, "model");
+	row.source = call_text(fcinfo, 1, "source");
+	row.task = call_text(fcinfo, 2, "task");
+	row.target = call_text(fcinfo, 3, "target");
+	row.features = call_optional_text(fcinfo, 4);
+	row.order_by = call_optional_text(fcinfo, 5);
+	row.algorithm = call_optional_text(fcinfo, 6);
 	row.options = PG_ARGISNULL(7) ? NULL : PG_GETARG_JSONB_P_COPY(7);
 	row.trained_by = GetUserId();
 	request_parse(&request, row.algorithm, row.options, false);
@@ -310,7 +285,7 @@ meta_resume(PG_FUNCTION_ARGS)
 {
 	MemoryContext context = AllocSetContextCreate(PortalContext, "meta resume", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	char	   *name = required_text(fcinfo, 0, "model");
+	char	   *name = call_text(fcinfo, 0, "model");
 	ModelRow   *row;
 	bytea	   *checkpoint;
 	TrainRequest request;

@@ -27,6 +27,7 @@
 #include "utils/typcache.h"
 
 #include "compat.h"
+#include "sql/call.h"
 #include "sql/request.h"
 #include "sql/training.h"
 
@@ -70,15 +71,6 @@ require_constant(bool constant, const char *name)
 				 errmsg("argument \"%s\" differs between rows of one group", name),
 				 errdetail("One model is trained from all rows of a group."),
 				 errhint("Write a constant, or add the argument to GROUP BY.")));
-}
-
-static void
-require_value(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name)));
 }
 
 static bool
@@ -186,8 +178,8 @@ meta_train_transition(PG_FUNCTION_ARGS)
 
 	if (!AggCheckCallContext(fcinfo, &aggregate))
 		elog(ERROR, "meta.train's transition was called outside an aggregate");
-	require_value(fcinfo, 2, "task");
-	require_value(fcinfo, 3, "target");
+	call_require(fcinfo, 2, "task");
+	call_require(fcinfo, 3, "target");
 	if (state == NULL)
 		state = state_create(fcinfo, aggregate);
 	else
@@ -212,21 +204,11 @@ typedef struct Progress
 	ProgressState notices;
 } Progress;
 
-static double
-elapsed(const Progress *progress)
-{
-	instr_time	now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	INSTR_TIME_SUBTRACT(now, progress->start);
-	return INSTR_TIME_GET_DOUBLE(now);
-}
-
 static bool
 tick(void *context, const Training *training, const Phase *phase, bool validated)
 {
 	Progress   *progress = context;
-	double		now = elapsed(progress);
+	double		now = seconds_since(progress->start);
 
 	progress_notice(&progress->notices, training, phase, now);
 	return training->options.time_limit > 0 && now >= training->options.time_limit;
@@ -255,7 +237,7 @@ train(TrainRequest *request, TaskSet *set, MemoryContext result)
 	params = model_encode(model);
 	MemoryContextSwitchTo(old);
 	ereport(NOTICE,
-			(errmsg("trained with %s in %.1f s", training->learner->name, elapsed(&progress)),
+			(errmsg("trained with %s in %.1f s", training->learner->name, seconds_since(progress.start)),
 			 training_detail(training)));
 	return params;
 }

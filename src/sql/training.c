@@ -15,6 +15,16 @@
 
 #include "sql/training.h"
 
+double
+seconds_since(instr_time start)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, start);
+	return INSTR_TIME_GET_DOUBLE(now);
+}
+
 /* The line is made in one piece, so that a NOTICE is one report. */
 void
 progress_notice(ProgressState *state, const Training *training, const Phase *phase, double now)

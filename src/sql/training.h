@@ -6,8 +6,12 @@
 #ifndef SQL_TRAINING_H
 #define SQL_TRAINING_H
 
+#include "portability/instr_time.h"
+
 #include "store/catalog.h"
 #include "train/train.h"
+
+extern double seconds_since(instr_time start);
 
 typedef struct ProgressState
 {

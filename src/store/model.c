@@ -177,10 +177,10 @@ static void
 lay_out(Component *component)
 {
 	TensorList *list = &component->list;
-	int			max = (64 + 8 * component->spec.net.n_embeddings) * (1 + component->spec.n_parts);
+	int			max = learner_max_tensors(&component->spec.net) * (1 + component->spec.n_parts);
 
 	memset(list, 0, sizeof(*list));
-	list->tensors = (Tensor *) palloc0(max * sizeof(Tensor));
+	list->tensors = (Tensor *) palloc0(mul_size(max, sizeof(Tensor)));
 	list->max = max;
 	if (!component->learner->layout(&component->spec, list))
 		params_damaged("The component \"%s\" does not describe a network that can be laid out.", component->prefix);
