@@ -51,6 +51,19 @@ extern void column_open(Column *column, TupleDesc desc, int at);
 /* "double precision", as users know the type. */
 extern char *column_type_name(const Column *column);
 
+/* Do its values have a number, or a text to be known by? */
+static inline bool
+column_has_number(const Column *column)
+{
+	return column->class == COLUMN_NUMBER || column->class == COLUMN_TIME || column->class == COLUMN_BOOLEAN;
+}
+
+static inline bool
+column_has_label(const Column *column)
+{
+	return column->class == COLUMN_LABEL || column_has_number(column);
+}
+
 /* What to write instead of a column whose type is of no use. */
 extern char *column_cast_hint(const Column *column, const char *wanted);
 

@@ -1,10 +1,55 @@
 /*
  * encode.c
- *	  Faults of a value on its way through an encoder.
+ *	  What an encoder takes, and the errors of what it does not.
  */
 #include "postgres.h"
 
 #include "data/encode.h"
+
+static const struct
+{
+	const char *noun;
+	const char *cast;
+}			words[] = {
+	[ENCODER_NUMBER] = {"a number", "float8"},
+	[ENCODER_BOOLEAN] = {"a boolean", "boolean"},
+	[ENCODER_CATEGORY] = {"a category", "text"},
+	[ENCODER_VECTOR] = {"a vector", "real[]"},
+	[ENCODER_IMAGE] = {"an image", "bytea"},
+	[ENCODER_RAW] = {"a number", "float8"},
+};
+
+const char *
+encoder_noun(EncoderKind kind)
+{
+	return words[kind].noun;
+}
+
+const char *
+encoder_cast(EncoderKind kind)
+{
+	return words[kind].cast;
+}
+
+bool
+encoder_takes(EncoderKind kind, const Column *column)
+{
+	switch (kind)
+	{
+		case ENCODER_NUMBER:
+		case ENCODER_RAW:
+			return column_has_number(column);
+		case ENCODER_BOOLEAN:
+			return column->class == COLUMN_BOOLEAN || column->class == COLUMN_NUMBER;
+		case ENCODER_CATEGORY:
+			return column_has_label(column);
+		case ENCODER_VECTOR:
+			return column->class == COLUMN_VECTOR;
+		case ENCODER_IMAGE:
+			return column->class == COLUMN_BYTES || column->class == COLUMN_VECTOR;
+	}
+	return false;
+}
 
 void
 encode_not_boolean(const char *column, double value)

@@ -23,7 +23,15 @@ encode_clamp(double value)
 	return (float) value + 0.0f;
 }
 
-/* Errors of values that an encoder cannot take. */
+/*
+ * Can an encoder take the values of a column?  And words for where it cannot:
+ * what it takes ("a number"), and a type to cast the column to.
+ */
+extern bool encoder_takes(EncoderKind kind, const Column *column);
+extern const char *encoder_noun(EncoderKind kind);
+extern const char *encoder_cast(EncoderKind kind);
+
+/* Errors of single values that an encoder cannot take. */
 extern void encode_not_boolean(const char *column, double value);
 extern void encode_wrong_length(const Encoder *encoder, int length);
 

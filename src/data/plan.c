@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
+#include "data/encode.h"
 #include "data/identifiers.h"
 #include "data/plan.h"
 #include "learn/learner.h"
@@ -51,22 +52,10 @@ open_named(Column *column, TupleDesc desc, const char *name, const char *what)
 	column_open(column, desc, find_once(desc, name, what));
 }
 
-static bool
-has_number(const Column *column)
-{
-	return column->class == COLUMN_NUMBER || column->class == COLUMN_TIME;
-}
-
-static bool
-has_label(const Column *column)
-{
-	return column->class == COLUMN_LABEL || column->class == COLUMN_BOOLEAN || has_number(column);
-}
-
 static void
 check_key(const Column *column, const char *what)
 {
-	if (!has_label(column))
+	if (!column_has_label(column))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" of type %s cannot be used as %s", column->name,
@@ -213,34 +202,15 @@ check_kind(const Candidate *candidate)
 {
 	const Column *column = &candidate->column;
 
-	switch (candidate->kind)
-	{
-		case ENCODER_NUMBER:
-		case ENCODER_RAW:
-			if (!has_number(column) && column->class != COLUMN_BOOLEAN)
-				unfit_feature(column, "a number", "float8");
-			break;
-		case ENCODER_BOOLEAN:
-			if (column->class != COLUMN_BOOLEAN && column->class != COLUMN_NUMBER)
-				unfit_feature(column, "boolean", "boolean");
-			break;
-		case ENCODER_CATEGORY:
-			if (!has_label(column))
-				unfit_feature(column, "a category", "text");
-			break;
-		case ENCODER_VECTOR:
-			if (column->class != COLUMN_VECTOR)
-				unfit_feature(column, "a vector", "real[]");
-			break;
-		case ENCODER_IMAGE:
-			if (column->class != COLUMN_BYTES && column->class != COLUMN_VECTOR)
-				ereport(ERROR,
-						(errcode(ERRCODE_DATATYPE_MISMATCH),
-						 errmsg("column \"%s\" of type %s cannot be encoded as an image", column->name,
-								column_type_name(column)),
-						 errhint("Images are bytea with a byte for each channel of each pixel, or numeric arrays.")));
-			break;
-	}
+	if (encoder_takes(candidate->kind, column))
+		return;
+	if (candidate->kind == ENCODER_IMAGE)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of type %s cannot be encoded as an image", column->name,
+						column_type_name(column)),
+				 errhint("Images are bytea with a byte for each channel of each pixel, or numeric arrays.")));
+	unfit_feature(column, encoder_noun(candidate->kind), encoder_cast(candidate->kind));
 }
 
 static bool
@@ -398,9 +368,9 @@ plan_target(const LoadRequest *request, const Column *column)
 {
 	TargetPlan	plan;
 	Declared	declared;
-	bool		number = has_number(column) || column->class == COLUMN_BOOLEAN;
+	bool		number = column_has_number(column);
 
-	if (!has_label(column))
+	if (!column_has_label(column))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" of type %s cannot be the target", column->name,
@@ -416,11 +386,10 @@ plan_target(const LoadRequest *request, const Column *column)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the target \"%s\" cannot be encoded as %s", column->name,
-							encoder_kind_name(declared.kind)),
+							encoder_noun(declared.kind)),
 					 errhint("A target is \"number\", \"raw\", \"boolean\" or \"category\".")));
 		if (declared.kind != ENCODER_CATEGORY && !number)
-			unfit_feature(column, encoder_kind_name(declared.kind),
-						  declared.kind == ENCODER_BOOLEAN ? "boolean" : "float8");
+			unfit_feature(column, encoder_noun(declared.kind), encoder_cast(declared.kind));
 		switch (declared.kind)
 		{
 			case ENCODER_NUMBER:

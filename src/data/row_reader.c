@@ -113,48 +113,6 @@ resolve(const Encoding *encoding, TupleDesc desc, const char *name, bool with_ta
 	column_open(column, desc, at);
 }
 
-static bool
-has_number(const Column *column)
-{
-	return column->class == COLUMN_NUMBER || column->class == COLUMN_TIME ||
-		column->class == COLUMN_BOOLEAN;
-}
-
-static bool
-has_label(const Column *column)
-{
-	return column->class == COLUMN_LABEL || has_number(column);
-}
-
-static void
-check_feature(const Column *column, EncoderKind kind)
-{
-	switch (kind)
-	{
-		case ENCODER_NUMBER:
-		case ENCODER_RAW:
-			if (!has_number(column))
-				unfit_column(column, "a number", "float8");
-			break;
-		case ENCODER_BOOLEAN:
-			if (column->class != COLUMN_BOOLEAN && column->class != COLUMN_NUMBER)
-				unfit_column(column, "a boolean", "boolean");
-			break;
-		case ENCODER_CATEGORY:
-			if (!has_label(column))
-				unfit_column(column, "a category", "text");
-			break;
-		case ENCODER_VECTOR:
-			if (column->class != COLUMN_VECTOR)
-				unfit_column(column, "a vector", "real[]");
-			break;
-		case ENCODER_IMAGE:
-			if (column->class != COLUMN_BYTES && column->class != COLUMN_VECTOR)
-				unfit_column(column, "an image", "bytea");
-			break;
-	}
-}
-
 RowReader *
 row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target)
 {
@@ -173,7 +131,8 @@ row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target)
 
 		item->encoder = &encoding->encoders[i];
 		resolve(encoding, desc, item->encoder->column, with_target, &item->column);
-		check_feature(&item->column, item->encoder->kind);
+		if (!encoder_takes(item->encoder->kind, &item->column))
+			unfit_column(&item->column, encoder_noun(item->encoder->kind), encoder_cast(item->encoder->kind));
 		if (item->encoder->kind == ENCODER_CATEGORY)
 			item->labels = label_dict_from(item->encoder->column, item->encoder->labels,
 										   item->encoder->n_labels);
@@ -191,12 +150,12 @@ row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target)
 	resolve(encoding, desc, encoding->target, true, &reader->target);
 	if (encoding->target_kind == TARGET_CLASS)
 	{
-		if (!has_label(&reader->target))
+		if (!column_has_label(&reader->target))
 			unfit_column(&reader->target, "a class", "text");
 		reader->classes = label_dict_from(encoding->target, encoding->classes, encoding->n_classes);
 	}
-	else if (!has_number(&reader->target))
-		unfit_column(&reader->target, encoding->target_kind == TARGET_BINARY ? "a boolean" : "number",
+	else if (!column_has_number(&reader->target))
+		unfit_column(&reader->target, encoding->target_kind == TARGET_BINARY ? "a boolean" : "a number",
 					 encoding->target_kind == TARGET_BINARY ? "boolean" : "float8");
 
 	if (encoding->weight != NULL)

@@ -27,6 +27,7 @@ PG_FUNCTION_INFO_V1(meta_evaluate);
 #define EVALUATE_TASKS 10000	/* more are sampled down, evenly */
 #define EVALUATE_QUERY 40		/* query rows of one task, at most */
 #define EVALUATE_COLUMNS 12
+#define MAX_SHOTS 10000
 
 static const int default_shots[] = {0, 1, 5, 10};
 
@@ -96,13 +97,14 @@ read_shots(ArrayType *array, const TaskSet *set, int *shots, int max)
 	if (n < 1 || n > max)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("shots must hold 1 to %d numbers", max)));
+				 errmsg("shots must hold 1 to %d numbers, not %d", max, n)));
 	for (int i = 0; i < n; i++)
 	{
-		if (nulls[i] || DatumGetInt32(elements[i]) < 0 || DatumGetInt32(elements[i]) > 10000)
+		if (nulls[i] || DatumGetInt32(elements[i]) < 0 || DatumGetInt32(elements[i]) > MAX_SHOTS)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("shots must be numbers of support rows between 0 and 10000"),
+					 errmsg("shots must be numbers of support rows between 0 and %d, not %s", MAX_SHOTS,
+							nulls[i] ? "NULL" : psprintf("%d", DatumGetInt32(elements[i]))),
 					 errhint("For example shots => '{0,1,5,10}'.")));
 		shots[i] = DatumGetInt32(elements[i]);
 		if (shots[i] == 0 && set->encoding->way > 0)

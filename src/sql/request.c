@@ -42,53 +42,56 @@ json_string(const JsonbValue *value)
 	return pnstrdup(value->val.string.val, value->val.string.len);
 }
 
-/* The numbers of an array; false where it is something else. */
+/* The elements of an array of one type, and how many; -1 where it is something else. */
+static int
+json_elements(const JsonbValue *value, enum jbvType type, JsonbValue **elements)
+{
+	JsonbContainer *array;
+	int			n;
+
+	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
+		return -1;
+	array = value->val.binary.data;
+	n = (int) JsonContainerSize(array);
+	*elements = palloc(sizeof(JsonbValue) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		(*elements)[i] = *getIthJsonbValueFromContainer(array, (uint32) i);
+		if ((*elements)[i].type != type)
+			return -1;
+	}
+	return n;
+}
+
+/* One number, or those of an array; false where it is something else, or more than max. */
 static bool
 json_numbers(const JsonbValue *value, double *numbers, int max, int *n)
 {
-	JsonbIterator *it;
-	JsonbValue	element;
-	JsonbIteratorToken token;
+	JsonbValue *elements = NULL;
 
-	*n = 0;
 	if (value->type == jbvNumeric)
 	{
-		numbers[(*n)++] = json_number(value);
+		numbers[0] = json_number(value);
+		*n = 1;
 		return true;
 	}
-	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
+	*n = json_elements(value, jbvNumeric, &elements);
+	if (*n < 0 || *n > max)
 		return false;
-	it = JsonbIteratorInit(value->val.binary.data);
-	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
-	{
-		if (token != WJB_ELEM)
-			continue;
-		if (element.type != jbvNumeric || *n == max)
-			return false;
-		numbers[(*n)++] = json_number(&element);
-	}
+	for (int i = 0; i < *n; i++)
+		numbers[i] = json_number(&elements[i]);
 	return true;
 }
 
 static bool
 json_strings(const JsonbValue *value, List **strings)
 {
-	JsonbIterator *it;
-	JsonbValue	element;
-	JsonbIteratorToken token;
+	JsonbValue *elements = NULL;
+	int			n = json_elements(value, jbvString, &elements);
 
-	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
-		return false;
-	it = JsonbIteratorInit(value->val.binary.data);
-	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
-	{
-		if (token != WJB_ELEM)
-			continue;
-		if (element.type != jbvString)
-			return false;
-		*strings = lappend(*strings, json_string(&element));
-	}
-	return true;
+	for (int i = 0; i < n; i++)
+		*strings = lappend(*strings, json_string(&elements[i]));
+	return n >= 0;
 }
 
 static bool

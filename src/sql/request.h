@@ -28,9 +28,8 @@ typedef struct TrainRequest
 
 /*
  * Parses options (NULL: none) for an algorithm (NULL: auto, or the option where
- * aggregate is set).  An unknown key, a value of the wrong type
- * or out of range, an unknown algorithm: an error that names it and the way
- * out.
+ * aggregate is set).  An unknown key, a value of the wrong type or out of range,
+ * an unknown algorithm: an error that names it and the way out.
  */
 extern void request_parse(TrainRequest *request, const char *algorithm, Jsonb *options, bool aggregate);
 

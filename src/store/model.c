@@ -84,78 +84,89 @@ read_seen(Model *model, const SafeTensor *tensor)
 			params_damaged("The tensor \"%s\" is not in order.", SEEN_TENSOR);
 }
 
-bytea *
-model_encode(const Model *model)
+/* A component's tensors and its calibration's; returns their size in bytes. */
+static size_t
+add_component(SafeTensors *st, const Component *c)
 {
-	SafeTensors st = {0};
+	int			memory = memory_rows(&c->list, c->theta);
+	size_t		bytes = 0;
+
+	for (int i = 0; i < c->list.n; i++)
+	{
+		const Tensor *from = &c->list.tensors[i];
+		SafeTensor *to = &st->tensors[st->n_tensors++];
+		int			rows = memory_tensor_rows(from, memory);
+		size_t		n = (size_t) rows * from->cols;
+
+		to->name = psprintf("%s/%s", c->prefix, from->name);
+		to->type = SAFE_F32;
+		to->n_dims = 2;
+		to->dims[0] = rows;
+		to->dims[1] = from->cols;
+		to->size = n * sizeof(real);
+		to->data = (const char *) (c->theta + from->offset);
+#ifdef WORDS_BIGENDIAN
+		{
+			char	   *swapped = (char *) MemoryContextAllocHuge(CurrentMemoryContext, to->size + 1);
+
+			floats_to_file(swapped, c->theta + from->offset, n);
+			to->data = swapped;
+		}
+#endif
+		bytes += to->size;
+	}
+	return bytes + calibration_add(st, c);
+}
+
+static void
+add_model_metadata(SafeTensors *st, const Model *model)
+{
 	StringInfoData encoders;
 	StringInfoData components;
-	size_t		tensors = 0;
-	size_t		size;
-	bytea	   *result;
-
-	for (int i = 0; i < model->n_components; i++)
-		st.n_tensors += model->components[i].list.n + CALIBRATION_TENSORS;
-	st.tensors = (SafeTensor *) palloc0((st.n_tensors + 2) * sizeof(SafeTensor));
-	st.n_tensors = 0;
-	for (int i = 0; i < model->n_components; i++)
-	{
-		const Component *c = &model->components[i];
-
-		for (int j = 0; j < c->list.n; j++)
-		{
-			const Tensor *from = &c->list.tensors[j];
-			SafeTensor *to = &st.tensors[st.n_tensors++];
-			int			rows = memory_tensor_rows(from, memory_rows(&c->list, c->theta));
-			size_t		n = (size_t) rows * from->cols;
-
-			to->name = psprintf("%s/%s", c->prefix, from->name);
-			to->type = SAFE_F32;
-			to->n_dims = 2;
-			to->dims[0] = rows;
-			to->dims[1] = from->cols;
-			to->size = n * sizeof(real);
-			tensors += to->size;
-			to->data = (const char *) (c->theta + from->offset);
-#ifdef WORDS_BIGENDIAN
-			{
-				char	   *swapped = (char *) MemoryContextAllocHuge(CurrentMemoryContext, to->size + 1);
-
-				floats_to_file(swapped, c->theta + from->offset, n);
-				to->data = swapped;
-			}
-#endif
-		}
-		tensors += calibration_add(&st, c);
-	}
-
-	if (model->n_seen > 0)
-	{
-		add_seen(&st, model);
-		tensors += st.tensors[st.n_tensors - 1].size;
-	}
 
 	initStringInfo(&encoders);
 	encoding_to_json(model->encoding, &encoders);
 	initStringInfo(&components);
 	components_to_json(model, &components);
-	st.metadata = (SafePair *) palloc(8 * sizeof(SafePair));
-	params_add_metadata(&st, "format", PARAMS_FORMAT);
-	params_add_metadata(&st, "kind", "model");
-	params_add_metadata(&st, "crc32c", CRC_BLANK);
-	params_add_metadata(&st, "learner", model->components[0].learner->name);
-	params_add_metadata(&st, "encoders", encoders.data);
-	params_add_metadata(&st, "components", components.data);
-	params_add_metadata(&st, "training", model->training != NULL ? model->training : "{}");
+	st->metadata = (SafePair *) palloc(8 * sizeof(SafePair));
+	params_add_metadata(st, "format", PARAMS_FORMAT);
+	params_add_metadata(st, "kind", "model");
+	params_add_metadata(st, "crc32c", CRC_BLANK);
+	params_add_metadata(st, "learner", model->components[0].learner->name);
+	params_add_metadata(st, "encoders", encoders.data);
+	params_add_metadata(st, "components", components.data);
+	params_add_metadata(st, "training", model->training != NULL ? model->training : "{}");
 	if (model->rows > 0)
-		params_add_metadata(&st, "rows", psprintf(INT64_FORMAT, model->rows));
+		params_add_metadata(st, "rows", psprintf(INT64_FORMAT, model->rows));
+}
+
+bytea *
+model_encode(const Model *model)
+{
+	SafeTensors st = {0};
+	size_t		max = 1;		/* the tensor of tasks seen */
+	size_t		bytes = 0;
+	size_t		size;
+	bytea	   *result;
+
+	for (int i = 0; i < model->n_components; i++)
+		max += model->components[i].list.n + CALIBRATION_TENSORS;
+	st.tensors = (SafeTensor *) palloc0(max * sizeof(SafeTensor));
+	for (int i = 0; i < model->n_components; i++)
+		bytes += add_component(&st, &model->components[i]);
+	if (model->n_seen > 0)
+	{
+		add_seen(&st, model);
+		bytes += st.tensors[st.n_tensors - 1].size;
+	}
+	add_model_metadata(&st, model);
 
 	size = safetensors_size(&st);
-	if (size - tensors > SAFETENSORS_MAX_HEADER)
+	if (size - bytes > SAFETENSORS_MAX_HEADER)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("description of the model takes %zu MB, and at most %zu MB can be stored",
-						(size - tensors) / (1024 * 1024) + 1, SAFETENSORS_MAX_HEADER / (1024 * 1024)),
+						(size - bytes) / (1024 * 1024) + 1, SAFETENSORS_MAX_HEADER / (1024 * 1024)),
 				 errhint("Leave out categories with very many values: see the option \"exclude\".")));
 	if (size > PARAMS_MAX_SIZE)
 		ereport(ERROR,

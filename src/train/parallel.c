@@ -5,8 +5,8 @@
  * All that is shared lies in the parallel context's segment: what the tapes
  * are built from, theta (of tables by rows, what the meta-batch looks up), the
  * drawn rows (twice, so that the next meta-iteration's can be drawn while this
- * one is computed), and a gradient per slice.  A meta-iteration may take less than a millisecond, so whoever
- * waits looks for a while before it sleeps.
+ * one is computed), and a gradient per slice.  A meta-iteration may take less
+ * than a millisecond, so whoever waits looks for a while before it sleeps.
  */
 #include "postgres.h"
 
@@ -168,7 +168,8 @@ slice_rows(const TeamShared *shared, char *numbers, int odd, int slice, Rows *su
 {
 	const TeamSizes *sizes = &shared->sizes;
 	char	   *at = numbers + vector_size(shared->list_size) +
-		gradient_size(shared->small_size, shared->n_rows) * shared->n_slices + slice_size(sizes) * ((Size) odd * shared->n_slices + slice);
+		gradient_size(shared->small_size, shared->n_rows) * shared->n_slices +
+		slice_size(sizes) * ((Size) odd * shared->n_slices + slice);
 	const SliceRows *rows = &shared->rows[odd][slice];
 
 	rows_at(support, at, sizes, sizes->shots);
@@ -278,7 +279,8 @@ team_create(const Phase *phase, MetaStep *step, Sampler *sampler, const TeamSize
 	Team	   *team;
 
 	if (max_parallel_maintenance_workers == 0 || IsParallelWorker() || IsInParallelMode() ||
-		n_slices < 2 || n_slices > MAX_SLICES || phase->spec.net.n_embeddings > MAX_EMBEDDINGS || phase->spec.n_columns > MaxTupleAttributeNumber ||
+		n_slices < 2 || n_slices > MAX_SLICES ||
+		phase->spec.net.n_embeddings > MAX_EMBEDDINGS || phase->spec.n_columns > MaxTupleAttributeNumber ||
 		tape_cost(&step->sizes[0].tape) * n_slices < WORTHWHILE ||
 		numbers_size(sizes, step, n_slices) > (Size) maintenance_work_mem * 1024)
 		return NULL;

@@ -176,21 +176,30 @@ check_rotations(const Encoding *encoding)
 	}
 }
 
-/* Convolutions in place of the hidden layers, by the option network. */
+/* Hidden layers, or in their place convolutions by the option network. */
 static void
 choose_network(Training *training)
 {
 	const Options *options = &training->options;
+	const Encoding *encoding = training->set->encoding;
 	Network    *net = &training->net;
 	const char *word = choice_word("network", options->network);
 	const Encoder *image;
 
+	net->inputs = encoding->width.x;
+	net->n_embeddings = encoding->width.c;
+	net->embeddings = table_widths(training->set);
+	net->n_hidden = options->n_hidden;
+	memcpy(net->hidden, options->hidden, sizeof(net->hidden));
+	net->activation = options->activation;
+	net->outputs = encoding->width.y;
+	net->skip = options->skip;
 	net->kind = (NetworkKind) options->network;
 	net->norm = options->norm != OPTION_UNSET ? (NormKind) options->norm :
 		net->kind == NETWORK_MLP ? NORM_NONE : NORM_RUNNING;
 	if (net->kind == NETWORK_MLP)
 		return;
-	image = find_image(training->set->encoding, word);
+	image = find_image(encoding, word);
 	if (Min(image->image[0], image->image[1]) < conv_least_side(net->kind))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -212,80 +221,66 @@ add_phase(Training *training, const char *name, const Learner *learner, const Le
 	phase_init(&training->phases[training->n_phases++], name, learner, spec, fold);
 }
 
-Training *
-training_create(const Learner *learner, const Options *options, TaskSet *set,
-				const Candidate *candidates, int n_candidates)
+/* Raises that the learner cannot learn such a target. */
+static void
+check_learner(const Training *training)
 {
-	Training   *training = palloc0(sizeof(Training));
-	const Encoding *encoding = set->encoding;
-	LearnerSpec spec = {0};
-	LearnerSpec pooled;
+	const Learner *learner = training->learner;
+	const Encoding *encoding = training->set->encoding;
 
-	training->learner = learner;
-	training->options = *options;
-	training->set = set;
-	training->loss = training_loss(options, encoding);
-
-	if (!learner_supports(learner, training->loss) && training->loss == LOSS_SQUARED)
+	if (learner_supports(learner, training->loss))
+		return;
+	if (training->loss == LOSS_SQUARED)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("algorithm \"%s\" does not learn numbers", learner->name),
 				 errdetail("The target \"%s\" is learned as a number, and it tells classes apart.", encoding->target),
 				 errhint("Choose an algorithm such as matching or alpaca, or a target of classes: see the option \"encode\".")));
-	if (!learner_supports(learner, training->loss))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("algorithm \"%s\" does not learn classes", learner->name),
-				 errdetail("The target \"%s\" has %d classes.", encoding->target, encoding->width.y),
-				 errhint("Choose an algorithm such as maml, or a numeric or boolean target.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("algorithm \"%s\" does not learn classes", learner->name),
+			 errdetail("The target \"%s\" has %d classes.", encoding->target, encoding->width.y),
+			 errhint("Choose an algorithm such as maml, or a numeric or boolean target.")));
+}
 
-	check_metric(training);
+/*
+ * The spec of the pooled network.  The learner's rates and batches are not
+ * meant for it: the baseline is the same beside every learner.
+ */
+static LearnerSpec
+pooled_spec(const Training *training, const LearnerSpec *spec)
+{
+	const Options *options = &training->options;
+	LearnerSpec pooled = *spec;
+	Options		usual;
 
-	training->net.inputs = encoding->width.x;
-	training->net.n_embeddings = encoding->width.c;
-	training->net.embeddings = table_widths(set);
-	training->net.n_hidden = options->n_hidden;
-	memcpy(training->net.hidden, options->hidden, sizeof(training->net.hidden));
-	training->net.activation = options->activation;
-	training->net.outputs = encoding->width.y;
-	training->net.skip = options->skip;
-	choose_network(training);
-	if (training->options.rotations)
-		check_rotations(training->set->encoding);
-	if (training->options.augment > 0)
-		require_images(training->set->encoding, "augment");
-	choose_validation(training);
+	if (strcmp(training->learner->name, "pooled") == 0)
+		return pooled;
+	options_default(&usual, NULL);
+	pooled.options.meta_batch = usual.meta_batch;
+	pooled.options.outer_lr = POOLED_RATE;
+	pooled.options.schedule = usual.schedule;
+	pooled.options.weight_decay = usual.weight_decay;
+	pooled.options.clip = usual.clip;
+	pooled.options.patience = Min(options->patience, usual.patience);
+	pooled.options.iterations = Min(options->iterations, POOLED_ITERATIONS);
+	return pooled;
+}
 
-	spec.net = training->net;
-	spec.columns = encoding_columns(encoding, &spec.n_columns);
-	spec.loss = training->loss;
-	spec.options = *options;
-	if (options->inner_loss == OPTION_UNSET)
-		spec.options.inner_loss = options->shots[0] < options->shots[1] ? INNER_LOSS_SHRUNK : INNER_LOSS_MEAN;
-	pooled = spec;
-	if (strcmp(learner->name, "pooled") != 0)
-	{
-		Options		usual;
+/* The pooled network, its cross-fitted copies, then the learner or those to choose among. */
+static void
+add_phases(Training *training, LearnerSpec spec, const Candidate *candidates, int n_candidates)
+{
+	const Learner *learner = training->learner;
+	const Learner *pooled = learner_find("pooled");
+	LearnerSpec of_pooled = pooled_spec(training, &spec);
 
-		/*
-		 * The learner's rates and batches are not meant for it: the baseline
-		 * is the same beside every learner.
-		 */
-		options_default(&usual, NULL);
-		pooled.options.meta_batch = usual.meta_batch;
-		pooled.options.outer_lr = POOLED_RATE;
-		pooled.options.schedule = usual.schedule;
-		pooled.options.weight_decay = usual.weight_decay;
-		pooled.options.clip = usual.clip;
-		pooled.options.patience = Min(options->patience, usual.patience);
-		pooled.options.iterations = Min(options->iterations, POOLED_ITERATIONS);
-	}
 	/* classes that get another output in each episode can only be told apart by adapting */
-	if (encoding->way == 0)
-		add_phase(training, "pooled", learner_find("pooled"), &pooled, FOLD_ALL);
-	if (training->loss == LOSS_SQUARED && can_cross_fit(set))
+	if (training->set->encoding->way == 0)
+		add_phase(training, "pooled", pooled, &of_pooled, FOLD_ALL);
+	if (training->loss == LOSS_SQUARED && can_cross_fit(training->set))
 		for (int fold = 0; fold < 2; fold++)
-			add_phase(training, fold == 0 ? "cross-fit 1" : "cross-fit 2", learner_find("pooled"), &pooled, fold);
+			add_phase(training, fold == 0 ? "cross-fit 1" : "cross-fit 2", pooled, &of_pooled, fold);
 
 	training->first_candidate = training->n_phases;
 	if (learner->flags & LEARNER_BLEND)
@@ -296,9 +291,38 @@ training_create(const Learner *learner, const Options *options, TaskSet *set,
 			spec.options.norm = training->net.norm = training->net.norm != NORM_NONE ? NORM_RUNNING : NORM_NONE;
 			add_phase(training, candidates[i].learner->name, candidates[i].learner, &spec, FOLD_ALL);
 		}
-	else if (!(learner->flags & LEARNER_FIXED) && strcmp(learner->name, "pooled") != 0)
+	else if (!(learner->flags & LEARNER_FIXED) && learner != pooled)
 		add_phase(training, learner->name, learner, &spec, FOLD_ALL);
 	training->main_phase = training->first_candidate < training->n_phases ? training->first_candidate : 0;
+}
+
+Training *
+training_create(const Learner *learner, const Options *options, TaskSet *set,
+				const Candidate *candidates, int n_candidates)
+{
+	Training   *training = palloc0(sizeof(Training));
+	LearnerSpec spec = {0};
+
+	training->learner = learner;
+	training->options = *options;
+	training->set = set;
+	training->loss = training_loss(options, set->encoding);
+	check_learner(training);
+	check_metric(training);
+	choose_network(training);
+	if (options->rotations)
+		check_rotations(set->encoding);
+	if (options->augment > 0)
+		require_images(set->encoding, "augment");
+	choose_validation(training);
+
+	spec.net = training->net;
+	spec.columns = encoding_columns(set->encoding, &spec.n_columns);
+	spec.loss = training->loss;
+	spec.options = *options;
+	if (options->inner_loss == OPTION_UNSET)
+		spec.options.inner_loss = options->shots[0] < options->shots[1] ? INNER_LOSS_SHRUNK : INNER_LOSS_MEAN;
+	add_phases(training, spec, candidates, n_candidates);
 	for (int p = 0; p < training->n_phases; p++)
 		phase_check(&training->phases[p], set, &training->validation);
 	baselines_check(training);

@@ -116,6 +116,12 @@ extern bool start_linear(Training *training, Phase *phase, VarianceComponents *c
  */
 extern void baseline_fit(Training *training, const Learner *learner, Component *component);
 
+/*
+ * Raises that memory would not suffice for the baseline that takes the most
+ * inner steps.  To be told that after the phases would be late.
+ */
+extern void baselines_check(const Training *training);
+
 /* ---- calibrate.c ---- */
 
 /*
@@ -123,12 +129,6 @@ extern void baseline_fit(Training *training, const Learner *learner, Component *
  * are none, they stay as they are.
  */
 extern void calibrate(const Training *training, Model *model);
-
-/*
- * Raises that memory would not suffice for the baseline that takes the most
- * inner steps.  To be told that after the phases would be late.
- */
-extern void baselines_check(const Training *training);
 
 /* ---- race.c ---- */
 
@@ -143,6 +143,8 @@ extern Phase *race_next(Training *training, int *until);
  * choice in the training.
  */
 extern void blend_fit(Training *training, Component *component);
+
+/* ---- train.c ---- */
 
 /* What a phase ended with. */
 extern void component_from_phase(Component *component, const Phase *phase);

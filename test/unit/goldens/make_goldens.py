@@ -249,7 +249,7 @@ def main():
     for name, values in (('support', SUPPORT), ('query', QUERY), ('hidden', HIDDEN)):
         print('static const int golden_%s[] = {%s};' % (name, ', '.join(map(str, values))))
     print('static const Embedding golden_embeddings[] = {%s};\n'
-          % ', '.join('{%d, %d}' % e for e in EMBEDDINGS))
+          % ', '.join('{%d, %d, false}' % e for e in EMBEDDINGS))
     lines = {'gradient': [], 'shift': []}
     for i, case in enumerate(cases()):
         result = solve_case(case)

@@ -16,7 +16,7 @@
 static const int golden_support[] = {5, 3, 0};
 static const int golden_query[] = {4, 2, 3};
 static const int golden_hidden[] = {5, 4};
-static const Embedding golden_embeddings[] = {{4, 2}, {3, 3}};
+static const Embedding golden_embeddings[] = {{4, 2, false}, {3, 3, false}};
 
 static const double golden_losses_0[] = {
 	2.9889249629492927, 0.61120495873500691, 3.5679871614213443,
