@@ -168,13 +168,6 @@ blend_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	phi[rows] = tape_axpy(tape, theta[rows], 1, vars_count_rows(tape, support->w));
 }
 
-/* w(k) of one part, (tasks, 1, 1), from those of all. */
-static Var
-weight_of(Tape *tape, Var weights, int i)
-{
-	return tape_columns(tape, weights, i, 1, 0, 1);
-}
-
 /* w(k), (tasks, 1, parts) */
 static Var
 weights_of(Tape *tape, const Var *own)
@@ -200,7 +193,7 @@ blend_predict(Tape *tape, const LearnerSpec *spec, const TensorList *list, const
 		const Part *part = &parts[i];
 		Var			out = part->learner->predict(tape, &part->spec, &part->list, phi + part->first, x, c);
 
-		out = tape_multiply(tape, out, weight_of(tape, weights, i));
+		out = tape_multiply(tape, out, vars_slice(tape, weights, i, 1));
 		sum = sum == TAPE_NONE ? out : tape_axpy(tape, sum, 1, out);
 	}
 	return sum;
@@ -224,7 +217,7 @@ blend_variance(Tape *tape, const LearnerSpec *spec, const TensorList *list, cons
 		Var			spread = part->learner->variance(tape, &part->spec, &part->list, phi + part->first, x, c);
 
 		spread = tape_axpy(tape, spread, 1, tape_unary(tape, UNARY_SQUARE, 0, tape_axpy(tape, out, -1, mean)));
-		spread = tape_multiply(tape, spread, weight_of(tape, weights, i));
+		spread = tape_multiply(tape, spread, vars_slice(tape, weights, i, 1));
 		sum = sum == TAPE_NONE ? spread : tape_axpy(tape, sum, 1, spread);
 	}
 	return sum;

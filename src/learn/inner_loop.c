@@ -257,7 +257,7 @@ learned_rate(Tape *tape, const TensorList *list, const Var *theta, const char *n
 	{
 		int			trained = tape_shape(tape, steps).cols;
 
-		steps = scale_value(tape, tape_columns(tape, steps, step < trained ? step : trained - 1, 1, 0, 1));
+		steps = scale_value(tape, vars_slice(tape, steps, step < trained ? step : trained - 1, 1));
 	}
 	return factor(tape, each, steps);
 }

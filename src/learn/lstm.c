@@ -120,7 +120,7 @@ prep(Tape *tape, Var x)
 static Var
 half(Tape *tape, Var both, int which)
 {
-	return tape_columns(tape, both, which, 1, 0, 1);
+	return vars_slice(tape, both, which, 1);
 }
 
 static Var

@@ -14,6 +14,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "learn/vars.h"
+
 Var
 lstm_zero(Tape *tape, int width)
 {
@@ -25,7 +27,7 @@ lstm_hidden(Tape *tape, Var state)
 {
 	int			width = tape_shape(tape, state).cols / 2;
 
-	return tape_columns(tape, state, 0, width, 0, width);
+	return vars_slice(tape, state, 0, width);
 }
 
 bool

@@ -76,12 +76,6 @@ enum
 	END
 };
 
-static int
-value_width(const LearnerSpec *spec)
-{
-	return spec->loss == LOSS_SQUARED ? 1 : space_classes(spec);
-}
-
 /* No fewer slots than are written at once. */
 static int
 slots(const LearnerSpec *spec)
@@ -95,7 +89,7 @@ mann_layout(const LearnerSpec *spec, TensorList *list)
 	int			features = spec->options.features;
 	int			width = spec->options.context;
 	int			outputs = spec->net.outputs;
-	int			values = value_width(spec);
+	int			values = space_value_width(spec);
 	int			read = HEADS * features;
 
 	return space_layout(spec, list) &&
@@ -235,13 +229,6 @@ see(Tape *tape, const LearnerSpec *spec, const Var *theta, Var x, Var c)
 	return seen;
 }
 
-/* Row r of (tasks, rows, cols). */
-static Var
-row_of(Tape *tape, Var transposed, int r)
-{
-	return tape_transpose(tape, tape_columns(tape, transposed, r, 1, 0, 1));
-}
-
 /*
  * Reads the support; said, where it is not NULL, gets what was said of each row
  * before its answer was known, (tasks, rows, outputs).
@@ -268,9 +255,9 @@ read_support(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	memcpy(phi, theta, list->n * sizeof(Var));
 	for (int r = 0; r < rows && !tape->fault; r++)
 	{
-		Step		step = step_rows(tape, spec, own, state, row_of(tape, gates, r));
+		Step		step = step_rows(tape, spec, own, state, vars_row_of(tape, gates, r));
 
-		write_step(tape, own, &step, tape_columns(tape, present, r, 1, 0, 1), row_of(tape, values, r), state);
+		write_step(tape, own, &step, vars_slice(tape, present, r, 1), vars_row_of(tape, values, r), state);
 		if (said != NULL)
 		{
 			Var			placed = tape_columns(tape, tape_transpose(tape, step.output), 0, 1, r, rows);

@@ -82,12 +82,6 @@ enum
 
 static const char *const lstm_names[] = {"forward", "backward", "read"};
 
-static int
-value_width(const LearnerSpec *spec)
-{
-	return spec->loss == LOSS_SQUARED ? 1 : space_classes(spec);
-}
-
 /* Never fewer rows than training shows. */
 static int
 memory_room(const LearnerSpec *spec)
@@ -106,7 +100,7 @@ matching_layout(const LearnerSpec *spec, TensorList *list)
 	if (!space_layout(spec, list) ||
 		tensor_add(list, "sharpness.bias", 1, 1, TENSOR_SHARED) < 0 ||
 		tensor_add(list, "slot.bias", 1, 1, TENSOR_SHARED) < 0 ||
-		tensor_add(list, "memory", memory_room(spec), 1 + value_width(spec) + features, TENSOR_MEMORY) < 0)
+		tensor_add(list, "memory", memory_room(spec), 1 + space_value_width(spec) + features, TENSOR_MEMORY) < 0)
 		return false;
 	if (!spec->options.full_context)
 		return true;
@@ -170,13 +164,6 @@ matching_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 
 /* ---- full context embeddings ---- */
 
-/* Row i of a transposed matrix: (tasks, cols, rows) -> (tasks, 1, cols) */
-static Var
-row_of(Tape *tape, Var transposed, int i)
-{
-	return tape_transpose(tape, tape_columns(tape, transposed, i, 1, 0, 1));
-}
-
 /*
  * Adds what an LSTM that runs over the rows says of each to the transposed sum
  * (tasks, features, rows).  Rows without weight are passed over: they are
@@ -193,8 +180,8 @@ add_context(Tape *tape, const Var *lstm, Var rows, Var weight, bool backward, Va
 	for (int step = 0; step < s.rows; step++)
 	{
 		int			i = backward ? s.rows - 1 - step : step;
-		Var			here = tape_columns(tape, mask, i, 1, 0, 1);
-		Var			sums = tape_affine(tape, lstm_hidden(tape, last), false, lstm[1], false, row_of(tape, gates, i));
+		Var			here = vars_slice(tape, mask, i, 1);
+		Var			sums = tape_affine(tape, lstm_hidden(tape, last), false, lstm[1], false, vars_row_of(tape, gates, i));
 
 		last = vars_choose(tape, here, tape_lstm(tape, sums, last), last);
 		sum = tape_axpy(tape, sum, 1, tape_columns(tape, tape_transpose(tape, lstm_hidden(tape, last)), 0, 1, i, s.rows));
@@ -229,7 +216,7 @@ memory_share(Tape *tape, Var all)
 {
 	int			rows = tape_shape(tape, all).cols - 1;
 
-	return tape_columns(tape, all, 0, rows, 0, rows);
+	return vars_slice(tape, all, 0, rows);
 }
 
 /* f of rows to predict, from f', as the memory's rows g make them look */
@@ -278,11 +265,11 @@ matching_predict(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 {
 	const Var  *own = phi + space_count(spec);
 	Places		places = space_places(tape, spec, phi, x, c);
-	int			width = value_width(spec);
+	int			width = space_value_width(spec);
 	int			features = spec->options.features;
-	Var			weight = tape_detach(tape, tape_columns(tape, own[MEMORY], 0, 1, 0, 1));
-	Var			value = tape_columns(tape, own[MEMORY], 1, width, 0, width);
-	Var			memory = tape_columns(tape, own[MEMORY], 1 + width, features, 0, features);
+	Var			weight = tape_detach(tape, vars_slice(tape, own[MEMORY], 0, 1));
+	Var			value = vars_slice(tape, own[MEMORY], 1, width);
+	Var			memory = vars_slice(tape, own[MEMORY], 1 + width, features);
 	Var			rows = places.at;
 	Var			log_weight;
 	Var			all;
@@ -303,7 +290,7 @@ matching_predict(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	if (spec->loss == LOSS_SQUARED)
 		return tape_axpy(tape, places.prior, 1, passed);
 	slot = tape_shape(tape, all).cols - 1;
-	passed = tape_axpy(tape, passed, 1, tape_columns(tape, all, slot, 1, 0, 1));
+	passed = tape_axpy(tape, passed, 1, vars_slice(tape, all, slot, 1));
 	return space_outputs(tape, spec, places.prior,
 						 tape_unary(tape, UNARY_LOG, 0, tape_scale(tape, passed, 1, LEAST_SHARE)));
 }

@@ -70,6 +70,12 @@ space_classes(const LearnerSpec *spec)
 	return spec->loss == LOSS_SQUARED ? 0 : spec->loss == LOSS_LOGISTIC ? 2 : spec->net.outputs;
 }
 
+int
+space_value_width(const LearnerSpec *spec)
+{
+	return spec->loss == LOSS_SQUARED ? 1 : space_classes(spec);
+}
+
 /* [1 - p, p] */
 static Var
 both(Tape *tape, Var p)
@@ -96,7 +102,7 @@ Var
 space_outputs(Tape *tape, const LearnerSpec *spec, Var prior, Var scores)
 {
 	if (spec->loss == LOSS_LOGISTIC)
-		scores = tape_axpy(tape, tape_columns(tape, scores, 1, 1, 0, 1), -1,
-						   tape_columns(tape, scores, 0, 1, 0, 1));
+		scores = tape_axpy(tape, vars_slice(tape, scores, 1, 1), -1,
+						   vars_slice(tape, scores, 0, 1));
 	return spec->options.way > 0 ? scores : tape_axpy(tape, prior, 1, scores);
 }

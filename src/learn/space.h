@@ -35,6 +35,9 @@ extern Places space_places(Tape *tape, const LearnerSpec *spec, const Var *theta
 /* Classes that a target tells apart: two for a logit, 0 for numbers. */
 extern int	space_classes(const LearnerSpec *spec);
 
+/* Numbers that tell a row's target: one, or one per class. */
+extern int	space_value_width(const LearnerSpec *spec);
+
 /*
  * One column per class: targets as they are in rows (1 where the row is of the
  * class), and the probabilities that the network gives, 1 / classes in N-way

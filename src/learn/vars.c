@@ -47,6 +47,12 @@ vars_slice(Tape *tape, Var a, int from, int width)
 }
 
 Var
+vars_row_of(Tape *tape, Var transposed, int i)
+{
+	return tape_transpose(tape, vars_slice(tape, transposed, i, 1));
+}
+
+Var
 vars_bounded(Tape *tape, Var a, double most)
 {
 	return tape_scale(tape, tape_unary(tape, UNARY_TANH, 0, tape_scale(tape, a, 1 / most, 0)), most, 0);

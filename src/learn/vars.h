@@ -29,6 +29,9 @@ extern Var	vars_concatenate(Tape *tape, Var a, Var b);
 /* Columns [from, from + width) of a. */
 extern Var	vars_slice(Tape *tape, Var a, int from, int width);
 
+/* Row i of a matrix that is given transposed: (tasks, cols, rows) -> (tasks, 1, cols) */
+extern Var	vars_row_of(Tape *tape, Var transposed, int i);
+
 /* most tanh(a / most): a where it is small, and never beyond most. */
 extern Var	vars_bounded(Tape *tape, Var a, double most);
 
