@@ -34,6 +34,8 @@ CREATE TABLE meta.model (
 );
 
 COMMENT ON TABLE meta.model IS 'Models by name. DELETE drops one with its versions, UPDATE of name renames it, UPDATE of owner hands it to another role of yours; members of the owner see and use it.';
+COMMENT ON SEQUENCE meta.model_id_seq IS 'the numbers of models';
+COMMENT ON CONSTRAINT model_name_length ON meta.model IS 'a name has 1 to 200 characters';
 COMMENT ON COLUMN meta.model.id IS 'number of the model, which a rename does not change';
 COMMENT ON COLUMN meta.model.name IS 'name, unique in the database';
 COMMENT ON COLUMN meta.model.owner IS 'role whose members may use, retrain, rename and drop the model';
@@ -70,6 +72,7 @@ ALTER TABLE meta.version ALTER COLUMN params SET STORAGE EXTERNAL;
 CREATE INDEX version_digest_idx ON meta.version (digest);
 
 COMMENT ON TABLE meta.version IS 'Versions of models: what each training stored. The newest is used unless a version is asked for.';
+COMMENT ON CONSTRAINT version_digest ON meta.version IS 'the digest is that of the params';
 COMMENT ON INDEX meta.version_digest_idx IS 'finds the model that task params stand on';
 COMMENT ON COLUMN meta.version.model IS 'the model, meta.model.id';
 COMMENT ON COLUMN meta.version.version IS 'number of the version, from 1';

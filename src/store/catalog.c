@@ -3,20 +3,14 @@
  *	  The tables meta.model, meta.version, meta.history and meta.checkpoint,
  *	  read and written through SPI as the current user.
  *
- * Statements are prepared once per backend; the plan cache plans them again
- * when the role changes, as row level security needs.  All names in them are
- * qualified, operators too, so no search_path changes what they mean.
+ * All names in the statements are qualified, operators too, so no search_path
+ * changes what they mean.
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "access/xact.h"
-#include "catalog/dependency.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -25,136 +19,16 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/varlena.h"
 
 #include "compat.h"
 #include "store/catalog.h"
+#include "store/statement.h"
 
 #define MAX_NAME 200			/* characters, as the table's constraint has it */
-#define MAX_ARGUMENTS 12
 
 /* How many names an unknown one is compared with. */
 #define CLOSEST_AMONG 1000
-
-typedef struct Statement
-{
-	SPIPlanPtr	plan;
-	int			n;				/* arguments */
-	Oid			types[MAX_ARGUMENTS];
-	const char *sql;
-} Statement;
-
-typedef struct Arguments
-{
-	Datum		values[MAX_ARGUMENTS];
-	char		nulls[MAX_ARGUMENTS];
-} Arguments;
-
-/*
- * The tables are found by the schema's name.  Where it has been renamed, say
- * so; and never take another schema of that name, whoever made it, for ours.
- */
-static void
-check_schema(void)
-{
-	static Oid	ours = InvalidOid;
-	Oid			schema = get_namespace_oid("meta", true);
-
-	if (OidIsValid(schema) && schema == ours)
-		return;
-	if (!OidIsValid(schema) ||
-		getExtensionOfObject(NamespaceRelationId, schema) != get_extension_oid("meta", true))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_SCHEMA),
-				 errmsg("the schema of the extension \"meta\" is not called meta any more"),
-				 errdetail("Its functions find their tables by that name."),
-				 errhint("Give it its name back, with ALTER SCHEMA ... RENAME TO meta; \\dx+ meta shows what it is called now.")));
-	ours = schema;
-}
-
-/*
- * Runs a statement.  Lookups use the snapshot of the query that they are part
- * of, which lets them run in parallel workers too; a procedure that has
- * committed has none, and a new one is as good.
- */
-static void
-run(Statement *s, const Arguments *arguments, bool lookup)
-{
-	int			result;
-
-	check_schema();
-	if (s->plan == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare(s->sql, s->n, s->types);
-
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare \"%s\": %s", s->sql, SPI_result_code_string(SPI_result));
-		s->plan = plan;
-	}
-	result = SPI_execute_plan(s->plan, (Datum *) arguments->values, arguments->nulls,
-							  lookup && ActiveSnapshotSet(), 0);
-	if (result < 0)
-		elog(ERROR, "could not run \"%s\": %s", s->sql, SPI_result_code_string(result));
-}
-
-static void
-set_text(Arguments *arguments, int i, const char *value)
-{
-	arguments->nulls[i] = value == NULL ? 'n' : ' ';
-	arguments->values[i] = value == NULL ? (Datum) 0 : CStringGetTextDatum(value);
-}
-
-static void
-set_datum(Arguments *arguments, int i, Datum value)
-{
-	arguments->nulls[i] = ' ';
-	arguments->values[i] = value;
-}
-
-/* NaN stands for "not known". */
-static void
-set_number(Arguments *arguments, int i, double value)
-{
-	arguments->nulls[i] = isnan(value) ? 'n' : ' ';
-	arguments->values[i] = Float8GetDatum(value);
-}
-
-/* A column of the first row of the result; NULL gives 0. */
-static Datum
-get_datum(int column)
-{
-	bool		null;
-	Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &null);
-
-	return null ? (Datum) 0 : value;
-}
-
-static char *
-get_text(int column, MemoryContext context)
-{
-	char	   *value = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column);
-
-	return value == NULL ? NULL : MemoryContextStrdup(context, value);
-}
-
-/*
- * A value of variable length, detoasted and copied; NULL for NULL.
- */
-static struct varlena *
-get_bytes(int column, MemoryContext context)
-{
-	Datum		value = get_datum(column);
-	MemoryContext old;
-	struct varlena *copy;
-
-	if (value == (Datum) 0)
-		return NULL;
-	old = MemoryContextSwitchTo(context);
-	copy = PG_DETOAST_DATUM_COPY(value);
-	MemoryContextSwitchTo(old);
-	return copy;
-}
 
 /* ---- the lock of a training ---- */
 
@@ -225,23 +99,23 @@ catalog_find(const char *name)
 	Arguments	arguments;
 	ModelRow   *row;
 
-	set_text(&arguments, 0, name);
-	run(&find, &arguments, true);
+	argument_text(&arguments, 0, name);
+	statement_run(&find, &arguments, true);
 	if (SPI_processed == 0)
 		return NULL;
 
 	row = (ModelRow *) MemoryContextAllocZero(context, sizeof(ModelRow));
-	row->id = DatumGetInt64(get_datum(1));
+	row->id = DatumGetInt64(result_datum(1));
 	row->name = MemoryContextStrdup(context, name);
-	row->source = get_text(2, context);
-	row->task = get_text(3, context);
-	row->target = get_text(4, context);
-	row->features = get_text(5, context);
-	row->order_by = get_text(6, context);
-	row->algorithm = get_text(7, context);
-	row->options = (Jsonb *) get_bytes(8, context);
+	row->source = result_text(2, context);
+	row->task = result_text(3, context);
+	row->target = result_text(4, context);
+	row->features = result_text(5, context);
+	row->order_by = result_text(6, context);
+	row->algorithm = result_text(7, context);
+	row->options = (Jsonb *) result_bytes(8, context);
 	/* a role that was dropped is nobody */
-	row->trained_by = get_role_oid(NameStr(*DatumGetName(get_datum(9))), true);
+	row->trained_by = get_role_oid(NameStr(*DatumGetName(result_datum(9))), true);
 	SPI_freetuptable(SPI_tuptable);
 	return row;
 }
@@ -258,9 +132,9 @@ find_id(const char *name)
 	};
 	Arguments	arguments;
 
-	set_text(&arguments, 0, name);
-	run(&find, &arguments, false);
-	return SPI_processed == 0 ? 0 : DatumGetInt64(get_datum(1));
+	argument_text(&arguments, 0, name);
+	statement_run(&find, &arguments, false);
+	return SPI_processed == 0 ? 0 : DatumGetInt64(result_datum(1));
 }
 
 static void
@@ -268,18 +142,18 @@ set_row(Arguments *arguments, const ModelRow *row)
 {
 	Oid			role = OidIsValid(row->trained_by) ? row->trained_by : GetUserId();
 
-	set_text(arguments, 0, row->name);
-	set_text(arguments, 1, row->source);
-	set_text(arguments, 2, row->task);
-	set_text(arguments, 3, row->target);
-	set_text(arguments, 4, row->features);
-	set_text(arguments, 5, row->order_by);
-	set_text(arguments, 6, row->algorithm);
+	argument_text(arguments, 0, row->name);
+	argument_text(arguments, 1, row->source);
+	argument_text(arguments, 2, row->task);
+	argument_text(arguments, 3, row->target);
+	argument_text(arguments, 4, row->features);
+	argument_text(arguments, 5, row->order_by);
+	argument_text(arguments, 6, row->algorithm);
 	if (row->options != NULL)
-		set_datum(arguments, 7, JsonbPGetDatum(row->options));
+		argument_datum(arguments, 7, JsonbPGetDatum(row->options));
 	else
-		set_datum(arguments, 7, DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
-	set_datum(arguments, 8, DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(role, false))));
+		argument_datum(arguments, 7, DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+	argument_datum(arguments, 8, DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(role, false))));
 }
 
 /*
@@ -296,8 +170,8 @@ insert_model(const ModelRow *row)
 	Arguments	arguments;
 
 	set_row(&arguments, row);
-	run(&insert, &arguments, false);
-	return SPI_processed == 0 ? 0 : DatumGetInt64(get_datum(1));
+	statement_run(&insert, &arguments, false);
+	return SPI_processed == 0 ? 0 : DatumGetInt64(result_datum(1));
 }
 
 /*
@@ -315,8 +189,8 @@ update_model(int64 id, const ModelRow *row)
 	Arguments	arguments;
 
 	set_row(&arguments, row);
-	set_datum(&arguments, 9, Int64GetDatum(id));
-	run(&update, &arguments, false);
+	argument_datum(&arguments, 9, Int64GetDatum(id));
+	statement_run(&update, &arguments, false);
 	return SPI_processed > 0;
 }
 
@@ -331,8 +205,8 @@ forget_reports(int64 id)
 	};
 	Arguments	arguments;
 
-	set_datum(&arguments, 0, Int64GetDatum(id));
-	run(&forget, &arguments, false);
+	argument_datum(&arguments, 0, Int64GetDatum(id));
+	statement_run(&forget, &arguments, false);
 }
 
 int64
@@ -413,19 +287,19 @@ catalog_add_version(int64 model, const bytea *params, const char *digest, Jsonb 
 	Arguments	arguments;
 	int32		version;
 
-	set_datum(&arguments, 0, Int64GetDatum(model));
-	set_text(&arguments, 1, digest);
-	set_datum(&arguments, 2, PointerGetDatum(params));
+	argument_datum(&arguments, 0, Int64GetDatum(model));
+	argument_text(&arguments, 1, digest);
+	argument_datum(&arguments, 2, PointerGetDatum(params));
 	if (metrics != NULL)
-		set_datum(&arguments, 3, JsonbPGetDatum(metrics));
+		argument_datum(&arguments, 3, JsonbPGetDatum(metrics));
 	else
-		set_datum(&arguments, 3, DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
-	run(&insert, &arguments, false);
+		argument_datum(&arguments, 3, DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+	statement_run(&insert, &arguments, false);
 	check_not_dropped();
-	version = DatumGetInt32(get_datum(1));
+	version = DatumGetInt32(result_datum(1));
 
-	set_datum(&arguments, 1, Int32GetDatum(Max(keep, 1)));
-	run(&drop, &arguments, false);
+	argument_datum(&arguments, 1, Int32GetDatum(Max(keep, 1)));
+	statement_run(&drop, &arguments, false);
 	return version;
 }
 
@@ -448,8 +322,8 @@ closest_name(const char *name)
 	if (pg_mbstrlen(name) > MAX_NAME)
 		return NULL;
 	fewest = pg_mbstrlen(name) / 2;
-	set_datum(&arguments, 0, Int32GetDatum(CLOSEST_AMONG));
-	run(&names, &arguments, true);
+	argument_datum(&arguments, 0, Int32GetDatum(CLOSEST_AMONG));
+	statement_run(&names, &arguments, true);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		char	   *candidate = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
@@ -481,8 +355,8 @@ raise_missing(const char *name, int32 version)
 	};
 	Arguments	arguments;
 
-	set_text(&arguments, 0, name);
-	run(&versions, &arguments, true);
+	argument_text(&arguments, 0, name);
+	statement_run(&versions, &arguments, true);
 	if (SPI_processed == 0)
 	{
 		char	   *closest = closest_name(name);
@@ -494,19 +368,19 @@ raise_missing(const char *name, int32 version)
 				 errhint("Perhaps you meant \"%s\".", closest) :
 				 errhint("The table meta.model lists the models of the current user and the roles it is a member of.")));
 	}
-	if (DatumGetInt64(get_datum(1)) == 0)
+	if (DatumGetInt64(result_datum(1)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("model \"%s\" has no version yet", name),
 				 errdetail("Its training has not ended."),
-				 DatumGetInt64(get_datum(3)) > 0 ?
+				 DatumGetInt64(result_datum(3)) > 0 ?
 				 errhint("The view meta.training tells whether it is at work; if not, CALL meta.resume(%s) goes on with it.",
 						 quote_literal_cstr(name)) :
 				 errhint("The view meta.training tells whether it is at work.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("model \"%s\" has no version %d", name, version),
-			 errdetail("Versions that are kept: %s.", TextDatumGetCString(get_datum(2)))));
+			 errdetail("Versions that are kept: %s.", TextDatumGetCString(result_datum(2)))));
 }
 
 void
@@ -522,18 +396,18 @@ catalog_resolve(const char *name, int32 version, char *digest, bytea **params)
 	Arguments	arguments;
 	char	   *found;
 
-	set_text(&arguments, 0, name);
-	set_datum(&arguments, 1, Int32GetDatum(version));
+	argument_text(&arguments, 0, name);
+	argument_datum(&arguments, 1, Int32GetDatum(version));
 	if (version == 0)
 		arguments.nulls[1] = 'n';
-	run(params != NULL ? &fetch : &resolve, &arguments, true);
+	statement_run(params != NULL ? &fetch : &resolve, &arguments, true);
 	if (SPI_processed == 0)
 		raise_missing(name, version);
 
 	found = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	strlcpy(digest, found, DIGEST_LENGTH + 1);
 	if (params != NULL)
-		*params = (bytea *) get_bytes(2, context);
+		*params = (bytea *) result_bytes(2, context);
 	SPI_freetuptable(SPI_tuptable);
 }
 
@@ -548,11 +422,11 @@ catalog_params_by_digest(const char *digest)
 	Arguments	arguments;
 	bytea	   *params;
 
-	set_text(&arguments, 0, digest);
-	run(&fetch, &arguments, true);
+	argument_text(&arguments, 0, digest);
+	statement_run(&fetch, &arguments, true);
 	if (SPI_processed == 0)
 		return NULL;
-	params = (bytea *) get_bytes(1, context);
+	params = (bytea *) result_bytes(1, context);
 	SPI_freetuptable(SPI_tuptable);
 	return params;
 }
@@ -566,8 +440,8 @@ catalog_has_digest(const char *digest)
 	};
 	Arguments	arguments;
 
-	set_text(&arguments, 0, digest);
-	run(&find, &arguments, true);
+	argument_text(&arguments, 0, digest);
+	statement_run(&find, &arguments, true);
 	return SPI_processed > 0;
 }
 
@@ -586,14 +460,14 @@ catalog_report(int64 model, TimestampTz at, const char *phase, int32 iteration, 
 	};
 	Arguments	arguments;
 
-	set_datum(&arguments, 0, Int64GetDatum(model));
-	set_text(&arguments, 1, phase);
-	set_datum(&arguments, 2, Int32GetDatum(iteration));
-	set_number(&arguments, 3, train_loss);
-	set_number(&arguments, 4, validation_loss);
-	set_number(&arguments, 5, metric);
-	set_datum(&arguments, 6, TimestampTzGetDatum(at));
-	run(&insert, &arguments, false);
+	argument_datum(&arguments, 0, Int64GetDatum(model));
+	argument_text(&arguments, 1, phase);
+	argument_datum(&arguments, 2, Int32GetDatum(iteration));
+	argument_number(&arguments, 3, train_loss);
+	argument_number(&arguments, 4, validation_loss);
+	argument_number(&arguments, 5, metric);
+	argument_datum(&arguments, 6, TimestampTzGetDatum(at));
+	statement_run(&insert, &arguments, false);
 	check_not_dropped();
 }
 
@@ -608,9 +482,9 @@ catalog_save_checkpoint(int64 model, const bytea *state)
 	};
 	Arguments	arguments;
 
-	set_datum(&arguments, 0, Int64GetDatum(model));
-	set_datum(&arguments, 1, PointerGetDatum(state));
-	run(&save, &arguments, false);
+	argument_datum(&arguments, 0, Int64GetDatum(model));
+	argument_datum(&arguments, 1, PointerGetDatum(state));
+	statement_run(&save, &arguments, false);
 	check_not_dropped();
 }
 
@@ -625,11 +499,11 @@ catalog_load_checkpoint(int64 model)
 	Arguments	arguments;
 	bytea	   *state;
 
-	set_datum(&arguments, 0, Int64GetDatum(model));
-	run(&load, &arguments, false);
+	argument_datum(&arguments, 0, Int64GetDatum(model));
+	statement_run(&load, &arguments, false);
 	if (SPI_processed == 0)
 		return NULL;
-	state = (bytea *) get_bytes(1, context);
+	state = (bytea *) result_bytes(1, context);
 	SPI_freetuptable(SPI_tuptable);
 	return state;
 }
@@ -643,8 +517,8 @@ catalog_drop_checkpoint(int64 model)
 	};
 	Arguments	arguments;
 
-	set_datum(&arguments, 0, Int64GetDatum(model));
-	run(&drop, &arguments, false);
+	argument_datum(&arguments, 0, Int64GetDatum(model));
+	statement_run(&drop, &arguments, false);
 }
 
 void
@@ -658,8 +532,8 @@ catalog_forget_training(int64 model, const ModelRow *before)
 	Arguments	arguments;
 
 	catalog_drop_checkpoint(model);
-	set_datum(&arguments, 0, Int64GetDatum(model));
-	run(&drop, &arguments, false);
+	argument_datum(&arguments, 0, Int64GetDatum(model));
+	statement_run(&drop, &arguments, false);
 	forget_reports(model);
 	if (before != NULL)
 	{
