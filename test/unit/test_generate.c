@@ -24,7 +24,7 @@ static RowColumn columns[] = {
 	{INPUT_TABLE, 0, 0, false, 0},
 };
 
-static const Embedding table[] = {{4, 2}};
+static const Embedding table[] = {{4, 2, false}};
 
 static void
 make_small(SmallTasks *small, LossKind loss)
