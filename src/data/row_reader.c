@@ -44,6 +44,11 @@ struct RowReader
 	Column		weight;
 	int			n_order;
 	Column	   *order;
+	int			n_outcomes;		/* columns of target, weight, order */
+	int		   *outcome_at;
+	int		   *outcome_offset;
+	bool		outcomes_fixed; /* these, too, all lie at fixed places */
+	int			last_outcome;	/* column */
 };
 
 /* ---- faults ---- */
@@ -113,6 +118,18 @@ resolve(const Encoding *encoding, TupleDesc desc, const char *name, bool with_ta
 	column_open(column, desc, at);
 }
 
+/* A column that is no feature, which may lie at a fixed place. */
+static void
+note_outcome(RowReader *reader, const Column *column)
+{
+	int			i = reader->n_outcomes++;
+
+	reader->outcome_at[i] = column->at;
+	reader->outcome_offset[i] = column_offset(reader->desc, column->at);
+	reader->outcomes_fixed &= reader->outcome_offset[i] >= 0;
+	reader->last_outcome = Max(reader->last_outcome, column->at);
+}
+
 RowReader *
 row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target)
 {
@@ -146,8 +163,11 @@ row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target)
 	if (!with_target)
 		return reader;
 
-	reader->with_target = true;
+	reader->with_target = reader->outcomes_fixed = true;
+	reader->outcome_at = palloc(sizeof(int) * (2 + list_length(encoding->order_by)));
+	reader->outcome_offset = palloc(sizeof(int) * (2 + list_length(encoding->order_by)));
 	resolve(encoding, desc, encoding->target, true, &reader->target);
+	note_outcome(reader, &reader->target);
 	if (encoding->target_kind == TARGET_CLASS)
 	{
 		if (!column_has_label(&reader->target))
@@ -164,6 +184,7 @@ row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target)
 		resolve(encoding, desc, encoding->weight, true, &reader->weight);
 		if (reader->weight.class != COLUMN_NUMBER)
 			unfit_column(&reader->weight, "a number", "float8");
+		note_outcome(reader, &reader->weight);
 	}
 	reader->order = palloc0(sizeof(Column) * Max(list_length(encoding->order_by), 1));
 	foreach(cell, encoding->order_by)
@@ -172,6 +193,7 @@ row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target)
 
 		resolve(encoding, desc, (char *) lfirst(cell), true, column);
 		column_check_order(column);
+		note_outcome(reader, column);
 	}
 	return reader;
 }
@@ -261,6 +283,22 @@ row_reader_row(RowReader *reader, HeapTupleHeader row, float *x, int32 *c)
 
 		read_item(item, fetchatt(TupleDescAttr(reader->desc, item->column.at), (char *) row + row->t_hoff + item->offset),
 				  false, x, c);
+	}
+	return true;
+}
+
+bool
+row_reader_outcome_values(RowReader *reader, HeapTupleHeader row, Datum *values, bool *nulls)
+{
+	if (!reader->outcomes_fixed || (row->t_infomask & HEAP_HASNULL) ||
+		HeapTupleHeaderGetNatts(row) <= reader->last_outcome)
+		return false;
+	for (int i = 0; i < reader->n_outcomes; i++)
+	{
+		int			column = reader->outcome_at[i];
+
+		values[column] = fetchatt(TupleDescAttr(reader->desc, column), (char *) row + row->t_hoff + reader->outcome_offset[i]);
+		nulls[column] = false;
 	}
 	return true;
 }

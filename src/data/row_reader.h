@@ -47,6 +47,12 @@ extern void row_reader_features(RowReader *reader, const Datum *values, const bo
 extern bool row_reader_row(RowReader *reader, HeapTupleHeader row, float *x, int32 *c);
 
 /*
+ * Where that goes for the target, the weight and the order: their places in
+ * values and nulls, and no others.
+ */
+extern bool row_reader_outcome_values(RowReader *reader, HeapTupleHeader row, Datum *values, bool *nulls);
+
+/*
  * Encodes the target into y (width.y numbers) and its weight into w (1 where
  * no weight column is); false where the target is NULL or NaN, the weight is
  * NULL or 0, or the label is not one of the classes.  In N-way episodes any

@@ -156,7 +156,7 @@ static void
 state_add_row(AdaptState *state, Binding *binding, Datum row)
 {
 	const Encoding *encoding = binding->model->encoding;
-	RowType    *row_type = binding_deform(binding, row);
+	RowType    *row_type;
 	StringInfo	key = &binding->key;
 	Size		x_size = sizeof(float) * encoding->width.x;
 	Size		c_size = sizeof(int32) * encoding->width.c;
@@ -164,9 +164,9 @@ state_add_row(AdaptState *state, Binding *binding, Datum row)
 	uint32		key_length;
 	char	   *at;
 
-	if (!row_reader_target(row_type->reader, row_type->values, row_type->nulls, binding->y, &w))
+	row_type = binding_read_support(binding, row, &w);
+	if (row_type == NULL)
 		return;
-	row_reader_features(row_type->reader, row_type->values, row_type->nulls, binding->x, binding->c);
 	resetStringInfo(key);
 	if (encoding->way > 0)
 	{

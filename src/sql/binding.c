@@ -88,12 +88,21 @@ deform(RowType *row_type, HeapTupleHeader header)
 }
 
 RowType *
-binding_deform(Binding *binding, Datum row)
+binding_read_support(Binding *binding, Datum row, float *w)
 {
 	HeapTupleHeader header = DatumGetHeapTupleHeader(row);
 	RowType    *row_type = binding_row_type(binding, header, true);
+	bool		placed = row_reader_outcome_values(row_type->reader, header, row_type->values, row_type->nulls);
 
-	deform(row_type, header);
+	if (!placed)
+		deform(row_type, header);
+	if (!row_reader_target(row_type->reader, row_type->values, row_type->nulls, binding->y, w))
+		return NULL;
+	if (placed && row_reader_row(row_type->reader, header, binding->x, binding->c))
+		return row_type;
+	if (placed)
+		deform(row_type, header);
+	row_reader_features(row_type->reader, row_type->values, row_type->nulls, binding->x, binding->c);
 	return row_type;
 }
 

@@ -117,10 +117,12 @@ extern Binding *callsite_task(FunctionCallInfo fcinfo, bool by_name, void (*chec
 extern bool callsite_is_stored(Binding *binding);
 
 /*
- * Deforms a row to adapt on, a composite Datum, into values and nulls of its
- * type.  A row that does not suit the model is an error.
+ * Encodes a row to adapt on, a composite Datum, into binding->x, binding->c,
+ * binding->y and w.  Of its type's values and nulls those of its target and of
+ * its order are there.  NULL: there is nothing to learn from it.  A row that
+ * does not suit the model is an error.
  */
-extern RowType *binding_deform(Binding *binding, Datum row);
+extern RowType *binding_read_support(Binding *binding, Datum row, float *w);
 
 /* Encodes the features of a row to predict into binding->x and binding->c. */
 extern void binding_read(Binding *binding, Datum row);

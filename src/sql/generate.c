@@ -157,16 +157,14 @@ log_likelihood(FunctionCallInfo fcinfo, bool by_name)
 {
 	Binding    *binding = callsite_task(fcinfo, by_name, check_rows);
 	const Encoding *encoding = binding->model->encoding;
-	RowType    *row_type = binding_deform(binding, PG_GETARG_DATUM(1));
 	Rows		rows = {.width = encoding->width, .tasks = 1, .rows = 1};
 	real		likelihood;
 	real		w;
 	bool	   *there;
 	double		scale;
 
-	if (!row_reader_target(row_type->reader, row_type->values, row_type->nulls, binding->y, &w))
+	if (binding_read_support(binding, PG_GETARG_DATUM(1), &w) == NULL)
 		PG_RETURN_NULL();
-	row_reader_features(row_type->reader, row_type->values, row_type->nulls, binding->x, binding->c);
 	rows.x = binding->x;
 	rows.c = binding->c;
 	rows.y = binding->y;
