@@ -330,7 +330,7 @@ binding_set_phi(Binding *binding, const bytea *task)
 	{
 		TaskParams *params = task_params_decode(task, binding->model);
 
-		task_scatter(&component->list, params->phi, params->memory, binding->phi);
+		task_scatter(component, params->phi, params->memory, binding->phi);
 		binding_set_labels(binding, params);
 		n = params->rows;
 	}

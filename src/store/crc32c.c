@@ -29,7 +29,7 @@
 
 #define FOLD_TARGET __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,vpclmulqdq,pclmul,sse4.2")))
 #define FOLD_BYTES 256
-#define FOLD_MIN 1024
+#define FOLD_MIN 512
 
 /* x^n mod P, turned around and one place higher, as a carry-less product wants it. */
 static uint64

@@ -316,7 +316,7 @@ describe_task(StringInfo out, const bytea *bytes, const bytea *base_bytes)
 		Component  *c = &model->components[0];
 		bool		episode = model->encoding->way > 0;
 
-		task_scatter(&c->list, params->phi, params->memory, c->theta);
+		task_scatter(c, params->phi, params->memory, c->theta);
 		describe_memory(out, c, model->encoding, c->theta,
 						episode ? params->labels : model->encoding->classes,
 						episode ? params->n_labels : model->encoding->n_classes);

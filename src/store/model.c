@@ -195,6 +195,7 @@ lay_out(Component *component)
 	list->max = max;
 	if (!component->learner->layout(&component->spec, list))
 		params_damaged("The component \"%s\" does not describe a network that can be laid out.", component->prefix);
+	task_note_own(component);
 }
 
 bool

@@ -131,21 +131,12 @@ crc_to_digits(uint32 crc, char *digits)
 }
 
 bool
-crc_from_digits(const char *digits, uint32 *crc)
+crc_is_sealed(const char *bytes, size_t size, size_t at)
 {
-	*crc = 0;
-	for (int i = 0; i < CRC_DIGITS; i++)
-	{
-		char		c = digits[i];
+	char		digits[CRC_DIGITS];
 
-		if (c >= '0' && c <= '9')
-			*crc = *crc << 4 | (uint32) (c - '0');
-		else if (c >= 'a' && c <= 'f')
-			*crc = *crc << 4 | (uint32) (c - 'a' + 10);
-		else
-			return false;
-	}
-	return true;
+	crc_to_digits(crc32c_with_hole(bytes, size, at), digits);
+	return memcmp(bytes + at, digits, CRC_DIGITS) == 0;
 }
 
 /*
@@ -180,15 +171,13 @@ params_open(const bytea *bytes, SafeTensors *st)
 	const char *fault = safetensors_read(data, size, st);
 	ParamsKind	kind;
 	size_t		crc_at;
-	uint32		crc;
 
 	if (fault != NULL)
 		raise_foreign(bytes, fault);
 	kind = kind_of(bytes, st);
 
 	crc_at = crc_position(data, size);
-	if (crc_at == 0 || !crc_from_digits(data + crc_at, &crc) ||
-		crc != crc32c_with_hole(data, size, crc_at))
+	if (crc_at == 0 || !crc_is_sealed(data, size, crc_at))
 		params_damaged("Their checksum does not match: they were changed after they were written.");
 	return kind;
 }
@@ -301,13 +290,51 @@ task_size(const TensorList *list, int memory)
 	return size;
 }
 
-bool
-task_memory(const TensorList *list, size_t size, int *memory)
+void
+task_note_own(Component *component)
 {
+	const TensorList *list = &component->list;
+	OwnRuns    *own = &component->own;
+
+	memset(own, 0, sizeof(*own));
+	own->runs = (OwnRun *) palloc(sizeof(OwnRun) * Max(list->n, 1));
+	for (int i = 0; i < list->n; i++)
+	{
+		const Tensor *t = &list->tensors[i];
+		size_t		n = (size_t) t->rows * t->cols;
+		OwnRun	   *last = own->n > 0 ? &own->runs[own->n - 1] : NULL;
+
+		if (t->role == TENSOR_MEMORY)
+			own->memory = true;
+		if (!tensor_is_own(t))
+			continue;
+		own->size += n;
+		if (last != NULL && last->offset + last->size == t->offset)
+			last->size += n;
+		else
+		{
+			own->runs[own->n].offset = t->offset;
+			own->runs[own->n++].size = n;
+		}
+	}
+	if (own->memory)
+	{
+		pfree(own->runs);
+		own->runs = NULL;
+	}
+}
+
+bool
+task_memory(const Component *component, size_t size, int *memory)
+{
+	const TensorList *list = &component->list;
 	int			room = 0;
 	int			low = 0;
 	size_t		others = 0;
 
+	*memory = 0;
+	if (component->own.runs != NULL)
+		return component->own.size == size;
 	for (int i = 0; i < list->n; i++)
 	{
 		const Tensor *t = &list->tensors[i];
@@ -317,7 +344,6 @@ task_memory(const TensorList *list, size_t size, int *memory)
 		else if (tensor_is_own(t))
 			others += (size_t) t->rows * t->cols;
 	}
-	*memory = 0;
 	if (room == 0)
 		return others == size;
 
@@ -336,8 +362,17 @@ task_memory(const TensorList *list, size_t size, int *memory)
 }
 
 void
-task_gather(const TensorList *list, const real *theta, int memory, real *phi)
+task_gather(const Component *component, const real *theta, int memory, real *phi)
 {
+	const TensorList *list = &component->list;
+	const OwnRuns *own = &component->own;
+
+	if (own->runs != NULL)
+	{
+		for (int i = 0; i < own->n; phi += own->runs[i++].size)
+			memcpy(phi, theta + own->runs[i].offset, own->runs[i].size * sizeof(real));
+		return;
+	}
 	for (int i = 0; i < list->n; i++)
 	{
 		const Tensor *t = &list->tensors[i];
@@ -352,8 +387,17 @@ task_gather(const TensorList *list, const real *theta, int memory, real *phi)
 }
 
 void
-task_scatter(const TensorList *list, const real *phi, int memory, real *theta)
+task_scatter(const Component *component, const real *phi, int memory, real *theta)
 {
+	const TensorList *list = &component->list;
+	const OwnRuns *own = &component->own;
+
+	if (own->runs != NULL)
+	{
+		for (int i = 0; i < own->n; phi += own->runs[i++].size)
+			memcpy(theta + own->runs[i].offset, phi, own->runs[i].size * sizeof(real));
+		return;
+	}
 	for (int i = 0; i < list->n; i++)
 	{
 		const Tensor *t = &list->tensors[i];

@@ -40,12 +40,32 @@
 #define PARAMS_MAX_SIZE ((Size) 256 * 1024 * 1024)
 #define DIGEST_LENGTH 32		/* hexadecimal digits: the first 128 bits of SHA-256 */
 
+/* Tensors of a task's own that lie side by side. */
+typedef struct OwnRun
+{
+	size_t		offset;
+	size_t		size;
+} OwnRun;
+
+/*
+ * The tensors that are a task's own, for params that are taken apart in every
+ * row.  With a memory among them their sizes vary from task to task.
+ */
+typedef struct OwnRuns
+{
+	bool		memory;
+	size_t		size;			/* numbers in all, without a memory's */
+	int			n;
+	OwnRun	   *runs;			/* NULL: none noted; or there is a memory */
+} OwnRuns;
+
 typedef struct Component
 {
 	char	   *prefix;			/* of its tensors' names */
 	const Learner *learner;
 	LearnerSpec spec;
 	TensorList	list;
+	OwnRuns		own;			/* of a model that was decoded */
 	real	   *theta;			/* list.size numbers, aligned to 64 */
 	Calibration calibration;	/* of its outputs */
 } Component;
@@ -130,10 +150,13 @@ extern bool model_saw_task(const Model *model, uint64 key);
  * rows in use, and copying them out of / into a full theta.
  */
 extern size_t task_size(const TensorList *list, int memory);
-extern void task_gather(const TensorList *list, const real *theta, int memory, real *phi);
-extern void task_scatter(const TensorList *list, const real *phi, int memory, real *theta);
+extern void task_gather(const Component *component, const real *theta, int memory, real *phi);
+extern void task_scatter(const Component *component, const real *phi, int memory, real *theta);
 
 /* The other way round: how many rows those are; false where no number of them fits. */
-extern bool task_memory(const TensorList *list, size_t size, int *memory);
+extern bool task_memory(const Component *component, size_t size, int *memory);
+
+/* Notes which tensors are a task's own. */
+extern void task_note_own(Component *component);
 
 #endif							/* STORE_PARAMS_H */

@@ -47,7 +47,9 @@ extern void params_add_metadata(SafeTensors *st, const char *key, const char *va
 extern void params_seal(char *bytes, size_t size);
 
 extern void crc_to_digits(uint32 crc, char *digits);
-extern bool crc_from_digits(const char *digits, uint32 *crc);
+
+/* Are the digits there those of the checksum? */
+extern bool crc_is_sealed(const char *bytes, size_t size, size_t at);
 
 /* n numbers as the file holds them: little-endian, anywhere. */
 extern void floats_from_file(real *to, const char *from, size_t n);

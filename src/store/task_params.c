@@ -140,9 +140,7 @@ take_rows(const char *from)
 static void
 check_crc(const char *data, size_t size)
 {
-	uint32		crc;
-
-	if (!crc_from_digits(data + CRC_AT, &crc) || crc != crc32c_with_hole(data, size, CRC_AT))
+	if (!crc_is_sealed(data, size, CRC_AT))
 		params_damaged("Their checksum does not match: they were changed after they were written.");
 }
 
@@ -281,11 +279,12 @@ guess_labels(const char *data, size_t size, size_t numbers)
  * The rows in use of the task's memories, whose numbers are as many as these.
  */
 static int
-rows_of_memory(const TensorList *list, size_t numbers)
+rows_of_memory(const Component *component, size_t numbers)
 {
+	const TensorList *list = &component->list;
 	int			memory;
 
-	if (task_memory(list, numbers, &memory))
+	if (task_memory(component, numbers, &memory))
 		return memory;
 	if (task_size(list, INT_MAX) == task_size(list, 0))
 		params_damaged("They hold %zu numbers where their base has %zu to adapt.", numbers, task_size(list, 0));
@@ -297,9 +296,13 @@ rows_of_memory(const TensorList *list, size_t numbers)
  * A row of a memory ends it where it has no weight.
  */
 static void
-check_memory(const TensorList *list, const TaskParams *params)
+check_memory(const Component *component, const TaskParams *params)
 {
+	const TensorList *list = &component->list;
 	const real *phi = params->phi;
+
+	if (component->own.runs != NULL)
+		return;
 
 	for (int i = 0; i < list->n; i++)
 	{
@@ -319,7 +322,7 @@ task_params_decode(const bytea *bytes, const Model *base)
 	const char *data = VARDATA_ANY(bytes);
 	size_t		size = VARSIZE_ANY_EXHDR(bytes);
 	TaskParams *params = (TaskParams *) palloc(sizeof(TaskParams));
-	const TensorList *list = &base->components[0].list;
+	const Component *component = &base->components[0];
 	const TaskHeader *header = NULL;
 	const char *numbers;
 	const char *labels;
@@ -327,7 +330,7 @@ task_params_decode(const bytea *bytes, const Model *base)
 
 	params->size = stated_numbers(data, size);
 	labels_size = base->encoding->way > 0 ? guess_labels(data, size, params->size) : 0;
-	if (task_memory(list, params->size, &params->memory))
+	if (task_memory(component, params->size, &params->memory))
 		header = task_header(params->size, labels_size);
 	if (header != NULL && has_header(data, size, header))
 	{
@@ -347,7 +350,7 @@ task_params_decode(const bytea *bytes, const Model *base)
 
 		task_params_open(bytes, params->base, &params->rows, &phi, &found);
 		params->size = phi.size / sizeof(real);
-		params->memory = rows_of_memory(list, params->size);
+		params->memory = rows_of_memory(component, params->size);
 		numbers = phi.data;
 		labels = found.data;
 		labels_size = found.size;
@@ -359,7 +362,7 @@ task_params_decode(const bytea *bytes, const Model *base)
 				 errdetail("Their base is %s, and the model is %s.", params->base, base->digest)));
 
 	params->phi = floats_of_file(numbers, params->size);
-	check_memory(list, params);
+	check_memory(component, params);
 	params->n_labels = task_params_labels(labels, labels_size, &params->labels);
 	if (params->n_labels > base->encoding->way)
 		params_damaged("They name %d classes where their base tells %d apart.", params->n_labels, base->encoding->way);
@@ -369,10 +372,10 @@ task_params_decode(const bytea *bytes, const Model *base)
 bytea *
 task_params_encode(const Model *base, const real *theta, int64 rows, char *const *labels, int n_labels)
 {
-	const TensorList *list = &base->components[0].list;
-	int			memory = memory_rows(list, theta);
-	size_t		numbers = task_size(list, memory);
-	real	   *phi = (real *) MemoryContextAllocHuge(CurrentMemoryContext, sizeof(real) * Max(numbers, 1));
+	const Component *component = &base->components[0];
+	int			memory = memory_rows(&component->list, theta);
+	size_t		numbers = task_size(&component->list, memory);
+	real	   *phi;
 	StringInfoData names;
 	const TaskHeader *header;
 	size_t		size;
@@ -380,7 +383,6 @@ task_params_encode(const Model *base, const real *theta, int64 rows, char *const
 	char	   *data;
 	char		digits[ROWS_DIGITS + 1];
 
-	task_gather(list, theta, memory, phi);
 	initStringInfo(&names);
 	for (int i = 0; i < n_labels; i++)
 	{
@@ -399,7 +401,18 @@ task_params_encode(const Model *base, const real *theta, int64 rows, char *const
 	memcpy(data + BASE_AT, base->digest, DIGEST_LENGTH);
 	snprintf(digits, sizeof(digits), "%010lld", (long long) Min(Max(rows, 0), ROWS_MAX));
 	memcpy(data + ROWS_AT, digits, ROWS_DIGITS);
-	floats_to_file(data + header->length, phi, numbers);
+	phi = (real *) (data + header->length);
+#ifndef WORDS_BIGENDIAN
+	if ((uintptr_t) phi % sizeof(real) == 0)
+		task_gather(component, theta, memory, phi);
+	else
+#endif
+	{
+		phi = (real *) MemoryContextAllocHuge(CurrentMemoryContext, sizeof(real) * Max(numbers, 1));
+		task_gather(component, theta, memory, phi);
+		floats_to_file(data + header->length, phi, numbers);
+		pfree(phi);
+	}
 	memcpy(data + size - names.len, names.data, names.len);
 	crc_to_digits(crc32c_with_hole(data, size, CRC_AT), data + CRC_AT);
 	return result;
@@ -420,6 +433,6 @@ task_params_embed(const bytea *task, const bytea *base)
 		model->encoding->classes = params->labels;
 		model->encoding->n_classes = params->n_labels;
 	}
-	task_scatter(&model->components[0].list, params->phi, params->memory, model->components[0].theta);
+	task_scatter(&model->components[0], params->phi, params->memory, model->components[0].theta);
 	return model_encode(model);
 }

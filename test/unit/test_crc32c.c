@@ -27,7 +27,7 @@ int
 main(void)
 {
 	/* around where runs begin to be folded, and several folds long */
-	static const size_t sizes[] = {8, 9, 200, 1023, 1024, 1031, 1032, 1033, 1279, 1280, 1288, 1289, 2048, 5000, 25555};
+	static const size_t sizes[] = {8, 9, 200, 511, 512, 519, 520, 521, 767, 768, 776, 1023, 1024, 1031, 1032, 1033, 1279, 1280, 1288, 1289, 2048, 5000, 25555};
 	int			wrong = 0;
 
 	for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++)
