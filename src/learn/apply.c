@@ -9,6 +9,7 @@
 
 #include "learn/memory.h"
 #include "learn/moments.h"
+#include "nn/kernels.h"
 
 /*
  * Rows per tape are rounded up to 0 or a power of two, so that few are built.
@@ -352,17 +353,6 @@ applier_reserve(Applier *applier, int support_rows, int rows)
 	return fault;
 }
 
-/* Without a way out of the loop, so that many are looked at in a step. */
-static bool
-all_finite(const real *values, size_t n)
-{
-	int			bad = 0;
-
-	for (size_t j = 0; j < n; j++)
-		bad |= !isfinite(values[j]);
-	return bad == 0;
-}
-
 /* Adapts on at most ADAPT_MAX_ROWS rows. */
 static const char *
 adapt_portion(Applier *applier, const Rows *support, const real *from, real *to)
@@ -391,7 +381,7 @@ adapt_portion(Applier *applier, const Rows *support, const real *from, real *to)
 		memmove(to + tensor->offset, memory ? from + tensor->offset : values, n * sizeof(real));
 		if (memory)
 			n = (size_t) support->rows * tensor->cols;
-		if (changed && !all_finite(values, n))
+		if (changed && !kernels()->finite(n, values))
 			return "the adapted parameters are not finite numbers";
 		if (memory && changed)
 			memory_append(tensor, to + tensor->offset, values, support->rows);

@@ -11,6 +11,9 @@
 
 #include <string.h>
 
+/* Multiplications that interrupts may wait for: some ten microseconds. */
+#define INTERRUPT_COST 100000
+
 /* ---- second pass: products swallow sums ---- */
 
 static void
@@ -256,6 +259,28 @@ order_by_level(Tape *tape, bool *kept, Var *moved)
 			tape->map[v] = moved[tape->map[v]];
 }
 
+/*
+ * What can be settled before the first run: products, and after which
+ * operations interrupts are served.
+ */
+static void
+prepare(Tape *tape)
+{
+	double		since = 0;
+
+	for (Var v = 0; v < tape->n_nodes && !tape->fault; v++)
+	{
+		TapeNode   *node = &tape->nodes[v];
+
+		if (node->op == OP_AFFINE)
+			affine_prepare(tape, node);
+		since += node_cost(tape, node);
+		node->brief = since < INTERRUPT_COST;
+		if (!node->brief)
+			since = 0;
+	}
+}
+
 void
 tape_finish(Tape *tape, const Var *roots, int n)
 {
@@ -327,4 +352,5 @@ tape_finish(Tape *tape, const Var *roots, int n)
 		return;
 	tape->finished = true;
 	tape_share_memory(tape, kept);
+	prepare(tape);
 }

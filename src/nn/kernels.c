@@ -29,6 +29,7 @@ typedef int32_t EightIndex __attribute__((vector_size(32)));
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define SEVERAL_SETS
+#include <immintrin.h>
 
 #define KERNEL(name) name##_avx2
 #define KERNEL_LABEL "avx2"
@@ -69,20 +70,17 @@ kernels_all(void)
 	return all;
 }
 
+const Kernels *kernels_chosen = NULL;
+
 const Kernels *
-kernels(void)
+kernels_choose(void)
 {
-	static const Kernels *best;
+	const Kernels *const *all = kernels_all();
 
-	if (best == NULL)
-	{
-		const Kernels *const *all = kernels_all();
-
-		while (all[1])
-			all++;
-		best = all[0];
-	}
-	return best;
+	while (all[1])
+		all++;
+	kernels_chosen = all[0];
+	return kernels_chosen;
 }
 
 /*

@@ -75,6 +75,9 @@ typedef struct Kernels
 	/* to = s a + t (b - p) + u */
 	void		(*column_blend) (size_t n, int m, const real *a, const real *s, const real *b, const real *p, const real *t, const real *u, real *to);
 
+	/* Are all of them finite numbers? */
+	bool		(*finite) (size_t n, const real *a);
+
 	/* elementwise, of four rows: the largest */
 	void		(*largest) (size_t n, const real *const a[4], real *to);
 	/* to[i] = from where a[i] is the first of the largest, else 0 */
@@ -89,6 +92,13 @@ typedef struct Kernels
 	 */
 	bool		(*factor) (int n, int stride, real *u);
 
+	/*
+	 * The upper triangle of half (a + a^T) + plus, both (n, n) without gaps, in
+	 * rows of stride for factor; what lies beside it is any finite number, or
+	 * what is not finite in a or plus.
+	 */
+	void		(*symmetric) (int n, int stride, const real *a, real half, const real *plus, real *u);
+
 	/* x (l d l^T)^-1 x^T */
 	real		(*quadratic) (int n, int stride, const real *u, const real *x);
 } Kernels;
@@ -99,8 +109,15 @@ typedef struct Kernels
 /* of a state that lstm and lstm_back can work with */
 #define LSTM_MAX_WIDTH 1024
 
+extern const Kernels *kernels_chosen;	/* NULL: not yet */
+extern const Kernels *kernels_choose(void);
+
 /* The best that this processor can run. */
-extern const Kernels *kernels(void);
+static inline const Kernels *
+kernels(void)
+{
+	return kernels_chosen ? kernels_chosen : kernels_choose();
+}
 
 /* All that this processor can run, ended by NULL: for tests. */
 extern const Kernels *const *kernels_all(void);

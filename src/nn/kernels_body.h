@@ -15,6 +15,8 @@
 
 #define LANES ((int) (KERNEL_BYTES / sizeof(real)))
 
+static const Kernels KERNEL(set);
+
 typedef real KERNEL(vector) __attribute__((vector_size(KERNEL_BYTES), aligned(sizeof(real)), may_alias));
 
 /*
@@ -153,8 +155,8 @@ static const TileFunction KERNEL(tiles)[KERNEL_VECTORS][KERNEL_ROWS] = {
 };
 
 /*
- * Fewer columns than a vector has: half a vector, or a quarter.  One row alone
- * is summed here as it is among others, so that rows added to a task's memory
+ * Fewer columns than a vector has: one or two halves of a vector, or quarters;
+ * two may overlap.  One row alone is summed here as it is among others, so that rows added to a task's memory
  * one after the other are the same numbers as rows added together.
  */
 #if KERNEL_BYTES > 32
@@ -165,8 +167,15 @@ TILE(KERNEL(half_3), KERNEL(half), 32 / (int) sizeof(real), 3, 1)
 TILE(KERNEL(half_4), KERNEL(half), 32 / (int) sizeof(real), 4, 1)
 TILE(KERNEL(half_5), KERNEL(half), 32 / (int) sizeof(real), 5, 1)
 TILE(KERNEL(half_6), KERNEL(half), 32 / (int) sizeof(real), 6, 1)
-static const TileFunction KERNEL(halves)[KERNEL_ROWS] = {
-	KERNEL(half_1), KERNEL(half_2), KERNEL(half_3), KERNEL(half_4), KERNEL(half_5), KERNEL(half_6)
+TILE(KERNEL(halves_1), KERNEL(half), 32 / (int) sizeof(real), 1, 2)
+TILE(KERNEL(halves_2), KERNEL(half), 32 / (int) sizeof(real), 2, 2)
+TILE(KERNEL(halves_3), KERNEL(half), 32 / (int) sizeof(real), 3, 2)
+TILE(KERNEL(halves_4), KERNEL(half), 32 / (int) sizeof(real), 4, 2)
+TILE(KERNEL(halves_5), KERNEL(half), 32 / (int) sizeof(real), 5, 2)
+TILE(KERNEL(halves_6), KERNEL(half), 32 / (int) sizeof(real), 6, 2)
+static const TileFunction KERNEL(half_tiles)[2][KERNEL_ROWS] = {
+	{KERNEL(half_1), KERNEL(half_2), KERNEL(half_3), KERNEL(half_4), KERNEL(half_5), KERNEL(half_6)},
+	{KERNEL(halves_1), KERNEL(halves_2), KERNEL(halves_3), KERNEL(halves_4), KERNEL(halves_5), KERNEL(halves_6)}
 };
 #endif
 #if KERNEL_BYTES > 16
@@ -177,8 +186,15 @@ TILE(KERNEL(quarter_3), KERNEL(quarter), 16 / (int) sizeof(real), 3, 1)
 TILE(KERNEL(quarter_4), KERNEL(quarter), 16 / (int) sizeof(real), 4, 1)
 TILE(KERNEL(quarter_5), KERNEL(quarter), 16 / (int) sizeof(real), 5, 1)
 TILE(KERNEL(quarter_6), KERNEL(quarter), 16 / (int) sizeof(real), 6, 1)
-static const TileFunction KERNEL(quarters)[KERNEL_ROWS] = {
-	KERNEL(quarter_1), KERNEL(quarter_2), KERNEL(quarter_3), KERNEL(quarter_4), KERNEL(quarter_5), KERNEL(quarter_6)
+TILE(KERNEL(quarters_1), KERNEL(quarter), 16 / (int) sizeof(real), 1, 2)
+TILE(KERNEL(quarters_2), KERNEL(quarter), 16 / (int) sizeof(real), 2, 2)
+TILE(KERNEL(quarters_3), KERNEL(quarter), 16 / (int) sizeof(real), 3, 2)
+TILE(KERNEL(quarters_4), KERNEL(quarter), 16 / (int) sizeof(real), 4, 2)
+TILE(KERNEL(quarters_5), KERNEL(quarter), 16 / (int) sizeof(real), 5, 2)
+TILE(KERNEL(quarters_6), KERNEL(quarter), 16 / (int) sizeof(real), 6, 2)
+static const TileFunction KERNEL(quarter_tiles)[2][KERNEL_ROWS] = {
+	{KERNEL(quarter_1), KERNEL(quarter_2), KERNEL(quarter_3), KERNEL(quarter_4), KERNEL(quarter_5), KERNEL(quarter_6)},
+	{KERNEL(quarters_1), KERNEL(quarters_2), KERNEL(quarters_3), KERNEL(quarters_4), KERNEL(quarters_5), KERNEL(quarters_6)}
 };
 #endif
 
@@ -186,8 +202,15 @@ static const TileFunction KERNEL(quarters)[KERNEL_ROWS] = {
 static KERNEL_TARGET void
 KERNEL(columns)(const Product *p, const TileFunction *tiles, int j, int last)
 {
-	int			blocks = (p->n + KERNEL_ROWS - 1) / KERNEL_ROWS;
+	int			blocks;
 
+	if (p->n <= KERNEL_ROWS)
+	{
+		if (p->n > 0)
+			tiles[p->n - 1] (p, 0, j, last);
+		return;
+	}
+	blocks = (p->n + KERNEL_ROWS - 1) / KERNEL_ROWS;
 	for (int block = 0, i = 0; block < blocks; block++)
 	{
 		int			rows = p->n / blocks + (block < p->n % blocks ? 1 : 0);
@@ -222,7 +245,7 @@ KERNEL(total)(KERNEL(vector) sums)
 }
 
 /* One column: a row of a, without gaps, times a vector without gaps. */
-static KERNEL_TARGET void
+static KERNEL_TARGET __attribute__((noinline)) void
 KERNEL(dots)(const Product *p)
 {
 	int			whole = p->k - p->k % LANES;
@@ -265,7 +288,7 @@ KERNEL(narrow_rows)(const Product *p, int i, int rows)
 	}
 }
 
-static KERNEL_TARGET void
+static KERNEL_TARGET __attribute__((noinline)) void
 KERNEL(narrow)(const Product *p)
 {
 	int			i = 0;
@@ -278,12 +301,10 @@ KERNEL(narrow)(const Product *p)
 
 #undef NARROW_ROWS
 
-static KERNEL_TARGET void
-KERNEL(product)(const Product *p)
+/* Fewer columns than a vector has. */
+static KERNEL_TARGET __attribute__((noinline)) void
+KERNEL(thin_product)(const Product *p)
 {
-	int			vectors = (p->m + LANES - 1) / LANES;
-	int			chunks = (vectors + KERNEL_VECTORS - 1) / KERNEL_VECTORS;
-
 	if (p->m == 1 && p->n > 1 && p->a_row == 1 && p->a_col != 1 && (p->c == NULL || p->c_row == 1))
 	{
 		/* a column is a row of the transposed product */
@@ -297,37 +318,51 @@ KERNEL(product)(const Product *p)
 		turned.b = p->a;
 		turned.b_row = p->a_col;
 		turned.c_row = 0;
-		KERNEL(product)(&turned);
+		KERNEL(set).product(&turned);
 		return;
 	}
-	if (p->m < LANES)
-	{
 #if KERNEL_BYTES > 32
-		if (p->m >= LANES / 2)
-		{
-			KERNEL(columns)(p, KERNEL(halves), 0, 0);
-			if (p->m > LANES / 2)
-				KERNEL(columns)(p, KERNEL(halves), p->m - LANES / 2, p->m - LANES / 2);
-			return;
-		}
+	if (p->m >= LANES / 2)
+	{
+		KERNEL(columns)(p, KERNEL(half_tiles)[p->m > LANES / 2], 0, p->m - LANES / 2);
+		return;
+	}
 #endif
 #if KERNEL_BYTES > 16
-		if (p->m >= 16 / (int) sizeof(real))
-		{
-			int			width = 16 / sizeof(real);
+	if (p->m >= 16 / (int) sizeof(real))
+	{
+		int			width = 16 / sizeof(real);
+		int			j = 0;
 
-			for (int j = 0; j < p->m; j += width)
-				KERNEL(columns)(p, KERNEL(quarters), j + width > p->m ? p->m - width : j,
-								j + width > p->m ? p->m - width : j);
-			return;
-		}
-#endif
-		if (p->m == 1 && p->a_col == 1 && p->b_row == 1)
-			KERNEL(dots)(p);
-		else
-			KERNEL(narrow)(p);
+		for (; j + 2 * width < p->m; j += width)
+			KERNEL(columns)(p, KERNEL(quarter_tiles)[0], j, j);
+		KERNEL(columns)(p, KERNEL(quarter_tiles)[j + width < p->m], j, p->m - width);
 		return;
 	}
+#endif
+	if (p->m == 1 && p->a_col == 1 && p->b_row == 1)
+		KERNEL(dots)(p);
+	else
+		KERNEL(narrow)(p);
+}
+
+static KERNEL_TARGET void
+KERNEL(product)(const Product *p)
+{
+	int			vectors = (p->m + LANES - 1) / LANES;
+	int			chunks;
+
+	if (p->m < LANES)
+	{
+		KERNEL(thin_product)(p);
+		return;
+	}
+	if (vectors <= KERNEL_VECTORS)
+	{
+		KERNEL(columns)(p, KERNEL(tiles)[vectors - 1], 0, p->m - LANES);
+		return;
+	}
+	chunks = (vectors + KERNEL_VECTORS - 1) / KERNEL_VECTORS;
 	for (int chunk = 0, at = 0; chunk < chunks; chunk++)
 	{
 		int			v = vectors / chunks + (chunk < vectors % chunks ? 1 : 0);
@@ -354,11 +389,18 @@ KERNEL(transpose)(int n, int m, const real *a, real *to)
 		{
 			Eight		r[8];
 			Eight		pairs[8];
-			Eight		fours[8];
 
-			_Pragma("GCC unroll 8")
-			for (int q = 0; q < 8; q++)
-				r[q] = *(const Eight *) (a + (size_t) (i + q) * m + j);
+			/* rows q and q + 4 side by side: their first four numbers, their last four */
+			_Pragma("GCC unroll 4")
+			for (int q = 0; q < 4; q++)
+				_Pragma("GCC unroll 2")
+				for (int half = 0; half < 2; half++)
+				{
+					const real *from = a + (size_t) (i + q) * m + j + 4 * half;
+
+					r[q + 4 * half] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from)),
+														   _mm_loadu_ps(from + (size_t) 4 * m), 1);
+				}
 			_Pragma("GCC unroll 4")
 			for (int q = 0; q < 8; q += 2)
 			{
@@ -366,23 +408,17 @@ KERNEL(transpose)(int n, int m, const real *a, real *to)
 				pairs[q + 1] = __builtin_shuffle(r[q], r[q + 1], (EightIndex) {2, 10, 3, 11, 6, 14, 7, 15});
 			}
 			_Pragma("GCC unroll 2")
-			for (int q = 0; q < 8; q += 4)
+			for (int half = 0; half < 2; half++)
 				_Pragma("GCC unroll 2")
-				for (int half = 0; half < 2; half++)
+				for (int q = 0; q < 2; q++)
 				{
-					fours[q + 2 * half] = __builtin_shuffle(pairs[q + half], pairs[q + half + 2],
-															(EightIndex) {0, 1, 8, 9, 4, 5, 12, 13});
-					fours[q + 2 * half + 1] = __builtin_shuffle(pairs[q + half], pairs[q + half + 2],
-																(EightIndex) {2, 3, 10, 11, 6, 7, 14, 15});
+					Eight		low = pairs[4 * half + q];
+					Eight		high = pairs[4 * half + q + 2];
+					real	   *at = to + (size_t) (j + 4 * half + 2 * q) * n + i;
+
+					*(Eight *) at = __builtin_shuffle(low, high, (EightIndex) {0, 1, 8, 9, 4, 5, 12, 13});
+					*(Eight *) (at + n) = __builtin_shuffle(low, high, (EightIndex) {2, 3, 10, 11, 6, 7, 14, 15});
 				}
-			_Pragma("GCC unroll 4")
-			for (int q = 0; q < 4; q++)
-			{
-				*(Eight *) (to + (size_t) (j + q) * n + i) =
-					__builtin_shuffle(fours[q], fours[q + 4], (EightIndex) {0, 1, 2, 3, 8, 9, 10, 11});
-				*(Eight *) (to + (size_t) (j + q + 4) * n + i) =
-					__builtin_shuffle(fours[q], fours[q + 4], (EightIndex) {4, 5, 6, 7, 12, 13, 14, 15});
-			}
 		}
 		for (; j < m; j++)
 			for (int q = i; q < i + 8; q++)
@@ -449,6 +485,44 @@ KERNEL(factor)(int n, int stride, real *u)
 	return true;
 }
 
+/* In whole vectors: what they read beyond a row is the next one, or beside the triangle. */
+static KERNEL_TARGET void
+KERNEL(symmetric)(int n, int stride, const real *a, real half, const real *plus, real *u)
+{
+	typedef KERNEL(vector) Lanes;
+	real		copy[FACTOR_MAX * FACTOR_MAX];
+	real		turned[FACTOR_MAX * FACTOR_MAX];
+	int			whole = 0;
+
+	/* rows behind which there is enough of the matrix left */
+	while (whole < n && (whole * n + stride) <= n * n)
+		whole++;
+	for (int i = 0; i < n; i++)
+		if (i < whole)
+			for (int j = 0; j < stride; j += LANES)
+				*(Lanes *) (copy + i * stride + j) = *(const Lanes *) (a + i * n + j);
+		else
+		{
+			memset(copy + i * stride, 0, stride * sizeof(real));
+			memcpy(copy + i * stride, a + i * n, n * sizeof(real));
+		}
+	memset(copy + n * stride, 0, (stride - n) * stride * sizeof(real));
+	KERNEL(transpose)(stride, stride, copy, turned);
+	for (int i = 0; i < n; i++)
+	{
+		real	   *to = u + i * stride;
+
+		for (int j = i / LANES * LANES; j < stride; j += LANES)
+			*(Lanes *) (to + j) = half * (*(const Lanes *) (copy + i * stride + j) + *(const Lanes *) (turned + i * stride + j));
+		if (i < whole)
+			for (int j = i / LANES * LANES; j < stride; j += LANES)
+				*(Lanes *) (to + j) += *(const Lanes *) (plus + i * n + j);
+		else
+			for (int j = i; j < n; j++)
+				to[j] += plus[i * n + j];
+	}
+}
+
 static KERNEL_TARGET real
 KERNEL(quadratic)(int n, int stride, const real *u, const real *x)
 {
@@ -456,6 +530,24 @@ KERNEL(quadratic)(int n, int stride, const real *u, const real *x)
 	real		y[FACTOR_MAX];
 	real		sum = 0;
 
+#ifdef SHUFFLES
+	if (stride == LANES)
+	{
+		/* all of y stays in a register */
+		typedef int32_t Places __attribute__((vector_size(KERNEL_BYTES)));
+		Lanes		all = {0};
+
+		memcpy(&all, x, n * sizeof(real));
+		for (int k = 0; k < n; k++, u += stride)
+		{
+			Lanes		yk = __builtin_shuffle(all, (Places) {0} + k);
+
+			sum += yk[0] * yk[0] * u[k];
+			all -= yk * *(const Lanes *) u;
+		}
+		return sum;
+	}
+#endif
 	memcpy(y, x, n * sizeof(real));
 	memset(y + n, 0, (stride - n) * sizeof(real));
 	for (int k = 0; k < n; k++, u += stride)
@@ -467,6 +559,29 @@ KERNEL(quadratic)(int n, int stride, const real *u, const real *x)
 			*(Lanes *) (y + j) -= yk * *(const Lanes *) (u + j);
 	}
 	return sum;
+}
+
+/* In integers, and without a way out of the loop, so that it goes in vectors. */
+static KERNEL_TARGET bool
+KERNEL(finite)(size_t n, const real *a)
+{
+#ifdef NN_DOUBLE
+	typedef uint64_t Bits;
+	const Bits	least = (Bits) 0x7ff << 52;
+#else
+	typedef uint32_t Bits;
+	const Bits	least = (Bits) 0xff << 23;
+#endif
+	Bits		found = 0;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		Bits		bits;
+
+		memcpy(&bits, &a[i], sizeof(bits));
+		found |= (bits & least) == least ? 1 : 0;
+	}
+	return found == 0;
 }
 
 static KERNEL_TARGET void
@@ -743,6 +858,8 @@ static const Kernels KERNEL(set) = {
 	.transpose = KERNEL(transpose),
 	.factor = KERNEL(factor),
 	.quadratic = KERNEL(quadratic),
+	.symmetric = KERNEL(symmetric),
+	.finite = KERNEL(finite),
 	.axpy = KERNEL(axpy),
 	.multiply = KERNEL(multiply),
 	.scale = KERNEL(scale),

@@ -100,7 +100,7 @@ unary_forward(const Tape *tape, const TapeNode *node)
 {
 	const real *a = tape_node(tape, node->in[0])->data;
 	real	   *to = node->data;
-	size_t		n = shape_size(node->shape);
+	size_t		n = node_size(node);
 	int			order = node->order;
 
 	switch (node->kind)
@@ -164,7 +164,7 @@ unary_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
 void
 mask_forward(const Tape *tape, const TapeNode *node)
 {
-	kernels()->mask(shape_size(node->shape), tape_node(tape, node->in[0])->data,
+	kernels()->mask(node_size(node), tape_node(tape, node->in[0])->data,
 					tape_node(tape, node->in[1])->data, node->data);
 }
 

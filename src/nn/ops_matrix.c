@@ -125,11 +125,64 @@ run_affine(const Tape *tape, const TapeNode *node)
 }
 
 void
+affine_prepare(Tape *tape, TapeNode *node)
+{
+	Shape		a = tape_node(tape, node->in[0])->shape;
+	Shape		b = tape_node(tape, node->in[1])->shape;
+	Shape		c = node->in[2] == TAPE_NONE ? shape(1, 1, 1) : tape_node(tape, node->in[2])->shape;
+	Shape		s = node->shape;
+	int			k = node->transpose_a ? a.rows : a.cols;
+	int			n = s.rows;
+	int			c_row = c.rows == 1 ? 0 : s.cols;
+	Product    *p;
+
+	/* one product of all tasks, as run_affine sees it */
+	if (s.tasks > 1)
+	{
+		if (b.tasks > 1 || node->transpose_a || a.tasks != s.tasks ||
+			(c.tasks > 1 ? c.rows != s.rows : c.rows > 1))
+			return;
+		n *= s.tasks;
+		c_row = c.tasks > 1 ? s.cols : 0;
+	}
+	if (node_size(node) == 0 || k == 0 || (node->transpose_b && s.cols > 1 && k > 1) ||
+		!product_is_small(n, s.cols, k))
+		return;
+	p = arena_alloc(tape->arena, 1, sizeof(Product));
+	if (p == NULL)
+	{
+		tape_fault(tape, "out of memory");
+		return;
+	}
+	p->n = n;
+	p->m = s.cols;
+	p->k = k;
+	p->a_row = node->transpose_a ? 1 : k;
+	p->a_col = node->transpose_a ? n : 1;
+	p->b_row = s.cols;
+	p->c_row = c_row;
+	p->alpha = node->scale;
+	p->beta = node->offset;
+	node->ready = p;
+}
+
+void
 affine_forward(const Tape *tape, const TapeNode *node)
 {
-	run_affine(tape, node);
+	Product    *p = node->ready;
+
+	if (p != NULL)
+	{
+		p->a = tape_node(tape, node->in[0])->data;
+		p->b = tape_node(tape, node->in[1])->data;
+		p->c = node->in[2] == TAPE_NONE ? NULL : tape_node(tape, node->in[2])->data;
+		p->to = node->data;
+		kernels()->product(p);
+	}
+	else
+		run_affine(tape, node);
 	if (node->rectified)
-		kernels()->relu(shape_size(node->shape), node->data, node->data);
+		kernels()->relu(node_size(node), node->data, node->data);
 }
 
 Var

@@ -163,8 +163,8 @@ multiply_by_numbers(const TapeNode *m, const TapeNode *numbers, Shape s, real *t
 
 	for (size_t row = 0; row < (size_t) s.tasks * s.rows; row += rows_in_run, to += run)
 	{
-		size_t		t = row / s.rows;
-		size_t		r = row % s.rows;
+		size_t		t = s.tasks == 1 ? 0 : row / s.rows;
+		size_t		r = row - t * s.rows;
 
 		kernels()->scale(run, m->data + t * wm.task + r * wm.row, numbers->data[t * wn.task + r * wn.row], 0, to);
 	}
@@ -184,9 +184,15 @@ pair_forward(const Tape *tape, const TapeNode *node, bool product)
 				wb;
 
 	/* the longest runs in which neither is repeated: all, a task's matrix, a row */
-	if (shape_equal(a->shape, b->shape))
-		run = shape_size(s);
-	else if (a->shape.cols == s.cols && b->shape.cols == s.cols)
+	if (a->shape.tasks == b->shape.tasks && a->shape.rows == b->shape.rows && a->shape.cols == b->shape.cols)
+	{
+		if (product)
+			kernels()->multiply(node_size(node), a->data, b->data, to);
+		else
+			kernels()->axpy(node_size(node), a->data, scale, b->data, to);
+		return;
+	}
+	if (a->shape.cols == s.cols && b->shape.cols == s.cols)
 		run = a->shape.rows == b->shape.rows ? (size_t) s.rows * s.cols : (size_t) s.cols;
 	if (run > 0)
 	{
@@ -196,8 +202,8 @@ pair_forward(const Tape *tape, const TapeNode *node, bool product)
 		wb = walk(b->shape);
 		for (size_t row = 0; row < (size_t) s.tasks * s.rows; row += rows_in_run, to += run)
 		{
-			size_t		t = row / s.rows;
-			size_t		r = row % s.rows;
+			size_t		t = s.tasks == 1 ? 0 : row / s.rows;
+			size_t		r = row - t * s.rows;
 			const real *pa = a->data + t * wa.task + r * wa.row;
 			const real *pb = b->data + t * wb.task + r * wb.row;
 
@@ -299,7 +305,7 @@ tape_scale(Tape *tape, Var a, real scale, real offset)
 void
 scale_forward(const Tape *tape, const TapeNode *node)
 {
-	kernels()->scale(shape_size(node->shape), tape_node(tape, node->in[0])->data, node->scale, node->offset, node->data);
+	kernels()->scale(node_size(node), tape_node(tape, node->in[0])->data, node->scale, node->offset, node->data);
 }
 
 void

@@ -128,6 +128,11 @@ copy_upper(const Matrix *m, int n, real *u)
 {
 	int			stride = factor_stride(n);
 
+	if (m->plus != NULL && n <= SMALL_SYSTEM)
+	{
+		kernels()->symmetric(n, stride, m->a, m->half, m->plus, u);
+		return;
+	}
 	/* numbers beside the triangle are worked with, but not used */
 	memset(u, 0, (size_t) n * stride * sizeof(real));
 	for (int i = 0; i < n; i++)

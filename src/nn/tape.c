@@ -424,26 +424,35 @@ tape_gradient(Tape *tape, Var y, const Var *wrt, int n, Var *gradients)
 }
 
 double
+node_cost(const Tape *tape, const TapeNode *node)
+{
+	double		size = shape_size(node->shape);
+	Shape		a = node->in[0] == TAPE_NONE ? shape(1, 1, 1) : tape->nodes[node->in[0]].shape;
+
+	switch (node->op)
+	{
+		case OP_AFFINE:
+			return size * (node->transpose_a ? a.rows : a.cols);
+		case OP_MATMUL_SUM:
+			return size * a.tasks * (node->transpose_a ? a.rows : a.cols);
+		case OP_SOLVE:
+			return size * a.rows;
+		case OP_CONVOLVE:
+		case OP_CONVOLVE_INPUT:
+		case OP_CONVOLVE_FILTERS:
+			return convolve_cost(tape, node);
+		default:
+			return size;
+	}
+}
+
+double
 tape_cost(const Tape *tape)
 {
 	double		cost = 0;
 
 	for (Var v = 0; v < tape->n_nodes; v++)
-	{
-		const TapeNode *node = &tape->nodes[v];
-		double		size = shape_size(node->shape);
-		Shape		a = node->in[0] == TAPE_NONE ? shape(1, 1, 1) : tape->nodes[node->in[0]].shape;
-
-		if (node->op == OP_AFFINE)
-			size *= node->transpose_a ? a.rows : a.cols;
-		else if (node->op == OP_MATMUL_SUM)
-			size *= (double) a.tasks * (node->transpose_a ? a.rows : a.cols);
-		else if (node->op == OP_SOLVE)
-			size *= a.rows;
-		else if (node->op == OP_CONVOLVE || node->op == OP_CONVOLVE_INPUT || node->op == OP_CONVOLVE_FILTERS)
-			size = convolve_cost(tape, node);
-		cost += size;
-	}
+		cost += node_cost(tape, &tape->nodes[v]);
 	return cost;
 }
 
@@ -463,7 +472,7 @@ run_nodes(Tape *tape, Var first)
 		if (operations[node->op].forward == NULL)
 			continue;
 		operations[node->op].forward(tape, node);
-		if (tape->interrupt)
+		if (tape->interrupt && !node->brief)
 			tape->interrupt();
 	}
 }

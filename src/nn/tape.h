@@ -94,8 +94,9 @@ typedef struct Tape
 	real	   *scratch;		/* of one operation at a time */
 	size_t		scratch_size;
 	const char *fault;			/* what went wrong while building, or NULL */
-	void		(*interrupt) (void);	/* called after each operation of a
-										 * run; may longjmp; may be NULL */
+	void		(*interrupt) (void);	/* called after operations of a run, of a
+										 * finished tape not after each brief
+										 * one; may longjmp; may be NULL */
 } Tape;
 
 extern Shape shape(int tasks, int rows, int cols);

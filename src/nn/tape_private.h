@@ -76,12 +76,15 @@ struct TapeNode
 	uint8_t		level;			/* of a leaf; of any node, once finished */
 	bool		constant;		/* OP_LEAF: of tape_constant */
 	bool		rectified;		/* OP_AFFINE: negative numbers become 0 */
+	bool		brief;			/* no interrupt need be served after it */
 	Shape		shape;
 	real	   *data;			/* shape_size(shape) numbers */
 	union
 	{
 		int32_t    *index;		/* OP_INDEX */
 		real	   *scratch;	/* OP_SOLVE: the factor */
+		Product    *ready;		/* OP_AFFINE: all but what it reads and
+								 * writes; or NULL */
 	};
 	Var			in[3];			/* operands, TAPE_NONE where unused */
 	real		scale;			/* OP_AXPY, OP_SCALE; of a matrix product */
@@ -137,7 +140,20 @@ extern bool shape_common(Shape a, Shape b, Shape *common);
 /* to[...] = from repeated to shape s (from's shape is f); s covers f. */
 extern void repeat_into(real *to, Shape s, const real *from, Shape f);
 
+/* Elements of a node: its shape was valid when it was appended. */
+static inline size_t
+node_size(const TapeNode *node)
+{
+	return (size_t) node->shape.tasks * node->shape.rows * node->shape.cols;
+}
+
+/* About how many multiplications a node takes. */
+extern double node_cost(const Tape *tape, const TapeNode *node);
+
 /* ops_matrix.c */
+
+/* Notes of a finished tape's product what is the same in every run. */
+extern void affine_prepare(Tape *tape, TapeNode *node);
 extern void affine_forward(const Tape *tape, const TapeNode *node);
 extern void affine_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
 extern void matmul_sum_forward(const Tape *tape, const TapeNode *node);

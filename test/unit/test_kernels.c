@@ -80,7 +80,7 @@ static void
 test_products(const Kernels *set)
 {
 	static const int ns[] = {1, 2, 6, 7, 10};
-	static const int ms[] = {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 33, 48, 64, 80};
+	static const int ms[] = {1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 31, 33, 48, 64, 80};
 	static const int ks[] = {0, 1, 10, 33};
 	static const char *const names[] = {"without an added term", "with a row added", "with a matrix added", "in place"};
 
@@ -276,6 +276,56 @@ test_largest(const Kernels *set)
 	ok(right, "%s: the largest of four", set->name);
 }
 
+/* Half of a matrix and its transpose, plus another: the upper triangle. */
+static void
+test_symmetric(const Kernels *set)
+{
+	double		worst = 0;
+
+	for (int n = 1; n <= FACTOR_MAX; n++)
+	{
+		int			stride = (n + 15) / 16 * 16;
+		real	   *a = numbers((size_t) n * n);
+		real	   *plus = numbers((size_t) n * n);
+		real	   *u = numbers((size_t) n * stride);
+
+		set->symmetric(n, stride, a, (real) 0.25, plus, u);
+		for (int i = 0; i < n; i++)
+			for (int j = i; j < n; j++)
+				worst = fmax(worst, fabs(u[i * stride + j] - 0.25 * ((double) a[i * n + j] + a[j * n + i]) - plus[i * n + j]));
+		free(u);
+		free(plus);
+		free(a);
+	}
+	is_close(worst, 0, TOLERANCE, "%s: matrices made symmetric", set->name);
+}
+
+static void
+test_finite(const Kernels *set)
+{
+	static const real others[] = {INFINITY, -INFINITY, NAN};
+	bool		right = true;
+
+	for (size_t n = 0; n < 70; n++)
+	{
+		real	   *a = numbers(n);
+
+		if (n > 0)
+			a[n / 2] = n % 2 ? (sizeof(real) == sizeof(double) ? 1e308 : 3e38) : 0;
+		right = right && set->finite(n, a);
+		for (size_t i = 0; i < n; i++)
+		{
+			real		kept = a[i];
+
+			a[i] = others[i % 3];
+			right = right && !set->finite(n, a);
+			a[i] = kept;
+		}
+		free(a);
+	}
+	ok(right, "%s: what is finite", set->name);
+}
+
 /* x a^-1 x^T of a = b^T b + I by its factor, and the factor itself. */
 static void
 test_factor(const Kernels *set)
@@ -353,6 +403,8 @@ main(void)
 		test_columns(*all);
 		test_largest(*all);
 		test_factor(*all);
+		test_symmetric(*all);
+		test_finite(*all);
 		last = *all;
 	}
 	ok(kernels() == last, "the last one, %s, is the one that is used", last->name);
