@@ -51,6 +51,19 @@ FROM (SELECT true AS further, score::numeric, skill::varchar, x::float4, nr::big
 	 public.params p
 WHERE p.student = 101 GROUP BY p.params;
 
+-- ... nor whether the columns needed lie at the same place in every row
+SELECT meta.adapt('adapt', r) = p.params AS text_last
+FROM (SELECT nr, score, x, student, skill FROM public.news WHERE student = 101 OFFSET 0) r, public.params p
+WHERE p.student = 101 GROUP BY p.params;
+BEGIN;
+CALL meta.train('places', 'public.answers', task => 'student', target => 'score', order_by => 'nr', features => 'x', algorithm => 'anil',
+				options => '{"iterations": 10, "hidden": [4]}');
+SELECT a.params = b.params AS same, a.params = c.params AS of_fewer, meta.describe(a.params) ->> 'rows' AS rows
+FROM (SELECT meta.adapt('places', r) AS params FROM (SELECT nr, score, x FROM public.news OFFSET 0) r) a,
+	 (SELECT meta.adapt('places', r) AS params FROM (SELECT skill, nr, score, x FROM public.news OFFSET 0) r) b,
+	 (SELECT meta.adapt('places', r) AS params FROM (SELECT nr, score, nullif(x, 0) AS x FROM public.news OFFSET 0) r) c;
+ROLLBACK;
+
 -- ... nor the plan
 CREATE FUNCTION public.adapt_all(OUT student int, OUT params bytea) RETURNS SETOF record LANGUAGE plpgsql AS $$
 BEGIN
