@@ -19,6 +19,10 @@
 # normalise each other, as papers often have it (networks that normalise
 # batches only).
 #
+# Where drawings are few for what a network can hold, they are distorted while it
+# learns (augment).  reptile's inner steps take ten drawings in turn, two of each
+# character, and ten more; it adapts by fifty steps, as its paper has it.
+#
 # mann: 1, 4 and 9 shots are what its paper calls the second, fifth and tenth
 # instance of a class.
 
@@ -42,10 +46,10 @@ table()
 maml_fc	maml	5	1	5x1	"hidden": [256, 128, 64, 64], "norm": "batch", "skip": false, "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 60000, "schedule": "constant"
 maml_fc_5	maml	5	5	5x5	"hidden": [256, 128, 64, 64], "norm": "batch", "skip": false, "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 60000, "schedule": "constant"
 maml	maml	5	1	5x1	"network": "conv4", "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 60000, "schedule": "constant"
-prototypical	prototypical	60	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "iterations": 8000
-matching	matching	5	1	5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 4, "iterations": 20000
-ridge	ridge	5	1	5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 4, "iterations": 20000, "outer_lr": 0.001
-reptile	reptile	5	5	5x1 5x5	"network": "conv4", "inner_steps": 5, "inner_lr": 0.001, "outer_lr": 1, "query": 5, "meta_batch": 5, "iterations": 100000
+prototypical	prototypical	60	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "augment": 1, "iterations": 10000
+matching	matching	20	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "augment": 1, "iterations": 6000
+ridge	ridge	20	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "augment": 1, "iterations": 6000
+reptile	reptile	5	2	5x1 5x5	"network": "conv4", "inner_steps": 5, "adapt_steps": 50, "inner_lr": 0.001, "outer_lr": 1, "query": 2, "meta_batch": 5, "iterations": 40000
 mann	mann	5	[1, 9]	5x1 5x4 5x9	"hidden": [200], "skip": false, "query": 5, "meta_batch": 16, "iterations": 100000, "schedule": "constant"
 END
 }
