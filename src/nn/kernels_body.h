@@ -156,8 +156,9 @@ static const TileFunction KERNEL(tiles)[KERNEL_VECTORS][KERNEL_ROWS] = {
 
 /*
  * Fewer columns than a vector has: one or two halves of a vector, or quarters;
- * two may overlap.  One row alone is summed here as it is among others, so that rows added to a task's memory
- * one after the other are the same numbers as rows added together.
+ * two may overlap.  One row alone is summed here as it is among others, so
+ * that rows added to a task's memory one after the other are the same numbers
+ * as rows added together.
  */
 #if KERNEL_BYTES > 32
 typedef real KERNEL(half) __attribute__((vector_size(32), aligned(sizeof(real)), may_alias));
