@@ -56,7 +56,9 @@ fit_create(SourcePlan *plan, TupleDesc desc)
 			fit->others[fit->n_others++] = i;
 		}
 	}
-	fit->n_slots = fit->n_others + 3;
+	fit->n_slots = fit->n_others + 1;
+	fit->weight_slot = plan->weighted ? fit->n_slots++ : -1;
+	fit->group_slot = plan->grouped ? fit->n_slots++ : -1;
 	fit->slots = palloc0(sizeof(uint64) * fit->n_slots);
 	if (plan->target_plan == TARGET_PLAN_CLASS)
 		fit->target.labels = label_dict_create(plan->target.name);
@@ -160,7 +162,8 @@ fit_row(Fit *fit)
 				break;
 		}
 	}
-	add_number(&fit->weight, slot_double(fit->slots[SLOT_WEIGHT(fit)]));
+	if (plan->weighted)
+		add_number(&fit->weight, slot_double(fit->slots[fit->weight_slot]));
 	if (plan->target_plan == TARGET_PLAN_CLASS)
 		add_label(&fit->target, fit->slots[SLOT_TARGET(fit)], fit->task);
 	else if (plan->target_plan != TARGET_PLAN_EPISODE)
@@ -531,6 +534,12 @@ encode_features(Fit *fit, float *x, int32 *c)
 	}
 }
 
+uint64
+fit_group(const Fit *fit)
+{
+	return fit->group_slot < 0 ? LABEL_NULL : fit->slots[fit->group_slot];
+}
+
 RowStatus
 fit_encode(Fit *fit, float *x, int32 *c, float *y, int32 *class, float *w)
 {
@@ -555,7 +564,7 @@ fit_encode(Fit *fit, float *x, int32 *c, float *y, int32 *class, float *w)
 			return ROW_OTHER_TARGET;
 		*y = encode_target_number(encoding, value);
 	}
-	*w = encode_weight(fit->encoding, slot_double(fit->slots[SLOT_WEIGHT(fit)]));
+	*w = encode_weight(fit->encoding, fit->weight_slot < 0 ? 1 : slot_double(fit->slots[fit->weight_slot]));
 	encode_features(fit, x, c);
 	return ROW_USABLE;
 }

@@ -3,9 +3,9 @@
  *	  Raw rows, and fitting an encoding to them.
  *
  * A raw row is what goes through the sort before its encoding is known: 64-bit
- * slots of target, weight, group and the candidate columns that are no plain
- * numbers, then these (data/numbers.h), then the elements of vectors and the
- * bytes of images.  A slot holds the bits of a double (NaN where missing), the
+ * slots of the candidate columns that are no plain numbers, of the target, and
+ * of weight and group where there are such; then the plain numbers
+ * (data/numbers.h), then the elements of vectors and the bytes of images.  A slot holds the bits of a double (NaN where missing), the
  * hash of a label (LABEL_NULL where missing), or a length (SLOT_NULL where
  * missing).
  */
@@ -42,6 +42,8 @@ typedef struct Fit
 {
 	SourcePlan *plan;
 	int			n_slots;
+	int			weight_slot;	/* -1: there is none */
+	int			group_slot;		/* likewise */
 	uint64	   *slots;			/* of the raw row that was read last */
 	int			n_others;
 	int		   *others;			/* candidates that have slots, in order */
@@ -59,10 +61,8 @@ typedef struct Fit
 	Encoding   *encoding;
 } Fit;
 
-/* Positions of the slots behind the others'. */
+/* Its slot lies behind the others'. */
 #define SLOT_TARGET(fit) ((fit)->n_others)
-#define SLOT_WEIGHT(fit) ((fit)->n_others + 1)
-#define SLOT_GROUP(fit) ((fit)->n_others + 2)
 
 extern Fit *fit_create(SourcePlan *plan, TupleDesc desc);
 
@@ -74,6 +74,9 @@ extern RowStatus raw_append(Fit *fit, const Datum *values, const bool *nulls, bo
 
 /* Makes a raw row the current one; bytes must stay in place. */
 extern void raw_read(Fit *fit, const char *bytes);
+
+/* The hash of the current row's group; LABEL_NULL: it has none. */
+extern uint64 fit_group(const Fit *fit);
 
 /* Takes the current row, of a training task, into account. */
 extern void fit_begin_task(Fit *fit);

@@ -210,31 +210,43 @@ typedef struct SortedRow
 	const char *row;
 } SortedRow;
 
+static inline SortedRow
+parse_row(const bytea *sorted)
+{
+	const char *bytes = VARDATA(sorted);
+	SortedRow	row;
+	uint32		n;
+
+	memcpy(&row.key, bytes, 8);
+	row.key = pg_ntoh64(row.key);
+	row.task = bytes;
+	memcpy(&n, bytes + 8, 4);
+	row.task_length = 12 + (int) pg_ntoh32(n);
+	row.order = bytes + row.task_length;
+	memcpy(&n, bytes + VARSIZE(sorted) - VARHDRSZ - 4, 4);
+	row.order_length = (int) pg_ntoh32(n);
+	row.row = row.order + row.order_length;
+	return row;
+}
+
+/* Its bytes in front of the row. */
+static Size
+row_head(const bytea *sorted)
+{
+	return parse_row(sorted).row - VARDATA(sorted);
+}
+
 static bool
 next_row(Loader *loader, SortedRow *row)
 {
 	const bytea *sorted;
-	const char *bytes;
-	int			length;
-	uint32		n;
 
 	CHECK_FOR_INTERRUPTS();
 	MemoryContextReset(loader->row_context);
 	sorted = row_sort_next(loader->sort);
 	if (sorted == NULL)
 		return false;
-	bytes = VARDATA(sorted);
-	length = (int) (VARSIZE(sorted) - VARHDRSZ);
-
-	memcpy(&row->key, bytes, 8);
-	row->key = pg_ntoh64(row->key);
-	row->task = bytes;
-	memcpy(&n, bytes + 8, 4);
-	row->task_length = 12 + (int) pg_ntoh32(n);
-	row->order = bytes + row->task_length;
-	memcpy(&n, bytes + length - 4, 4);
-	row->order_length = (int) pg_ntoh32(n);
-	row->row = row->order + row->order_length;
+	*row = parse_row(sorted);
 	return true;
 }
 
@@ -242,26 +254,28 @@ next_row(Loader *loader, SortedRow *row)
 static Encoding *
 fit_rows(Loader *loader)
 {
-	MemoryContext old = MemoryContextSwitchTo(loader->row_context);
+	MemoryContext old = MemoryContextSwitchTo(loader->context);
 	Fit		   *fit = loader->fit;
 	StringInfoData task;
+	bool		train = false;
 	SortedRow	row;
 	int64		n = 0;
 	Encoding   *encoding;
 
-	MemoryContextSwitchTo(loader->context);
 	initStringInfo(&task);
 	MemoryContextSwitchTo(loader->row_context);
 	while (next_row(loader, &row))
 	{
-		if (task_role(row.key, loader->request.options) != TASK_TRAIN)
-			continue;
 		if (task.len != row.task_length || memcmp(task.data, row.task, row.task_length) != 0)
 		{
 			resetStringInfo(&task);
 			appendBinaryStringInfo(&task, row.task, row.task_length);
-			fit_begin_task(fit);
+			train = task_role(row.key, loader->request.options) == TASK_TRAIN;
+			if (train)
+				fit_begin_task(fit);
 		}
+		if (!train)
+			continue;
 		raw_read(fit, row.row);
 		fit_row(fit);
 		n++;
@@ -279,41 +293,52 @@ fit_rows(Loader *loader)
 	return encoding;
 }
 
-static void
-pack_rows(Loader *loader, Packer *packer)
+/* Second reading, of rows that are raw. */
+static RowStatus
+encode_row(Loader *loader, const Width *width, const char *raw, char *record)
 {
-	MemoryContext old = MemoryContextSwitchTo(loader->row_context);
 	Fit		   *fit = loader->fit;
-	Size		size = packer_record_bytes(packer);
-	char	   *record = MemoryContextAllocZero(loader->context, size);
-	const Width *width = loader->request.encoding != NULL ? &loader->request.encoding->width
-		: &fit->encoding->width;
 	float	   *x = (float *) record;
 	int32	   *c = (int32 *) (x + width->x);
 	void	   *y = c + width->c;
 	float	   *w = (float *) y + 1;
+	RowStatus	status;
+	uint64		group;
+
+	raw_read(fit, raw);
+	status = fit_encode(fit, x, c, (float *) y, (int32 *) y, w);
+	group = fit_group(fit);
+	memcpy(w + 1, &group, sizeof(group));
+	return status;
+}
+
+static void
+pack_rows(Loader *loader, const Encoding *encoding, Packer *packer)
+{
+	MemoryContext old = MemoryContextSwitchTo(loader->row_context);
+	Size		size = record_bytes(encoding);
+	RowStatus	status = ROW_USABLE;
 	SortedRow	row;
 
 	while (next_row(loader, &row))
 	{
-		if (fit != NULL)
-		{
-			RowStatus	status;
+		char	   *record;
 
-			raw_read(fit, row.row);
-			status = fit_encode(fit, x, c, (float *) y, (int32 *) y, w);
-			if (status != ROW_USABLE)
-			{
-				loader->counts.of[ROW_USABLE]--;
-				loader->counts.of[status]++;
-				continue;
-			}
-			memcpy(w + 1, &fit->slots[SLOT_GROUP(fit)], sizeof(uint64));
-		}
-		else
-			memcpy(record, row.row, size);
 		MemoryContextSwitchTo(loader->context);
-		packer_add(packer, row.task, row.task_length, row.order, row.order_length, record);
+		record = packer_begin_row(packer, row.task, row.task_length, row.order, row.order_length);
+		MemoryContextSwitchTo(loader->row_context);
+		if (loader->fit == NULL)
+			memcpy(record, row.row, size);
+		else
+			status = encode_row(loader, &encoding->width, row.row, record);
+		if (status != ROW_USABLE)
+		{
+			loader->counts.of[ROW_USABLE]--;
+			loader->counts.of[status]++;
+			continue;
+		}
+		MemoryContextSwitchTo(loader->context);
+		packer_end_row(packer);
 		MemoryContextSwitchTo(loader->row_context);
 	}
 	MemoryContextSwitchTo(old);
@@ -351,11 +376,11 @@ loader_finish(Loader *loader)
 	if (loader->fit != NULL)
 	{
 		encoding = fit_rows(loader);
-		row_sort_rewind(loader->sort);
+		row_sort_rewind(loader->sort, row_head);
 	}
 	packer = packer_create(loader->result, encoding, loader->request.options, loader->groups,
 						   loader->fit == NULL);
-	pack_rows(loader, packer);
+	pack_rows(loader, encoding, packer);
 	set = packer_finish(packer);
 	set->n_skipped = loader->counts.read - loader->counts.of[ROW_USABLE];
 	check_rows(&loader->counts);

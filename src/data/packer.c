@@ -25,19 +25,13 @@
 #include "utils/tuplesort.h"
 
 #include "compat.h"
+#include "data/byte_sort.h"
 #include "data/packer.h"
 
 #define CHUNK_BYTES (256 * 1024)
 #define RUN_BYTES_MIN (1024 * 1024)
 #define WINDOW_BYTES (256 * 1024)
 #define WRITE_BYTES (1024 * 1024)	/* at once, at most */
-
-/* A record of a run; prefix: its first bytes, which mostly tell it from others. */
-typedef struct Ordered
-{
-	uint64		prefix;
-	const char *record;
-} Ordered;
 
 struct Packer
 {
@@ -63,15 +57,16 @@ struct Packer
 	/* the run: rows of equal task and order_by values */
 	StringInfoData run_task;
 	StringInfoData run_order;
-	char	   *run;
+	char	   *run;			/* its records as byteas, and room for one more */
 	Size		record_bytes;
+	Size		run_stride;
+	bool		begins_run;		/* the row that was begun last */
 	int64		run_rows;
 	int64		run_room;
 	int64		run_limit;
-	Ordered    *order;			/* the run's records, sorted */
-	int64		order_room;
+	ByteString *order;			/* these, sorted */
+	int64		order_room;		/* twice as many */
 	Tuplesortstate *run_sort;
-	char	   *datum;			/* a record as bytea, for the sort */
 	MemoryContext scratch;
 
 	/* groups by their first appearance */
@@ -84,12 +79,6 @@ Size
 record_bytes(const Encoding *encoding)
 {
 	return ((Size) encoding->width.x + (Size) encoding->width.c + 2) * sizeof(float) + sizeof(uint64);
-}
-
-Size
-packer_record_bytes(const Packer *packer)
-{
-	return packer->record_bytes;
 }
 
 static void
@@ -146,11 +135,12 @@ packer_create(MemoryContext result, const Encoding *encoding, const struct Optio
 	packer->limit = (Size) maintenance_work_mem * 1024 / 4;
 	packer->record_bytes = record_bytes(encoding);
 	Assert(packer->record_bytes == PACKED_FLAGS(packed) + sizeof(uint64));
-	packer->run_limit = Max((int64) ((Size) maintenance_work_mem * 1024 / 8 / packer->record_bytes),
-							(int64) (RUN_BYTES_MIN / packer->record_bytes));
+	packer->run_stride = INTALIGN(VARHDRSZ + packer->record_bytes);
+	packer->run_limit = Max((int64) ((Size) maintenance_work_mem * 1024 / 8 / packer->run_stride),
+							(int64) (RUN_BYTES_MIN / packer->run_stride));
 	packer->run_limit = Max(packer->run_limit, 16);
 	packer->run_room = 16;
-	packer->run = palloc_extended(packer->record_bytes * packer->run_room, MCXT_ALLOC_HUGE);
+	packer->run = palloc0(packer->run_stride * packer->run_room);
 	initStringInfo(&packer->run_task);
 	initStringInfo(&packer->run_order);
 	packer->scratch = AllocSetContextCreate(old, "meta packer", ALLOCSET_DEFAULT_SIZES);
@@ -170,6 +160,7 @@ write_chunk(Packer *packer)
 	{
 		PrepareTempTablespaces();
 		packed->file = OpenTemporaryFile(true);
+		packer->room = Max((Size) CHUNK_BYTES, packed->row_bytes);
 	}
 	sha256_add(packer->sha, packer->chunk, packer->used);
 	for (Size at = 0; at < packer->used;)
@@ -287,16 +278,10 @@ begin_task(Packer *packer)
 
 /* ---- runs ---- */
 
-static int
-compare_records(const void *a, const void *b, void *size)
+static inline bytea *
+run_datum(Packer *packer, int64 i)
 {
-	const Ordered *x = (const Ordered *) a;
-	const Ordered *y = (const Ordered *) b;
-
-	CHECK_FOR_INTERRUPTS();
-	if (x->prefix != y->prefix)
-		return x->prefix < y->prefix ? -1 : 1;
-	return memcmp(x->record, y->record, *(const Size *) size);
+	return (bytea *) (packer->run + i * packer->run_stride);
 }
 
 static void
@@ -307,26 +292,14 @@ emit_run_row(Packer *packer, const char *record, bool first)
 	emit_row(packer, record, !first && packer->ordered);
 }
 
-static void
-put_record(Packer *packer, const char *record)
-{
-	memcpy(VARDATA(packer->datum), record, packer->record_bytes);
-	tuplesort_putdatum(packer->run_sort, PointerGetDatum(packer->datum), false);
-}
-
 /* A run has outgrown memory: its records go to a sort of its own. */
 static void
 begin_run_sort(Packer *packer)
 {
 	packer->run_sort = tuplesort_begin_datum(BYTEAOID, ByteaLessOperator, InvalidOid, false,
 											 maintenance_work_mem, NULL, SORT_READ_ONCE);
-	if (packer->datum == NULL)
-	{
-		packer->datum = palloc(VARHDRSZ + packer->record_bytes);
-		SET_VARSIZE(packer->datum, VARHDRSZ + packer->record_bytes);
-	}
 	for (int64 i = 0; i < packer->run_rows; i++)
-		put_record(packer, packer->run + i * packer->record_bytes);
+		tuplesort_putdatum(packer->run_sort, PointerGetDatum(run_datum(packer, i)), false);
 	packer->run_rows = 0;
 }
 
@@ -343,10 +316,8 @@ flush_run(Packer *packer)
 		while (sort_next(packer->run_sort, &datum))
 		{
 			CHECK_FOR_INTERRUPTS();
-			/* back to where a packed row may be read as floats */
-			memcpy(packer->run, VARDATA_ANY(DatumGetPointer(datum)), packer->record_bytes);
 			MemoryContextSwitchTo(old);
-			emit_run_row(packer, packer->run, first);
+			emit_run_row(packer, VARDATA_ANY(DatumGetPointer(datum)), first);
 			first = false;
 			MemoryContextReset(packer->scratch);
 			MemoryContextSwitchTo(packer->scratch);
@@ -357,25 +328,18 @@ flush_run(Packer *packer)
 		return;
 	}
 
-	if (packer->order_room < packer->run_rows)
+	if (packer->order_room < 2 * packer->run_rows)
 	{
 		if (packer->order != NULL)
 			pfree(packer->order);
-		packer->order_room = packer->run_room;
-		packer->order = palloc_extended(sizeof(Ordered) * packer->order_room, MCXT_ALLOC_HUGE);
+		packer->order_room = 2 * packer->run_room;
+		packer->order = palloc_extended(sizeof(ByteString) * packer->order_room, MCXT_ALLOC_HUGE);
 	}
 	for (int64 i = 0; i < packer->run_rows; i++)
-	{
-		Ordered    *ordered = &packer->order[i];
-
-		ordered->record = packer->run + i * packer->record_bytes;
-		memcpy(&ordered->prefix, ordered->record, sizeof(uint64));
-		ordered->prefix = pg_ntoh64(ordered->prefix);
-	}
-	if (packer->run_rows > 1)
-		qsort_arg(packer->order, packer->run_rows, sizeof(Ordered), compare_records, &packer->record_bytes);
+		packer->order[i].bytes = run_datum(packer, i);
+	bytes_sort(packer->order, packer->order + packer->run_rows, packer->run_rows);
 	for (int64 i = 0; i < packer->run_rows; i++)
-		emit_run_row(packer, packer->order[i].record, i == 0);
+		emit_run_row(packer, BYTES_OF(&packer->order[i]), i == 0);
 	packer->run_rows = 0;
 }
 
@@ -392,13 +356,13 @@ hold_bytes(StringInfo held, const char *bytes, int length)
 	appendBinaryStringInfo(held, bytes, length);
 }
 
-void
-packer_add(Packer *packer, const char *task, int task_length,
-		   const char *order, int order_length, const char *record)
+char *
+packer_begin_row(Packer *packer, const char *task, int task_length, const char *order, int order_length)
 {
 	bool		same_task = same_bytes(&packer->run_task, task, task_length);
 	bool		same_run = same_task && same_bytes(&packer->run_order, order, order_length);
 
+	packer->begins_run = !same_run;
 	if (!same_run)
 	{
 		flush_run(packer);
@@ -410,30 +374,34 @@ packer_add(Packer *packer, const char *task, int task_length,
 		hold_bytes(&packer->run_task, task, task_length);
 		begin_task(packer);
 	}
-
-	if (packer->sorted)
-	{
-		emit_run_row(packer, record, !same_run);
-		return;
-	}
-	if (packer->run_sort != NULL)
-	{
-		put_record(packer, record);
-		return;
-	}
 	if (packer->run_rows == packer->run_room)
 	{
 		if (packer->run_room >= packer->run_limit)
-		{
 			begin_run_sort(packer);
-			put_record(packer, record);
-			return;
+		else
+		{
+			packer->run_room = Min(packer->run_room * 2, packer->run_limit);
+			packer->run = repalloc_huge(packer->run, packer->run_stride * packer->run_room);
 		}
-		packer->run_room = Min(packer->run_room * 2, packer->run_limit);
-		packer->run = repalloc_huge(packer->run, packer->record_bytes * packer->run_room);
 	}
-	memcpy(packer->run + packer->run_rows * packer->record_bytes, record, packer->record_bytes);
-	packer->run_rows++;
+	return VARDATA(run_datum(packer, packer->run_rows));
+}
+
+void
+packer_end_row(Packer *packer)
+{
+	bytea	   *datum = run_datum(packer, packer->run_rows);
+
+	if (packer->sorted)
+		emit_run_row(packer, VARDATA(datum), packer->begins_run);
+	else
+	{
+		SET_VARSIZE(datum, VARHDRSZ + packer->record_bytes);
+		if (packer->run_sort == NULL)
+			packer->run_rows++;
+		else
+			tuplesort_putdatum(packer->run_sort, PointerGetDatum(datum), false);
+	}
 }
 
 /* ---- the end ---- */

@@ -48,12 +48,13 @@ typedef struct Packer Packer;
 extern Packer *packer_create(MemoryContext result, const Encoding *encoding,
 							 const struct Options *options, LabelDict *groups, bool sorted);
 
-/* Bytes of a record. */
-extern Size packer_record_bytes(const Packer *packer);
-
-/* Takes a record over; the first 8 bytes of task are its key, big-endian. */
-extern void packer_add(Packer *packer, const char *task, int task_length,
-					   const char *order, int order_length, const char *record);
+/*
+ * Where the record of a row is to be written, aligned as floats are.  The first
+ * 8 bytes of task are its key, big-endian.  A row that is not ended is none.
+ */
+extern char *packer_begin_row(Packer *packer, const char *task, int task_length,
+							  const char *order, int order_length);
+extern void packer_end_row(Packer *packer);
 
 extern TaskSet *packer_finish(Packer *packer);
 

@@ -140,7 +140,6 @@ raw_append(Fit *fit, const Datum *values, const bool *nulls, bool train, StringI
 	int			size = fit->n_slots * (int) sizeof(uint64) + (int) numbers_bytes(fit->numbers);
 	RowStatus	status;
 
-	slots[SLOT_WEIGHT(fit)] = double_bits(1.0);
 	if (plan->weighted)
 	{
 		const Column *column = &plan->weight;
@@ -150,7 +149,7 @@ raw_append(Fit *fit, const Datum *values, const bool *nulls, bool train, StringI
 			weight = check_weight(column, column_number(column, values[column->at]));
 		if (weight == 0)
 			return ROW_NO_WEIGHT;
-		slots[SLOT_WEIGHT(fit)] = double_bits(weight);
+		slots[fit->weight_slot] = double_bits(weight);
 	}
 
 	/* after the weight, because it makes the label known */
@@ -158,9 +157,9 @@ raw_append(Fit *fit, const Datum *values, const bool *nulls, bool train, StringI
 	if (status != ROW_USABLE)
 		return status;
 
-	slots[SLOT_GROUP(fit)] = LABEL_NULL;
-	if (plan->grouped && !nulls[plan->by.at])
-		slots[SLOT_GROUP(fit)] = label_slot(&plan->by, values[plan->by.at], fit->groups);
+	if (plan->grouped)
+		slots[fit->group_slot] = nulls[plan->by.at] ? LABEL_NULL
+			: label_slot(&plan->by, values[plan->by.at], fit->groups);
 
 	/* slots and numbers go in front of the rest, which is not known to be there yet */
 	enlargeStringInfo(out, size);

@@ -26,6 +26,7 @@
 #include "utils/tuplesort.h"
 
 #include "compat.h"
+#include "data/byte_sort.h"
 #include "data/row_sort.h"
 
 #define ROOM_MIN ((Size) 64 * 1024)
@@ -41,17 +42,6 @@ typedef struct Entry
 	uint64		key;
 	Size		at;				/* in memory */
 } Entry;
-
-/* A row of the task being read; prefix: the bytes where rows begin to differ. */
-typedef struct Gathered
-{
-	uint64		prefix;
-	union
-	{
-		const bytea *row;
-		Size		at;			/* in group, while that may still move */
-	};
-} Gathered;
 
 /* Rows in the order of their keys, in the file. */
 typedef struct Run
@@ -94,10 +84,12 @@ struct RowSort
 	char	   *group;
 	Size		group_used;
 	Size		group_room;
-	Gathered   *items;
-	Size		n_items;
-	Size		item_room;
-	Size		next_item;
+	Size		group_rows;
+	ByteString *rows;			/* in order */
+	Size		n_rows;
+	Size		row_room;		/* twice as many as rows are */
+	Size		next_row;
+	RowHead		head;			/* what their order is of; NULL: all bytes */
 	Tuplesortstate *large;		/* where they do not fit */
 	MemoryContext large_row;
 };
@@ -114,7 +106,7 @@ row_key(const bytea *row)
 static inline Size
 row_room(const bytea *row)
 {
-	return MAXALIGN(VARSIZE(row));
+	return INTALIGN(VARSIZE(row));
 }
 
 /* Doubles what has become too small; nothing is kept where there was nothing. */
@@ -302,8 +294,8 @@ look_ahead(RowSort *sort, Run *run)
 
 	if (run->next == run->used && run->at == run->end)
 		return false;
-	if (run->used - run->next < MAXALIGN(VARHDRSZ))
-		fill_buffer(sort, run, MAXALIGN(VARHDRSZ));
+	if (run->used - run->next < VARHDRSZ)
+		fill_buffer(sort, run, VARHDRSZ);
 	size = row_room((bytea *) (run->buffer + run->next));
 	if (run->used - run->next < size)
 		fill_buffer(sort, run, size);
@@ -333,13 +325,14 @@ sift_down(RowSort *sort, int at)
 }
 
 void
-row_sort_rewind(RowSort *sort)
+row_sort_rewind(RowSort *sort, RowHead head)
 {
 	if (sort->large != NULL)
 		tuplesort_end(sort->large);
 	sort->large = NULL;
+	sort->head = head;
 	sort->next_entry = 0;
-	sort->n_items = sort->next_item = 0;
+	sort->n_rows = sort->next_row = 0;
 	sort->heap_size = 0;
 	for (int i = 0; i < sort->n_runs; i++)
 	{
@@ -378,77 +371,33 @@ row_sort_finish(RowSort *sort)
 		}
 		sort->heap = MemoryContextAllocHuge(sort->context, sizeof(Run *) * sort->n_runs);
 	}
-	row_sort_rewind(sort);
+	row_sort_rewind(sort, NULL);
 }
 
 /* ---- the rows of a key ---- */
 
-static int
-compare_items(const void *a, const void *b, void *common)
+/* Where rows go that are to be sorted; what is there already is not kept. */
+static ByteString *
+make_room(RowSort *sort, Size n)
 {
-	const Gathered *x = (const Gathered *) a;
-	const Gathered *y = (const Gathered *) b;
-	Size		skip = *(const Size *) common;
-	Size		size_x,
-				size_y;
-	int			result;
-
-	CHECK_FOR_INTERRUPTS();
-	if (x->prefix != y->prefix)
-		return x->prefix < y->prefix ? -1 : 1;
-	size_x = VARSIZE(x->row) - VARHDRSZ;
-	size_y = VARSIZE(y->row) - VARHDRSZ;
-	result = memcmp(VARDATA(x->row) + skip, VARDATA(y->row) + skip, Min(size_x, size_y) - skip);
-	if (result != 0)
-		return result;
-	return size_x < size_y ? -1 : size_x > size_y;
-}
-
-/* How many of the first bytes all rows share. */
-static Size
-common_bytes(const RowSort *sort)
-{
-	const char *first = VARDATA(sort->items[0].row);
-	Size		common = VARSIZE(sort->items[0].row) - VARHDRSZ;
-
-	for (Size i = 1; i < sort->n_items; i++)
+	/* a sort needs as much again */
+	if (sort->row_room < 2 * n)
 	{
-		const char *bytes = VARDATA(sort->items[i].row);
-
-		common = Min(common, VARSIZE(sort->items[i].row) - VARHDRSZ);
-		if (memcmp(first, bytes, common) != 0)
-			for (common = 0; first[common] == bytes[common];)
-				common++;
+		if (sort->rows != NULL)
+			pfree(sort->rows);
+		sort->rows = grow(sort, NULL, &sort->row_room, 2 * n, sizeof(ByteString));
 	}
-	return common;
+	sort->n_rows = n;
+	return sort->rows;
 }
 
 static void
-sort_items(RowSort *sort)
+sort_rows(RowSort *sort)
 {
-	Size		common;
-
-	if (sort->n_items < 2)
+	/* the second reading may take the rows of most tasks as they come */
+	if (sort->head != NULL && bytes_common(sort->rows, sort->n_rows) >= sort->head(sort->rows[0].bytes))
 		return;
-	common = common_bytes(sort);
-	for (Size i = 0; i < sort->n_items; i++)
-	{
-		Gathered   *item = &sort->items[i];
-		uint64		prefix = 0;
-
-		memcpy(&prefix, VARDATA(item->row) + common,
-			   Min(VARSIZE(item->row) - VARHDRSZ - common, sizeof(prefix)));
-		item->prefix = pg_ntoh64(prefix);
-	}
-	qsort_arg(sort->items, sort->n_items, sizeof(Gathered), compare_items, &common);
-}
-
-static Gathered *
-add_item(RowSort *sort)
-{
-	if (sort->n_items == sort->item_room)
-		sort->items = grow(sort, sort->items, &sort->item_room, sort->n_items + 1, sizeof(Gathered));
-	return &sort->items[sort->n_items++];
+	bytes_sort(sort->rows, sort->rows + sort->n_rows, sort->n_rows);
 }
 
 /* The group has outgrown memory: its rows go to a sort of their own. */
@@ -461,10 +410,10 @@ begin_large(RowSort *sort)
 										Max(maintenance_work_mem / 4, 64), NULL, SORT_READ_ONCE);
 	if (sort->large_row == NULL)
 		sort->large_row = AllocSetContextCreate(sort->context, "meta sort row", ALLOCSET_DEFAULT_SIZES);
-	for (Size i = 0; i < sort->n_items; i++)
-		tuplesort_putdatum(sort->large, PointerGetDatum(sort->group + sort->items[i].at), false);
+	for (Size at = 0; at < sort->group_used; at += row_room((bytea *) (sort->group + at)))
+		tuplesort_putdatum(sort->large, PointerGetDatum(sort->group + at), false);
 	MemoryContextSwitchTo(old);
-	sort->n_items = 0;
+	sort->group_used = sort->group_rows = 0;
 }
 
 static void
@@ -472,8 +421,8 @@ add_to_group(RowSort *sort, const bytea *row)
 {
 	Size		size = row_room(row);
 
-	if (sort->large == NULL && sort->n_items > 0 &&
-		sort->group_used + size + sizeof(Gathered) * (sort->n_items + 1) > sort->limit / 4)
+	if (sort->large == NULL && sort->group_rows > 0 &&
+		sort->group_used + size + 2 * sizeof(ByteString) * (sort->group_rows + 1) > sort->limit / 4)
 		begin_large(sort);
 	if (sort->large != NULL)
 	{
@@ -484,30 +433,33 @@ add_to_group(RowSort *sort, const bytea *row)
 	if (sort->group_used + size > sort->group_room)
 		sort->group = grow(sort, sort->group, &sort->group_room, sort->group_used + size, 1);
 	memcpy(sort->group + sort->group_used, row, size);
-	add_item(sort)->at = sort->group_used;
 	sort->group_used += size;
+	sort->group_rows++;
 }
 
 /* Gathers the rows of the least key; false after the last. */
 static bool
 next_group(RowSort *sort)
 {
+	ByteString *rows;
+	Size		at = 0;
 	uint64		key;
 
-	sort->n_items = sort->next_item = sort->group_used = 0;
+	sort->n_rows = sort->next_row = sort->group_used = sort->group_rows = 0;
 	if (sort->n_runs == 0)
 	{
 		Entry	   *entry = &sort->entries[sort->next_entry];
+		Size		n = 0;
 
 		if (sort->next_entry == sort->n_entries)
 			return false;
-		key = entry->key;
-		while (sort->next_entry < sort->n_entries && sort->entries[sort->next_entry].key == key)
-			add_item(sort)->row = (const bytea *) (sort->memory + sort->entries[sort->next_entry++].at);
-		sort_items(sort);
-		/* in this order for the next reading */
-		for (Size i = 0; i < sort->n_items; i++)
-			entry[i].at = (const char *) sort->items[i].row - sort->memory;
+		while (sort->next_entry + n < sort->n_entries && entry[n].key == entry->key)
+			n++;
+		rows = make_room(sort, n);
+		for (Size i = 0; i < n; i++)
+			rows[i].bytes = (const bytea *) (sort->memory + entry[i].at);
+		sort->next_entry += n;
+		sort_rows(sort);
 		return true;
 	}
 
@@ -537,9 +489,13 @@ next_group(RowSort *sort)
 		tuplesort_performsort(sort->large);
 		return true;
 	}
-	for (Size i = 0; i < sort->n_items; i++)
-		sort->items[i].row = (const bytea *) (sort->group + sort->items[i].at);
-	sort_items(sort);
+	rows = make_room(sort, sort->group_rows);
+	for (Size i = 0; i < sort->n_rows; i++)
+	{
+		rows[i].bytes = (const bytea *) (sort->group + at);
+		at += row_room(rows[i].bytes);
+	}
+	sort_rows(sort);
 	return true;
 }
 
@@ -548,8 +504,8 @@ row_sort_next(RowSort *sort)
 {
 	for (;;)
 	{
-		if (sort->next_item < sort->n_items)
-			return sort->items[sort->next_item++].row;
+		if (sort->next_row < sort->n_rows)
+			return sort->rows[sort->next_row++].bytes;
 		if (sort->large != NULL)
 		{
 			MemoryContext old;

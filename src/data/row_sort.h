@@ -18,8 +18,12 @@ extern void row_sort_put(RowSort *sort, const bytea *row);
 /* After the last row; then they can be read. */
 extern void row_sort_finish(RowSort *sort);
 
-/* Begins reading again. */
-extern void row_sort_rewind(RowSort *sort);
+/*
+ * Begins reading again.  head: how many of a row's first bytes count from now
+ * on; rows that share these come next to each other, in any order.
+ */
+typedef Size (*RowHead) (const bytea *row);
+extern void row_sort_rewind(RowSort *sort, RowHead head);
 
 /* The next row, good until the next call; NULL after the last. */
 extern const bytea *row_sort_next(RowSort *sort);
