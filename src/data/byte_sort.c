@@ -4,7 +4,7 @@
  *
  * Rows of one task share their first bytes and mostly differ in the next few.
  * Eight bytes from there on make a number, and these numbers are sorted by
- * merging, in a loop that has no branch a processor would have to guess.  What
+ * merging, in loops that have no branch a processor would have to guess.  What
  * has equal numbers is sorted again, by the bytes where these rows begin to
  * differ.
  */
@@ -15,7 +15,7 @@
 
 #include "data/byte_sort.h"
 
-#define INSERTION 4				/* so many are sorted by insertion */
+#define FEW 8					/* strings that are not merged */
 #define DEPTH_MAX 16
 
 /* The same; the first bytes are known to be shared. */
@@ -57,58 +57,72 @@ compare(const void *a, const void *b, void *common)
 	return SIZE_OF(x) < SIZE_OF(y) ? -1 : SIZE_OF(x) > SIZE_OF(y);
 }
 
-static void
-insertion_sort(ByteString *strings, Size n)
+/* A string's place is the number of those that come before it. */
+static inline void
+sort_few(const ByteString *strings, int n, ByteString *to)
 {
-	for (Size i = 1; i < n; i++)
-	{
-		ByteString	string = strings[i];
-		Size		j = i;
+	int			place[FEW] = {0};
 
-		for (; j > 0 && strings[j - 1].prefix > string.prefix; j--)
-			strings[j] = strings[j - 1];
-		strings[j] = string;
-	}
+	for (int i = 1; i < n; i++)
+		for (int j = 0; j < i; j++)
+		{
+			int			before = strings[j].prefix <= strings[i].prefix;
+
+			place[i] += before;
+			place[j] += 1 - before;
+		}
+	for (int i = 0; i < n; i++)
+		to[place[i]] = strings[i];
 }
 
-/* Two neighbours, in order each, to one. */
-static void
-merge(const ByteString *left, const ByteString *right, const ByteString *end, ByteString *to)
+/*
+ * Two neighbours, each in order, to one.  The second has as many strings as the
+ * first or one more, so that of both halves of the result, which are made at
+ * once from the two ends, none reaches an end.
+ */
+static inline void
+merge(const ByteString *strings, Size first, Size n, ByteString *to)
 {
-	const ByteString *left_end = right;
+	const ByteString *left = strings;
+	const ByteString *right = strings + first;
+	const ByteString *left_end = strings + first - 1;
+	const ByteString *right_end = strings + n - 1;
+	ByteString *end = to + n - 1;
 
-	while (left < left_end && right < end)
+	for (Size i = 0; i < first; i++)
 	{
-		bool		second = right->prefix < left->prefix;
+		Size		second = right->prefix < left->prefix;
+		Size		second_end = right_end->prefix >= left_end->prefix;
 
-		*to++ = *(second ? right : left);
+		/* sums, because of a choice the compiler may make a branch */
+		*to++ = left[(right - left) & -second];
 		right += second;
-		left += !second;
+		left += 1 - second;
+		*end-- = left_end[(right_end - left_end) & -second_end];
+		right_end -= second_end;
+		left_end -= 1 - second_end;
 	}
-	memcpy(to, left, sizeof(ByteString) * (left_end - left));
-	memcpy(to + (left_end - left), right, sizeof(ByteString) * (end - right));
+	if (first < n - first)
+		*to = left <= left_end ? *left : *right;
 }
 
+/* To the spare room, or in place. */
 static void
-sort_by_prefixes(ByteString *strings, ByteString *spare, Size n)
+sort_by_prefixes(ByteString *strings, ByteString *spare, Size n, bool to_spare)
 {
-	ByteString *from = strings;
-	ByteString *to = spare;
+	Size		half = n / 2;
 
-	for (Size i = 0; i < n; i += INSERTION)
-		insertion_sort(strings + i, Min(INSERTION, n - i));
-	for (Size width = INSERTION; width < n; width *= 2)
+	if (n <= FEW)
 	{
-		ByteString *swap = from;
-
-		CHECK_FOR_INTERRUPTS();
-		for (Size i = 0; i < n; i += 2 * width)
-			merge(from + i, from + Min(i + width, n), from + Min(i + 2 * width, n), to + i);
-		from = to;
-		to = swap;
+		sort_few(strings, (int) n, spare);
+		if (!to_spare)
+			memcpy(strings, spare, sizeof(ByteString) * n);
+		return;
 	}
-	if (from != strings)
-		memcpy(strings, from, sizeof(ByteString) * n);
+	CHECK_FOR_INTERRUPTS();
+	sort_by_prefixes(strings, spare, half, !to_spare);
+	sort_by_prefixes(strings + half, spare + half, n - half, !to_spare);
+	merge(to_spare ? strings : spare, half, n, to_spare ? spare : strings);
 }
 
 static inline uint64
@@ -147,7 +161,7 @@ sort(ByteString *strings, ByteString *spare, Size n, Size known, int depth)
 	}
 	if (most == 0)
 		return;
-	sort_by_prefixes(strings, spare, n);
+	sort_by_prefixes(strings, spare, n, false);
 	for (Size i = 0; i < n; i += equal)
 	{
 		for (equal = 1; i + equal < n && strings[i + equal].prefix == strings[i].prefix;)

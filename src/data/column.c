@@ -276,14 +276,14 @@ column_label(Column *column, Datum value, char *buffer, int *length)
 			text = DatumGetBool(value) ? "true" : "false";
 			break;
 		case INT2OID:
-			pg_ltoa(DatumGetInt16(value), buffer);
-			break;
+			*length = pg_ltoa(DatumGetInt16(value), buffer);
+			return buffer;
 		case INT4OID:
-			pg_ltoa(DatumGetInt32(value), buffer);
-			break;
+			*length = pg_ltoa(DatumGetInt32(value), buffer);
+			return buffer;
 		case INT8OID:
-			pg_lltoa(DatumGetInt64(value), buffer);
-			break;
+			*length = pg_lltoa(DatumGetInt64(value), buffer);
+			return buffer;
 		case OIDOID:
 			pg_lltoa((int64) DatumGetObjectId(value), buffer);
 			break;

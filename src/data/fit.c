@@ -45,6 +45,7 @@ fit_create(SourcePlan *plan, TupleDesc desc)
 
 		fit->features[i].length = -1;
 		fit->features[i].encoder = -1;
+		fit->labelled |= candidate->kind == ENCODER_CATEGORY;
 		if (candidate->kind == ENCODER_CATEGORY)
 			fit->features[i].labels = label_dict_create(candidate->column.name);
 		if ((candidate->kind == ENCODER_NUMBER || candidate->kind == ENCODER_RAW) &&
@@ -60,6 +61,7 @@ fit_create(SourcePlan *plan, TupleDesc desc)
 	fit->weight_slot = plan->weighted ? fit->n_slots++ : -1;
 	fit->group_slot = plan->grouped ? fit->n_slots++ : -1;
 	fit->slots = palloc0(sizeof(uint64) * fit->n_slots);
+	fit->labelled |= plan->target_plan == TARGET_PLAN_CLASS;
 	if (plan->target_plan == TARGET_PLAN_CLASS)
 		fit->target.labels = label_dict_create(plan->target.name);
 	if (plan->grouped)

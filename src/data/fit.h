@@ -57,6 +57,7 @@ typedef struct Fit
 	Stats		weight;
 	bool		only_01;		/* all targets are 0 or 1 */
 	LabelDict  *groups;
+	bool		labelled;		/* there are dictionaries of training tasks' labels */
 	int			task;			/* number of the training task being read */
 	Encoding   *encoding;
 } Fit;
@@ -68,9 +69,12 @@ extern Fit *fit_create(SourcePlan *plan, TupleDesc desc);
 
 /*
  * Appends a row of the source; labels are remembered where it belongs to a
- * training task.  Appends nothing for a row that cannot be used.
+ * training task.  row: where its numbers are read from, as numbers_write_row
+ * does; NULL: from values and nulls, where the other columns are in any case.
+ * Appends nothing for a row that cannot be used.
  */
-extern RowStatus raw_append(Fit *fit, const Datum *values, const bool *nulls, bool train, StringInfo out);
+extern RowStatus raw_append(Fit *fit, const Datum *values, const bool *nulls, HeapTupleHeader row,
+							bool train, StringInfo out);
 
 /* Makes a raw row the current one; bytes must stay in place. */
 extern void raw_read(Fit *fit, const char *bytes);

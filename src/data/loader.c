@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/tupmacs.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "utils/memutils.h"
@@ -23,6 +24,12 @@
 #include "data/report.h"
 #include "data/row_sort.h"
 #include "learn/options.h"
+
+typedef struct Place
+{
+	int			column;
+	int			offset;
+} Place;
 
 struct Loader
 {
@@ -38,7 +45,53 @@ struct Loader
 	StringInfoData bytes;		/* of the row being added: a bytea */
 	char	   *record;
 	RowCounts	counts;
+
+	/* rows without NULLs, whose columns lie at fixed places, are not deformed */
+	bool		placed;
+	TupleDesc	desc;
+	int			last;			/* column */
+	Place	   *places;			/* of columns that are no plain numbers */
+	int			n_places;
+	Datum	   *values;			/* what is there */
+	bool	   *nulls;
 };
+
+static void
+note_place(Loader *loader, const Column *column)
+{
+	Place	   *place = &loader->places[loader->n_places++];
+
+	place->column = column->at;
+	place->offset = column_offset(loader->desc, column->at);
+	loader->placed &= place->offset >= 0;
+	loader->last = Max(loader->last, column->at);
+}
+
+/* Notes what of a row is read, where an encoding is to be fitted. */
+static void
+note_places(Loader *loader, TupleDesc desc)
+{
+	const SourcePlan *plan = loader->plan;
+	const Fit  *fit = loader->fit;
+
+	loader->desc = desc;
+	loader->placed = fit->numbers->fixed;
+	loader->last = fit->numbers->last;
+	loader->places = palloc(sizeof(Place) * (plan->n_task + plan->n_order + fit->n_others + 3));
+	loader->values = palloc0(sizeof(Datum) * desc->natts);
+	loader->nulls = palloc0(sizeof(bool) * desc->natts);
+	for (int i = 0; i < plan->n_task; i++)
+		note_place(loader, &plan->task[i]);
+	for (int i = 0; i < plan->n_order; i++)
+		note_place(loader, &plan->order[i]);
+	for (int i = 0; i < fit->n_others; i++)
+		note_place(loader, &plan->candidates[fit->others[i]].column);
+	note_place(loader, &plan->target);
+	if (plan->weighted)
+		note_place(loader, &plan->weight);
+	if (plan->grouped)
+		note_place(loader, &plan->by);
+}
 
 Loader *
 loader_create(const LoadRequest *request, TupleDesc desc)
@@ -57,6 +110,7 @@ loader_create(const LoadRequest *request, TupleDesc desc)
 	{
 		loader->fit = fit_create(loader->plan, desc);
 		loader->groups = loader->fit->groups;
+		note_places(loader, desc);
 	}
 	else
 	{
@@ -73,11 +127,21 @@ loader_create(const LoadRequest *request, TupleDesc desc)
 
 /* ---- adding ---- */
 
+/* Makes room for n more bytes, which are to be written there. */
+static inline char *
+extend(StringInfo out, int n)
+{
+	if (unlikely(n >= out->maxlen - out->len))
+		enlargeStringInfo(out, n);
+	out->len += n;
+	return out->data + out->len - n;
+}
+
 static inline void
-append_uint32(StringInfo out, uint32 value)
+write_uint32(char *to, uint32 value)
 {
 	value = pg_hton32(value);
-	appendBinaryStringInfo(out, (const char *) &value, sizeof(value));
+	memcpy(to, &value, sizeof(value));
 }
 
 /*
@@ -91,32 +155,30 @@ append_task(Loader *loader, const Datum *values, const bool *nulls, uint64 *key)
 	StringInfo	out = &loader->bytes;
 	int			begin = out->len;
 	int			text_begin;
-	uint32		length;
+	uint64		big_endian;
 
 	/* room for hash and length, which are known last */
-	appendBinaryStringInfo(out, "\0\0\0\0\0\0\0\0\0\0\0\0", 12);
+	(void) extend(out, 12);
 	text_begin = out->len;
 	for (int i = 0; i < plan->n_task; i++)
 	{
 		Column	   *column = &plan->task[i];
 		char		buffer[LABEL_BUFFER];
 		const char *text;
+		char	   *part;
 		int			n;
 
 		if (nulls[column->at])
 			return false;
 		text = column_label(column, values[column->at], buffer, &n);
-		append_uint32(out, (uint32) n);
-		appendBinaryStringInfo(out, text, n);
+		part = extend(out, 4 + n);
+		write_uint32(part, (uint32) n);
+		memcpy(part + 4, text, n);
 	}
 	*key = hash_bytes64(out->data + text_begin, out->len - text_begin);
-	length = pg_hton32((uint32) (out->len - text_begin));
-	memcpy(out->data + begin + 8, &length, 4);
-	{
-		uint64		big_endian = pg_hton64(*key);
-
-		memcpy(out->data + begin, &big_endian, 8);
-	}
+	big_endian = pg_hton64(*key);
+	memcpy(out->data + begin, &big_endian, 8);
+	write_uint32(out->data + begin + 8, (uint32) (out->len - text_begin));
 	return true;
 }
 
@@ -150,7 +212,7 @@ append_encoded(Loader *loader, const Datum *values, const bool *nulls)
 }
 
 static RowStatus
-append_row(Loader *loader, const Datum *values, const bool *nulls)
+append_row(Loader *loader, const Datum *values, const bool *nulls, HeapTupleHeader row)
 {
 	StringInfo	out = &loader->bytes;
 	SourcePlan *plan = loader->plan;
@@ -160,7 +222,7 @@ append_row(Loader *loader, const Datum *values, const bool *nulls)
 	uint64		key;
 
 	resetStringInfo(out);
-	appendBinaryStringInfo(out, "\0\0\0\0", VARHDRSZ);
+	(void) extend(out, VARHDRSZ);
 	if (!append_task(loader, values, nulls, &key))
 		return ROW_NO_TASK;
 	order_begin = out->len;
@@ -174,20 +236,20 @@ append_row(Loader *loader, const Datum *values, const bool *nulls)
 	if (loader->reader != NULL)
 		status = append_encoded(loader, values, nulls);
 	else
-		status = raw_append(loader->fit, values, nulls,
-							task_role(key, loader->request.options) == TASK_TRAIN, out);
+		status = raw_append(loader->fit, values, nulls, row,
+							loader->fit->labelled && task_role(key, loader->request.options) == TASK_TRAIN, out);
 	if (status != ROW_USABLE)
 		return status;
-	append_uint32(out, (uint32) order_length);
+	write_uint32(extend(out, 4), (uint32) order_length);
 	SET_VARSIZE(out->data, out->len);
 	return ROW_USABLE;
 }
 
-void
-loader_add(Loader *loader, const Datum *values, const bool *nulls)
+static void
+add(Loader *loader, const Datum *values, const bool *nulls, HeapTupleHeader row)
 {
 	MemoryContext old = MemoryContextSwitchTo(loader->row_context);
-	RowStatus	status = append_row(loader, values, nulls);
+	RowStatus	status = append_row(loader, values, nulls, row);
 
 	loader->counts.read++;
 	loader->counts.of[status]++;
@@ -196,6 +258,29 @@ loader_add(Loader *loader, const Datum *values, const bool *nulls)
 	MemoryContextReset(loader->row_context);
 	MemoryContextSwitchTo(old);
 	CHECK_FOR_INTERRUPTS();
+}
+
+void
+loader_add(Loader *loader, const Datum *values, const bool *nulls)
+{
+	add(loader, values, nulls, NULL);
+}
+
+bool
+loader_add_row(Loader *loader, HeapTupleHeader row)
+{
+	const char *data = (const char *) row + row->t_hoff;
+
+	if (!loader->placed || (row->t_infomask & HEAP_HASNULL) || HeapTupleHeaderGetNatts(row) <= loader->last)
+		return false;
+	for (int i = 0; i < loader->n_places; i++)
+	{
+		const Place *place = &loader->places[i];
+
+		loader->values[place->column] = fetchatt(TupleDescAttr(loader->desc, place->column), data + place->offset);
+	}
+	add(loader, loader->values, loader->nulls, row);
+	return true;
 }
 
 /* ---- finishing ---- */

@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/tupdesc.h"
 
 #include "data/taskset.h"
@@ -27,7 +28,8 @@ typedef struct LoadRequest
 } LoadRequest;
 
 /*
- * Rows go in one by one, deformed, as the row type of loader_create.  What the
+ * Rows go in one by one, deformed, as the row type of loader_create.
+ * loader_add_row takes one that is not; false where it has to be.  What the
  * request points to must stay in place until loader_finish, an encoding and the
  * options as long as the task set.
  *
@@ -39,6 +41,7 @@ typedef struct Loader Loader;
 
 extern Loader *loader_create(const LoadRequest *request, TupleDesc desc);
 extern void loader_add(Loader *loader, const Datum *values, const bool *nulls);
+extern bool loader_add_row(Loader *loader, HeapTupleHeader row);
 extern TaskSet *loader_finish(Loader *loader);
 
 /*

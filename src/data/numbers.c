@@ -19,6 +19,22 @@
 #define WIDE_LOOP
 #endif
 
+#define FLOAT4_INFINITY 0x7f800000
+#define FLOAT8_INFINITY UINT64CONST(0x7ff0000000000000)
+
+/* Does a float hold all values of the type? */
+static inline bool
+is_narrow(Oid type)
+{
+	return type == FLOAT4OID || type == INT2OID;
+}
+
+static inline Size
+run_bytes(const NumberRun *run)
+{
+	return run->n * (is_narrow(run->type) ? sizeof(float) : sizeof(double));
+}
+
 int
 column_offset(TupleDesc desc, int at)
 {
@@ -82,6 +98,7 @@ numbers_add(Numbers *numbers, TupleDesc desc, const Column *column, const Encode
 		run->first = i;
 	}
 	run->n++;
+	numbers->bytes += is_narrow(run->type) ? sizeof(float) : sizeof(double);
 	numbers->column[i] = column;
 	numbers->at[i] = column->at;
 	numbers->offset[i] = column_offset(desc, column->at);
@@ -102,6 +119,8 @@ numbers_set_encoder(Numbers *numbers, int i, const Encoder *encoder)
 	numbers->mean[i] = standardised ? encoder->mean : 0;
 	numbers->deviation[i] = standardised ? encoder->deviation : 1;
 	numbers->x[i] = encoder == NULL ? -1 : encoder->x;
+	if (i == 0)
+		numbers->adjacent = true;
 	if (encoder == NULL || (i > 0 && encoder->x != numbers->x[i - 1] + 1))
 		numbers->adjacent = false;
 	if (encoder != NULL && encoder->indicator)
@@ -121,7 +140,7 @@ any_infinite(int n, const double *value)
 		int64		bits;
 
 		memcpy(&bits, &value[i], sizeof(bits));
-		found |= (bits & PG_INT64_MAX) == INT64CONST(0x7ff0000000000000) ? 1 : 0;
+		found |= (bits & PG_INT64_MAX) == (int64) FLOAT8_INFINITY ? 1 : 0;
 	}
 	return found != 0;
 }
@@ -213,23 +232,6 @@ numbers_read_row(Numbers *numbers, HeapTupleHeader row)
 
 /* ---- as bytes ---- */
 
-/* Does a float hold all values of the type? */
-static bool
-is_narrow(Oid type)
-{
-	return type == FLOAT4OID || type == INT2OID;
-}
-
-Size
-numbers_bytes(const Numbers *numbers)
-{
-	Size		size = 0;
-
-	for (int r = 0; r < numbers->n_runs; r++)
-		size += numbers->runs[r].n * (is_narrow(numbers->runs[r].type) ? sizeof(float) : sizeof(double));
-	return size;
-}
-
 /* Bytes are unaligned; + 0.0 leaves no negative zero, so that equal rows have equal bytes. */
 void
 numbers_write(const Numbers *numbers, char *to)
@@ -249,7 +251,63 @@ numbers_write(const Numbers *numbers, char *to)
 			else
 				memcpy(to + i * sizeof(double), &wide, sizeof(double));
 		}
-		to += run->n * (is_narrow(run->type) ? sizeof(float) : sizeof(double));
+		to += run_bytes(run);
+	}
+}
+
+/* Floats that lie side by side, in one loop; false where one is infinite. */
+#define COPY_FLOATS(name, type, bits_type, infinity_bits) \
+static WIDE_LOOP bool \
+name(int n, const type *restrict from, type *restrict to) \
+{ \
+	bits_type	found = 0; \
+	for (int i = 0; i < n; i++) \
+	{ \
+		bits_type	bits; \
+		memcpy(&bits, &from[i], sizeof(bits)); \
+		found |= (bits & ~((bits_type) 1 << (8 * sizeof(bits) - 1))) == (infinity_bits) ? 1 : 0; \
+		to[i] = from[i] + 0; \
+	} \
+	return found == 0; \
+}
+
+COPY_FLOATS(copy_float4, float4, uint32, FLOAT4_INFINITY)
+COPY_FLOATS(copy_float8, float8, uint64, FLOAT8_INFINITY)
+
+void
+numbers_write_row(Numbers *numbers, HeapTupleHeader row, char *to)
+{
+	const char *data = (const char *) row + row->t_hoff;
+	char	   *at = to;
+	bool		done = true;
+
+	for (int r = 0; r < numbers->n_runs && done; r++)
+	{
+		const NumberRun *run = &numbers->runs[r];
+		const char *from = data + numbers->offset[run->first];
+		void	   *copy = numbers->value;	/* aligned, which the bytes are not */
+
+		done = run->adjacent &&
+			((run->type == FLOAT4OID && copy_float4(run->n, (const float4 *) from, (float4 *) copy)) ||
+			 (run->type == FLOAT8OID && copy_float8(run->n, (const float8 *) from, (float8 *) copy)));
+		memcpy(at, copy, run_bytes(run));
+		at += run_bytes(run);
+	}
+	if (done)
+		return;
+	numbers_read_row(numbers, row);
+	numbers_write(numbers, to);
+}
+
+static WIDE_LOOP void
+widen(int n, const char *restrict from, double *restrict to)
+{
+	for (int i = 0; i < n; i++)
+	{
+		float		narrow;
+
+		memcpy(&narrow, from + i * sizeof(float), sizeof(float));
+		to[i] = narrow;
 	}
 }
 
@@ -262,18 +320,10 @@ numbers_take(Numbers *numbers, const char *from)
 		double	   *value = numbers->value + run->first;
 
 		if (!is_narrow(run->type))
-		{
-			memcpy(value, from, run->n * sizeof(double));
-			from += run->n * sizeof(double);
-			continue;
-		}
-		for (int i = 0; i < run->n; i++, from += sizeof(float))
-		{
-			float		narrow;
-
-			memcpy(&narrow, from, sizeof(float));
-			value[i] = narrow;
-		}
+			memcpy(value, from, run_bytes(run));
+		else
+			widen(run->n, from, value);
+		from += run_bytes(run);
 	}
 }
 
@@ -371,8 +421,8 @@ name(int n, const type *value, const double *mean, const double *deviation, floa
 	return found == 0; \
 }
 
-ENCODE_FLOATS(encode_float4, float4, uint32, 0x7f800000)
-ENCODE_FLOATS(encode_float8, float8, uint64, UINT64CONST(0x7ff0000000000000))
+ENCODE_FLOATS(encode_float4, float4, uint32, FLOAT4_INFINITY)
+ENCODE_FLOATS(encode_float8, float8, uint64, FLOAT8_INFINITY)
 
 void
 numbers_encode_row(Numbers *numbers, HeapTupleHeader row, float *x)

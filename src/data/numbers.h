@@ -36,6 +36,7 @@ typedef struct Numbers
 	int			last;			/* column */
 	int			n_runs;
 	NumberRun  *runs;
+	Size		bytes;			/* that numbers_write writes */
 
 	/* where they are to be encoded */
 	double	   *mean;
@@ -69,9 +70,14 @@ extern void numbers_read(Numbers *numbers, const Datum *values, const bool *null
  * What was read as bytes, those of narrow types as floats, which hold them
  * exactly; and back.
  */
-extern Size numbers_bytes(const Numbers *numbers);
 extern void numbers_write(const Numbers *numbers, char *to);
 extern void numbers_take(Numbers *numbers, const char *from);
+
+/*
+ * Reads and writes a row that has no NULLs, where all columns are at fixed
+ * places.  What was read is not there afterwards.
+ */
+extern void numbers_write_row(Numbers *numbers, HeapTupleHeader row, char *to);
 
 /* Moments of the columns, by Welford's method; zero at the start. */
 typedef struct NumberMoments
@@ -84,16 +90,13 @@ typedef struct NumberMoments
 /* Takes what was read into account. */
 extern void numbers_add_moments(const Numbers *numbers, NumberMoments *moments);
 
-/* How the values of a column, where they are known only now, are to be encoded; NULL: not at all. */
+/* How the values of the columns, where that is known only now, are to be encoded, one after the other; NULL: not at all. */
 extern void numbers_set_encoder(Numbers *numbers, int i, const Encoder *encoder);
 
 /* Encodes what was read. */
 extern void numbers_encode(Numbers *numbers, float *x);
 
-/*
- * Reads and encodes a row that has no NULLs, where all columns are at fixed
- * places.  What was read is not there afterwards.
- */
+/* Reads and encodes a row of the kind that numbers_write_row takes; likewise. */
 extern void numbers_encode_row(Numbers *numbers, HeapTupleHeader row, float *x);
 
 /*

@@ -132,12 +132,14 @@ append_rest(Candidate *candidate, Datum value, StringInfo out)
 }
 
 RowStatus
-raw_append(Fit *fit, const Datum *values, const bool *nulls, bool train, StringInfo out)
+raw_append(Fit *fit, const Datum *values, const bool *nulls, HeapTupleHeader row,
+		   bool train, StringInfo out)
 {
 	SourcePlan *plan = fit->plan;
 	uint64	   *slots = fit->slots;
 	int			begin = out->len;
-	int			size = fit->n_slots * (int) sizeof(uint64) + (int) numbers_bytes(fit->numbers);
+	int			size = fit->n_slots * (int) sizeof(uint64) + (int) fit->numbers->bytes;
+	char	   *numbers;
 	RowStatus	status;
 
 	if (plan->weighted)
@@ -179,8 +181,14 @@ raw_append(Fit *fit, const Datum *values, const bool *nulls, bool train, StringI
 			slots[other] = candidate->kind == ENCODER_CATEGORY ? LABEL_NULL : double_bits(NAN);
 	}
 	memcpy(out->data + begin, slots, fit->n_slots * sizeof(uint64));
-	numbers_read(fit->numbers, values, nulls);
-	numbers_write(fit->numbers, out->data + begin + fit->n_slots * sizeof(uint64));
+	numbers = out->data + begin + fit->n_slots * sizeof(uint64);
+	if (row != NULL)
+		numbers_write_row(fit->numbers, row, numbers);
+	else
+	{
+		numbers_read(fit->numbers, values, nulls);
+		numbers_write(fit->numbers, numbers);
+	}
 	return ROW_USABLE;
 }
 
@@ -190,5 +198,5 @@ raw_read(Fit *fit, const char *bytes)
 	memcpy(fit->slots, bytes, fit->n_slots * sizeof(uint64));
 	bytes += fit->n_slots * sizeof(uint64);
 	numbers_take(fit->numbers, bytes);
-	fit->rest = bytes + numbers_bytes(fit->numbers);
+	fit->rest = bytes + fit->numbers->bytes;
 }

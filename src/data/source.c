@@ -249,11 +249,25 @@ receive_startup(DestReceiver *self, int operation, TupleDesc desc)
 	MemoryContextSwitchTo(old);
 }
 
+/* The row of a table as it lies in its page, or NULL. */
+static HeapTupleHeader
+stored_row(TupleTableSlot *slot)
+{
+	HeapTuple	tuple = TTS_IS_BUFFERTUPLE(slot) ? ((HeapTupleTableSlot *) slot)->tuple : NULL;
+
+	return tuple == NULL ? NULL : tuple->t_data;
+}
+
 static bool
 receive_slot(TupleTableSlot *slot, DestReceiver *self)
 {
+	Loader	   *loader = ((LoaderReceiver *) self)->loader;
+	HeapTupleHeader row = stored_row(slot);
+
+	if (row != NULL && loader_add_row(loader, row))
+		return true;
 	slot_getallattrs(slot);
-	loader_add(((LoaderReceiver *) self)->loader, slot->tts_values, slot->tts_isnull);
+	loader_add(loader, slot->tts_values, slot->tts_isnull);
 	return true;
 }
 

@@ -160,6 +160,8 @@ state_add(TrainState *state, HeapTupleHeader record)
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("the records of one group have different row types"),
 				 errhint("Pass the rows of one table or subquery.")));
+	if (loader_add_row(state->loader, record))
+		return;
 	tuple.t_len = HeapTupleHeaderGetDatumLength(record);
 	ItemPointerSetInvalid(&tuple.t_self);
 	tuple.t_tableOid = InvalidOid;
