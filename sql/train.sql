@@ -31,6 +31,34 @@ CALL meta.train('one', 'answers', task => 'student', target => 'passed', order_b
 CALL meta.train('two', 'shuffled', task => 'student', target => 'passed', order_by => 'nr', algorithm => 'fomaml', options => '{"iterations": 20, "hidden": [8]}');
 SELECT count(*), count(DISTINCT md5) FROM models WHERE version = 2;
 
+-- rows of a table are read where they lie, others as values, and with little memory they go through a file: the same bytes
+CREATE TABLE plain AS
+	SELECT (g * 7 % 40)::int2 AS task, (g % 17)::int2 AS s, (g % 23)::int4 AS i, (g * 11 % 31)::int8 AS l, ((g * 13 % 29) / 8.0)::float4 AS f, ((g * 17 % 37) / 8.0)::float8 AS d,
+		   (CASE WHEN g % 5 = 0 THEN '-0' WHEN g % 7 = 0 THEN 'NaN' ELSE (g % 3)::text END)::float4 AS z, g % 3 = 0 AS b, 1 + g % 4 AS w, (g % 40 + g % 6 + g * 19 % 11)::float4 AS y
+	FROM generate_series(1, 20000) g;
+\set plain '{"iterations": 5, "hidden": [4], "meta_batch": 4, "shots": 3, "query": 3, "inner_steps": 1, "weight": "w"}'
+CALL meta.train('where they lie', 'plain', task => 'task', target => 'y', options => :'plain', algorithm => 'maml');
+CALL meta.train('as values', 'WITH r AS MATERIALIZED (SELECT * FROM plain) SELECT * FROM r', task => 'task', target => 'y', options => :'plain', algorithm => 'maml');
+SET maintenance_work_mem = '2MB';
+CALL meta.train('with little memory', 'plain', task => 'task', target => 'y', options => :'plain', algorithm => 'maml');
+RESET maintenance_work_mem;
+SELECT a.md5 = v.md5 AND a.md5 = m.md5 AND a.md5 = md5(r.params) AS same
+FROM models a, models v, models m, (SELECT meta.train(p, 'task', 'y', jsonb :'plain' || '{"algorithm": "maml"}') AS params FROM plain p) r
+WHERE a.name = 'where they lie' AND v.name = 'as values' AND m.name = 'with little memory';
+-- also where a table has changed under its rows, or some have NULLs, or its columns are of varying length
+ALTER TABLE plain DROP COLUMN i, ADD COLUMN late float4 DEFAULT 2.5, ADD COLUMN note text DEFAULT 'a note';
+INSERT INTO plain SELECT task, s, l, f, CASE WHEN s <> 3 THEN d END, z, b, w, y + 1, f * d, 'of ' || task FROM plain WHERE s % 2 = 0;
+CREATE TABLE varying AS SELECT note, task, s, l, f, d, z, b, w, y, late FROM plain;
+CALL meta.train('where they lie', 'plain', task => 'task', target => 'y', options => jsonb :'plain' || '{"exclude": ["note"]}', algorithm => 'maml');
+CALL meta.train('as values', 'varying', task => 'task', target => 'y', options => jsonb :'plain' || '{"exclude": ["note"]}', algorithm => 'maml');
+SELECT count(DISTINCT md5) AS models FROM models WHERE name IN ('where they lie', 'as values') AND version = 2;
+INSERT INTO plain SELECT task, s, l, 'Infinity', d, z, b, w, y, late FROM plain WHERE d IS NOT NULL LIMIT 1;
+CALL meta.train('infinite', 'plain', task => 'task', target => 'y', features => 'f, late', algorithm => 'maml');
+DELETE FROM plain WHERE f = 'Infinity';
+INSERT INTO plain SELECT task, s, l, f, '-Infinity', z, b, w, y, late FROM plain LIMIT 1;
+CALL meta.train('infinite', 'plain', task => 'task', target => 'y', features => 's, d, l', algorithm => 'maml');
+DELETE FROM meta.model WHERE name IN ('where they lie', 'as values', 'with little memory');
+
 -- a name that exists gets a new version, which is then the one in use; few are kept
 SELECT name, version, (metrics ->> 'rows')::int AS rows FROM models WHERE name = 'one' ORDER BY version;
 SELECT meta.params('one') = meta.params('one', 2) AS newest, meta.params('one') = meta.params('one', 1) AS oldest;

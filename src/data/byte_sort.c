@@ -83,27 +83,26 @@ sort_few(const ByteString *strings, int n, ByteString *to)
 static inline void
 merge(const ByteString *strings, Size first, Size n, ByteString *to)
 {
-	const ByteString *left = strings;
-	const ByteString *right = strings + first;
-	const ByteString *left_end = strings + first - 1;
-	const ByteString *right_end = strings + n - 1;
-	ByteString *end = to + n - 1;
+	Size		left = 0;
+	Size		right = first;
+	Size		left_end = first - 1;
+	Size		right_end = n - 1;
 
 	for (Size i = 0; i < first; i++)
 	{
-		Size		second = right->prefix < left->prefix;
-		Size		second_end = right_end->prefix >= left_end->prefix;
+		Size		second = strings[right].prefix < strings[left].prefix;
+		Size		second_end = strings[right_end].prefix >= strings[left_end].prefix;
 
 		/* sums, because of a choice the compiler may make a branch */
-		*to++ = left[(right - left) & -second];
+		to[i] = strings[left + ((right - left) & -second)];
 		right += second;
 		left += 1 - second;
-		*end-- = left_end[(right_end - left_end) & -second_end];
+		to[n - 1 - i] = strings[left_end + ((right_end - left_end) & -second_end)];
 		right_end -= second_end;
 		left_end -= 1 - second_end;
 	}
 	if (first < n - first)
-		*to = left <= left_end ? *left : *right;
+		to[first] = strings[left == left_end ? left : right];
 }
 
 /* To the spare room, or in place. */

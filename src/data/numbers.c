@@ -13,7 +13,6 @@
 
 /* Loops that are compiled for several widths of vectors. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__)
-#define HAVE_WIDE_LOOPS
 #define WIDE_LOOP __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define WIDE_LOOP
@@ -329,11 +328,8 @@ numbers_take(Numbers *numbers, const char *from)
 
 /* ---- moments ---- */
 
-/* Without the instruction that multiplies and adds at once: its bits are others. */
-#ifdef HAVE_WIDE_LOOPS
-__attribute__((target_clones("avx2", "default")))
-#endif
-static void
+/* The Makefile keeps multiplying and adding apart, so that its bits are the same everywhere. */
+static WIDE_LOOP void
 add_moments(int count, const double *value, double *restrict n, double *restrict mean, double *restrict m2)
 {
 	for (int i = 0; i < count; i++)

@@ -68,6 +68,8 @@ struct RowSort
 	Entry	   *entries;
 	Size		n_entries;
 	Size		entry_room;
+	Entry	   *spare;			/* where they are sorted */
+	Size		spare_room;
 
 	File		file;			/* 0 while there is none */
 	off_t		file_size;
@@ -136,9 +138,14 @@ static void
 sort_by_keys(RowSort *sort)
 {
 	Entry	   *from = sort->entries;
-	Entry	   *spare = MemoryContextAllocHuge(sort->context, sizeof(Entry) * Max(sort->n_entries, 1));
-	Entry	   *to = spare;
+	Entry	   *to;
 	Size		n = sort->n_entries;
+
+	if (n == 0)
+		return;
+	if (sort->spare_room < n)
+		sort->spare = grow(sort, sort->spare, &sort->spare_room, n, sizeof(Entry));
+	to = sort->spare;
 
 	/* the first bits of hashes, least digit first */
 	for (int digit = DIGITS - 1; digit >= 0; digit--)
@@ -170,7 +177,6 @@ sort_by_keys(RowSort *sort)
 	}
 	if (from != sort->entries)
 		memcpy(sort->entries, from, sizeof(Entry) * n);
-	pfree(spare);
 }
 
 static void
@@ -359,8 +365,9 @@ row_sort_finish(RowSort *sort)
 		write_run(sort);
 		pfree(sort->memory);
 		pfree(sort->entries);
+		pfree(sort->spare);
 		sort->memory = NULL;
-		sort->entries = NULL;
+		sort->entries = sort->spare = NULL;
 
 		/* half of memory for reading, the other half for the rows of a task */
 		room = Min(Max(sort->limit / 2 / sort->n_runs / 8 * 8, BUFFER_MIN), TRANSFER_BYTES);
