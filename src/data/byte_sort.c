@@ -18,7 +18,7 @@
 #define FEW 8					/* strings that are not merged */
 #define DEPTH_MAX 16
 
-/* The same; the first bytes are known to be shared. */
+/* How many first bytes strings share; so many are known to be. */
 static Size
 common_bytes(const ByteString *strings, Size n, Size known)
 {
@@ -35,12 +35,6 @@ common_bytes(const ByteString *strings, Size n, Size known)
 				common++;
 	}
 	return common;
-}
-
-Size
-bytes_common(const ByteString *strings, Size n)
-{
-	return common_bytes(strings, n, 0);
 }
 
 static int
@@ -137,15 +131,11 @@ prefix_of(const char *bytes, Size size)
 }
 
 static void
-sort(ByteString *strings, ByteString *spare, Size n, Size known, int depth)
+sort(ByteString *strings, ByteString *spare, Size n, Size common, int depth)
 {
-	Size		common;
 	Size		most = 0;
 	Size		equal;
 
-	if (n < 2)
-		return;
-	common = common_bytes(strings, n, known);
 	if (depth == DEPTH_MAX)
 	{
 		qsort_arg(strings, n, sizeof(ByteString), compare, &common);
@@ -165,12 +155,17 @@ sort(ByteString *strings, ByteString *spare, Size n, Size known, int depth)
 	{
 		for (equal = 1; i + equal < n && strings[i + equal].prefix == strings[i].prefix;)
 			equal++;
-		sort(strings + i, spare, equal, common, depth + 1);
+		if (equal > 1)
+			sort(strings + i, spare, equal, common_bytes(strings + i, equal, common), depth + 1);
 	}
 }
 
-void
+Size
 bytes_sort(ByteString *strings, ByteString *spare, Size n)
 {
-	sort(strings, spare, n, 0, 0);
+	Size		common = common_bytes(strings, n, 0);
+
+	if (n > 1)
+		sort(strings, spare, n, common, 0);
+	return common;
 }

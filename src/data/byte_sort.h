@@ -16,10 +16,10 @@ typedef struct ByteString
 #define BYTES_OF(string) ((const char *) VARDATA((string)->bytes))
 #define SIZE_OF(string) ((Size) VARSIZE((string)->bytes) - VARHDRSZ)
 
-/* How many of the first bytes all of n > 0 strings share. */
-extern Size bytes_common(const ByteString *strings, Size n);
-
-/* Puts strings into the order of memcmp, a beginning before what goes on; spare: room for n. */
-extern void bytes_sort(ByteString *strings, ByteString *spare, Size n);
+/*
+ * Puts n > 0 strings into the order of memcmp, a beginning before what goes on.
+ * Returns how many first bytes they share.  spare: room for n.
+ */
+extern Size bytes_sort(ByteString *strings, ByteString *spare, Size n);
 
 #endif							/* DATA_BYTE_SORT_H */

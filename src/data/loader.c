@@ -56,6 +56,42 @@ struct Loader
 	bool	   *nulls;
 };
 
+typedef struct SortedRow
+{
+	uint64		key;
+	const char *task;
+	int			task_length;
+	const char *order;
+	int			order_length;
+	const char *row;
+} SortedRow;
+
+static inline SortedRow
+parse_row(const bytea *sorted)
+{
+	const char *bytes = VARDATA(sorted);
+	SortedRow	row;
+	uint32		n;
+
+	memcpy(&row.key, bytes, 8);
+	row.key = pg_ntoh64(row.key);
+	row.task = bytes;
+	memcpy(&n, bytes + 8, 4);
+	row.task_length = 12 + (int) pg_ntoh32(n);
+	row.order = bytes + row.task_length;
+	memcpy(&n, bytes + VARSIZE(sorted) - VARHDRSZ - 4, 4);
+	row.order_length = (int) pg_ntoh32(n);
+	row.row = row.order + row.order_length;
+	return row;
+}
+
+/* Its bytes in front of the row. */
+static Size
+row_head(const bytea *sorted)
+{
+	return parse_row(sorted).row - VARDATA(sorted);
+}
+
 static void
 note_place(Loader *loader, const Column *column)
 {
@@ -119,7 +155,7 @@ loader_create(const LoadRequest *request, TupleDesc desc)
 		if (loader->plan->grouped)
 			loader->groups = label_dict_create(loader->plan->by.name);
 	}
-	loader->sort = row_sort_create();
+	loader->sort = row_sort_create(row_head);
 	initStringInfo(&loader->bytes);
 	MemoryContextSwitchTo(old);
 	return loader;
@@ -285,42 +321,6 @@ loader_add_row(Loader *loader, HeapTupleHeader row)
 
 /* ---- finishing ---- */
 
-typedef struct SortedRow
-{
-	uint64		key;
-	const char *task;
-	int			task_length;
-	const char *order;
-	int			order_length;
-	const char *row;
-} SortedRow;
-
-static inline SortedRow
-parse_row(const bytea *sorted)
-{
-	const char *bytes = VARDATA(sorted);
-	SortedRow	row;
-	uint32		n;
-
-	memcpy(&row.key, bytes, 8);
-	row.key = pg_ntoh64(row.key);
-	row.task = bytes;
-	memcpy(&n, bytes + 8, 4);
-	row.task_length = 12 + (int) pg_ntoh32(n);
-	row.order = bytes + row.task_length;
-	memcpy(&n, bytes + VARSIZE(sorted) - VARHDRSZ - 4, 4);
-	row.order_length = (int) pg_ntoh32(n);
-	row.row = row.order + row.order_length;
-	return row;
-}
-
-/* Its bytes in front of the row. */
-static Size
-row_head(const bytea *sorted)
-{
-	return parse_row(sorted).row - VARDATA(sorted);
-}
-
 static bool
 next_row(Loader *loader, SortedRow *row)
 {
@@ -461,7 +461,7 @@ loader_finish(Loader *loader)
 	if (loader->fit != NULL)
 	{
 		encoding = fit_rows(loader);
-		row_sort_rewind(loader->sort, row_head);
+		row_sort_rewind(loader->sort);
 	}
 	packer = packer_create(loader->result, encoding, loader->request.options, loader->groups,
 						   loader->fit == NULL);

@@ -325,8 +325,9 @@ flush_run(Packer *packer)
 		MemoryContextSwitchTo(old);
 		tuplesort_end(packer->run_sort);
 		packer->run_sort = NULL;
-		return;
 	}
+	if (packer->run_rows == 0)
+		return;
 
 	if (packer->order_room < 2 * packer->run_rows)
 	{
@@ -337,7 +338,7 @@ flush_run(Packer *packer)
 	}
 	for (int64 i = 0; i < packer->run_rows; i++)
 		packer->order[i].bytes = run_datum(packer, i);
-	bytes_sort(packer->order, packer->order + packer->run_rows, packer->run_rows);
+	(void) bytes_sort(packer->order, packer->order + packer->run_rows, packer->run_rows);
 	for (int64 i = 0; i < packer->run_rows; i++)
 		emit_run_row(packer, BYTES_OF(&packer->order[i]), i == 0);
 	packer->run_rows = 0;

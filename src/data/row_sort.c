@@ -60,6 +60,9 @@ struct RowSort
 {
 	MemoryContext context;
 	Size		limit;			/* bytes of memory */
+	RowHead		head;
+	bool		one_head;		/* rows of equal keys have equal heads, as far as
+								 * they were read */
 
 	/* rows that are not in a run */
 	char	   *memory;
@@ -78,6 +81,9 @@ struct RowSort
 	int			run_room;
 
 	/* reading */
+	bool		as_they_are;	/* rows of equal keys are not sorted */
+	bool		given;			/* such a row, which stays until the next is
+								 * wanted */
 	Size		next_entry;		/* without runs */
 	Run		  **heap;			/* the run with the least key first */
 	int			heap_size;
@@ -91,7 +97,6 @@ struct RowSort
 	Size		n_rows;
 	Size		row_room;		/* twice as many as rows are */
 	Size		next_row;
-	RowHead		head;			/* what their order is of; NULL: all bytes */
 	Tuplesortstate *large;		/* where they do not fit */
 	MemoryContext large_row;
 };
@@ -122,12 +127,14 @@ grow(RowSort *sort, void *memory, Size *room, Size wanted, Size element)
 }
 
 RowSort *
-row_sort_create(void)
+row_sort_create(RowHead head)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "meta sort", ALLOCSET_DEFAULT_SIZES);
 	RowSort    *sort = MemoryContextAllocZero(context, sizeof(RowSort));
 
 	sort->context = context;
+	sort->head = head;
+	sort->one_head = true;
 	sort->limit = (Size) maintenance_work_mem * 1024;
 	return sort;
 }
@@ -330,13 +337,26 @@ sift_down(RowSort *sort, int at)
 	sort->heap[at] = run;
 }
 
-void
-row_sort_rewind(RowSort *sort, RowHead head)
+/* Takes the first of the heap past its row. */
+static void
+advance(RowSort *sort)
+{
+	Run		   *run = sort->heap[0];
+
+	run->next += row_room((bytea *) (run->buffer + run->next));
+	if (!look_ahead(sort, run))
+		sort->heap[0] = sort->heap[--sort->heap_size];
+	if (sort->heap_size > 0)
+		sift_down(sort, 0);
+}
+
+static void
+begin_reading(RowSort *sort)
 {
 	if (sort->large != NULL)
 		tuplesort_end(sort->large);
 	sort->large = NULL;
-	sort->head = head;
+	sort->given = false;
 	sort->next_entry = 0;
 	sort->n_rows = sort->next_row = 0;
 	sort->heap_size = 0;
@@ -378,7 +398,14 @@ row_sort_finish(RowSort *sort)
 		}
 		sort->heap = MemoryContextAllocHuge(sort->context, sizeof(Run *) * sort->n_runs);
 	}
-	row_sort_rewind(sort, NULL);
+	begin_reading(sort);
+}
+
+void
+row_sort_rewind(RowSort *sort)
+{
+	sort->as_they_are = sort->one_head;
+	begin_reading(sort);
 }
 
 /* ---- the rows of a key ---- */
@@ -401,10 +428,21 @@ make_room(RowSort *sort, Size n)
 static void
 sort_rows(RowSort *sort)
 {
-	/* the second reading may take the rows of most tasks as they come */
-	if (sort->head != NULL && bytes_common(sort->rows, sort->n_rows) >= sort->head(sort->rows[0].bytes))
-		return;
-	bytes_sort(sort->rows, sort->rows + sort->n_rows, sort->n_rows);
+	Size		common = bytes_sort(sort->rows, sort->rows + sort->n_rows, sort->n_rows);
+
+	sort->one_head &= common >= sort->head(sort->rows[0].bytes);
+}
+
+/* A row of a group that does not fit memory. */
+static void
+put_large(RowSort *sort, const bytea *row)
+{
+	const bytea *first = (const bytea *) sort->group;
+	Size		size = sort->head(first);
+
+	sort->one_head &= sort->head(row) == size && memcmp(VARDATA(row), VARDATA(first), size) == 0;
+	tuplesort_putdatum(sort->large, PointerGetDatum(row), false);
+	CHECK_FOR_INTERRUPTS();
 }
 
 /* The group has outgrown memory: its rows go to a sort of their own. */
@@ -417,10 +455,10 @@ begin_large(RowSort *sort)
 										Max(maintenance_work_mem / 4, 64), NULL, SORT_READ_ONCE);
 	if (sort->large_row == NULL)
 		sort->large_row = AllocSetContextCreate(sort->context, "meta sort row", ALLOCSET_DEFAULT_SIZES);
-	for (Size at = 0; at < sort->group_used; at += row_room((bytea *) (sort->group + at)))
-		tuplesort_putdatum(sort->large, PointerGetDatum(sort->group + at), false);
 	MemoryContextSwitchTo(old);
-	sort->group_used = sort->group_rows = 0;
+	for (Size at = 0; at < sort->group_used; at += row_room((bytea *) (sort->group + at)))
+		put_large(sort, (bytea *) (sort->group + at));
+	sort->group_rows = 0;
 }
 
 static void
@@ -433,8 +471,7 @@ add_to_group(RowSort *sort, const bytea *row)
 		begin_large(sort);
 	if (sort->large != NULL)
 	{
-		tuplesort_putdatum(sort->large, PointerGetDatum(row), false);
-		CHECK_FOR_INTERRUPTS();
+		put_large(sort, row);
 		return;
 	}
 	if (sort->group_used + size > sort->group_room)
@@ -475,21 +512,8 @@ next_group(RowSort *sort)
 	key = sort->heap[0]->key;
 	while (sort->heap_size > 0 && sort->heap[0]->key == key)
 	{
-		Run		   *run = sort->heap[0];
-		bool		more = true;
-
-		while (more && run->key == key)
-		{
-			const bytea *row = (const bytea *) (run->buffer + run->next);
-
-			add_to_group(sort, row);
-			run->next += row_room(row);
-			more = look_ahead(sort, run);
-		}
-		if (!more)
-			sort->heap[0] = sort->heap[--sort->heap_size];
-		if (sort->heap_size > 0)
-			sift_down(sort, 0);
+		add_to_group(sort, (const bytea *) (sort->heap[0]->buffer + sort->heap[0]->next));
+		advance(sort);
 	}
 	if (sort->large != NULL)
 	{
@@ -506,9 +530,24 @@ next_group(RowSort *sort)
 	return true;
 }
 
+/* The next row of any with the least key. */
+static const bytea *
+next_as_it_is(RowSort *sort)
+{
+	if (sort->n_runs == 0)
+		return sort->next_entry == sort->n_entries ? NULL
+			: (const bytea *) (sort->memory + sort->entries[sort->next_entry++].at);
+	if (sort->given)
+		advance(sort);
+	sort->given = sort->heap_size > 0;
+	return sort->given ? (const bytea *) (sort->heap[0]->buffer + sort->heap[0]->next) : NULL;
+}
+
 const bytea *
 row_sort_next(RowSort *sort)
 {
+	if (sort->as_they_are)
+		return next_as_it_is(sort);
 	for (;;)
 	{
 		if (sort->next_row < sort->n_rows)

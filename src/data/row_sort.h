@@ -9,8 +9,11 @@
 
 typedef struct RowSort RowSort;
 
+/* How many first bytes of a row say where it belongs; what follows tells rows of one place apart. */
+typedef Size (*RowHead) (const bytea *row);
+
 /* In the current memory context; uses up to maintenance_work_mem and a temporary file. */
-extern RowSort *row_sort_create(void);
+extern RowSort *row_sort_create(RowHead head);
 
 /* Copies a row. */
 extern void row_sort_put(RowSort *sort, const bytea *row);
@@ -18,12 +21,8 @@ extern void row_sort_put(RowSort *sort, const bytea *row);
 /* After the last row; then they can be read. */
 extern void row_sort_finish(RowSort *sort);
 
-/*
- * Begins reading again.  head: how many of a row's first bytes count from now
- * on; rows that share these come next to each other, in any order.
- */
-typedef Size (*RowHead) (const bytea *row);
-extern void row_sort_rewind(RowSort *sort, RowHead head);
+/* After the last row: begins again.  Rows of equal heads may come in any order now. */
+extern void row_sort_rewind(RowSort *sort);
 
 /* The next row, good until the next call; NULL after the last. */
 extern const bytea *row_sort_next(RowSort *sort);
