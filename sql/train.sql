@@ -75,6 +75,14 @@ UPDATE plain SET f = 0, d = '-Infinity' WHERE f = 'Infinity';
 CALL meta.train('infinite', 'plain', task => 'task', target => 'y', features => 'd', algorithm => 'maml');
 DELETE FROM meta.model WHERE name = 'plain';
 
+-- two tasks with one hash are two tasks, whatever the order of their rows
+CREATE TABLE twins AS
+	SELECT CASE g % 4 WHEN 0 THEN 'onetask00000' WHEN 1 THEN 'j0ba-N{&X,[x' ELSE 'task ' || g % 10 END AS task, (g * 7 % 31)::float4 AS x, (g * 11 % 29)::float4 AS y
+	FROM generate_series(1, 400) g;
+CALL meta.train('twins', 'twins', task => 'task', target => 'y', algorithm => 'maml', options => '{"iterations": 5, "hidden": [4], "validation": 0, "test": 0}');
+SELECT metrics ->> 'tasks' AS tasks, metrics ->> 'rows' AS rows, (SELECT count(DISTINCT task) FROM twins) AS distinct FROM models WHERE name = 'twins';
+DELETE FROM meta.model WHERE name = 'twins';
+
 -- a name that exists gets a new version, which is then the one in use; few are kept
 SELECT name, version, (metrics ->> 'rows')::int AS rows FROM models WHERE name = 'one' ORDER BY version;
 SELECT meta.params('one') = meta.params('one', 2) AS newest, meta.params('one') = meta.params('one', 1) AS oldest;

@@ -5,9 +5,9 @@
  * A raw row is what goes through the sort before its encoding is known: 64-bit
  * slots of the candidate columns that are no plain numbers, of the target, and
  * of weight and group where there are such; then the plain numbers
- * (data/numbers.h), then the elements of vectors and the bytes of images.  A slot holds the bits of a double (NaN where missing), the
- * hash of a label (LABEL_NULL where missing), or a length (SLOT_NULL where
- * missing).
+ * (data/numbers.h), then the elements of vectors and the bytes of images.  A
+ * slot holds the bits of a double (NaN where missing), the hash of a label
+ * (LABEL_NULL where missing), or a length (SLOT_NULL where missing).
  */
 #ifndef DATA_FIT_H
 #define DATA_FIT_H

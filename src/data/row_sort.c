@@ -6,8 +6,12 @@
  * many rows needs to look at.  While rows come, they fill memory; full memory
  * is sorted by these hashes, by digits, and written out as a run.  In the end
  * runs are merged, a task at a time: all rows of the least hash are put next to
- * each other, and only these few are compared as bytes.  Rows that fit memory
- * are never written.
+ * each other, and only these few are compared as bytes (byte_sort.c).  Rows
+ * that fit memory are never written.
+ *
+ * The second reading needs the order of heads (task and order_by values), not
+ * that of rows with equal heads.  Where the first one found a single head to
+ * each hash, which is the rule without order_by, rows come as they are merged.
  *
  * PostgreSQL's own sort compares rows of equal hashes in each step of sorting
  * and of merging, and writes what it merged once more to read it twice.  It is

@@ -9,7 +9,7 @@
 
 typedef struct RowSort RowSort;
 
-/* How many first bytes of a row say where it belongs; what follows tells rows of one place apart. */
+/* Its head: how many of a row's first bytes say where it belongs. */
 typedef Size (*RowHead) (const bytea *row);
 
 /* In the current memory context; uses up to maintenance_work_mem and a temporary file. */
