@@ -35,6 +35,13 @@ extern const char *encoder_cast(EncoderKind kind);
 extern void encode_not_boolean(const char *column, double value);
 extern void encode_wrong_length(const Encoder *encoder, int length);
 
+static inline void
+encode_check_boolean(const char *column, double value)
+{
+	if (unlikely(!isnan(value) && value != 0 && value != 1))
+		encode_not_boolean(column, value);
+}
+
 /* Kinds number, boolean and raw; NaN is missing. */
 static inline void
 encode_number(const Encoder *encoder, double value, float *x)
@@ -47,8 +54,7 @@ encode_number(const Encoder *encoder, double value, float *x)
 		x[0] = missing ? 0.0f : encode_clamp(value);
 	else
 	{
-		if (unlikely(!missing && value != 0 && value != 1))
-			encode_not_boolean(encoder->column, value);
+		encode_check_boolean(encoder->column, value);
 		x[0] = (float) (missing ? encoder->mean : value);
 	}
 	if (encoder->indicator)

@@ -159,6 +159,11 @@ fit_row(Fit *fit)
 						stats->length = (int) slot;
 				}
 				break;
+			case ENCODER_BOOLEAN:
+				/* here, where the order of rows does not depend on the source */
+				encode_check_boolean(plan->candidates[i].column.name, slot_double(slot));
+				add_number(stats, slot_double(slot));
+				break;
 			default:
 				add_number(stats, slot_double(slot));
 				break;
