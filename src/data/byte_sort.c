@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 
+#include "compat.h"
 #include "data/byte_sort.h"
 
 #define FEW 8					/* strings that are not merged */

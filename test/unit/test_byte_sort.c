@@ -6,6 +6,7 @@
 
 #include "miscadmin.h"
 
+#include "compat.h"
 #include "data/byte_sort.h"
 
 #include "tap.h"
