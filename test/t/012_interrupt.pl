@@ -236,9 +236,9 @@ unlike($log, qr/while in ABORT state|PANIC/, '... and nothing fails while the tr
 is(temporary_files(), 0, '... or leaves a temporary file');
 
 ($status, $stdout, $stderr) = $node->psql('postgres', q{SET maintenance_work_mem = '1MB';
-	CALL meta.train('limited', 'answers', 'student', 'score', algorithm => 'maml', options => '{"hidden": [512, 512]}')});
+	CALL meta.train('bounded', 'answers', 'student', 'score', algorithm => 'maml', options => '{"hidden": [512, 512]}')});
 like($stderr, qr/training needs more than 1024 kB of memory.*HINT:  Raise maintenance_work_mem/s, 'memory is bounded by maintenance_work_mem');
-is(one(q{SELECT count(*) FROM meta.model WHERE name = 'limited'}), '0', '... before anything is stored');
+is(one(q{SELECT count(*) FROM meta.model WHERE name = 'bounded'}), '0', '... before anything is stored');
 
 # The state of a training is several times its parameters, of each network.
 SKIP:
