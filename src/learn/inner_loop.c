@@ -339,14 +339,14 @@ run_steps(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Inn
 		Var			outside = shrink[step % 2];
 		Var			bound = TAPE_NONE;
 
-		/* a factor of all tensors alike is cheapest in the loss, if it is to be learned there */
-		if (loop->kind == INNER_EXACT && outside != TAPE_NONE)
+		/* a factor of all tensors alike is cheapest in the loss, where it may be learned there or is not learned */
+		if (constant)
+			outside = tape_detach(tape, outside);
+		if ((loop->kind == INNER_EXACT || constant) && outside != TAPE_NONE)
 		{
 			loss = tape_multiply(tape, loss, outside);
 			outside = TAPE_NONE;
 		}
-		if (constant)
-			outside = tape_detach(tape, outside);
 		for (int i = 0; i < n; i++)
 			wrt[i] = phi[moved[i]];
 		tape_gradient(tape, loss, wrt, n, gradients);
