@@ -362,13 +362,13 @@ numbers_add_moments(const Numbers *numbers, NumberMoments *moments)
 static pg_attribute_always_inline float
 standardised(double value, double mean, double deviation)
 {
-	double		v = (value - mean) / deviation;
+	float		v = (float) ((value - mean) / deviation);
 
-	/* NaN compares false, and no negative zero is left: see encode_clamp */
-	v = v > ENCODED_LIMIT ? ENCODED_LIMIT : v;
-	v = v < -ENCODED_LIMIT ? -ENCODED_LIMIT : v;
+	/* as encode_clamp before rounding; NaN compares false, and no negative zero is left */
+	v = v > (float) ENCODED_LIMIT ? (float) ENCODED_LIMIT : v;
+	v = v < (float) -ENCODED_LIMIT ? (float) -ENCODED_LIMIT : v;
 	v = v == v ? v : 0;
-	return (float) v + 0.0f;
+	return v + 0.0f;
 }
 
 WIDE_LOOP void

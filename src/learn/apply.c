@@ -483,10 +483,14 @@ rows_of_run(const Applier *applier, int left)
 {
 	int			at_once = rows_at_once(applier);
 	int			n = left < at_once ? left : at_once;
-	int			room = bucket_rows(bucket_of(n, MAX_BUCKETS));
 
-	if (!applier->transductive && applier->spec->net.kind != NETWORK_MLP && room - n > room / 4)
-		n = room / 2;
+	if (!applier->transductive && applier->spec->net.kind != NETWORK_MLP)
+	{
+		int			room = bucket_rows(bucket_of(n, MAX_BUCKETS));
+
+		if (room - n > room / 4)
+			n = room / 2;
+	}
 	return n;
 }
 

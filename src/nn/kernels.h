@@ -35,6 +35,7 @@ typedef struct Product
 	real		alpha;
 	real		beta;
 	real	   *to;
+	bool		rectified;		/* of the result, what is not positive becomes 0 */
 } Product;
 
 typedef struct Kernels

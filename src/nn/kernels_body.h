@@ -19,6 +19,9 @@ static const Kernels KERNEL(set);
 
 typedef real KERNEL(vector) __attribute__((vector_size(KERNEL_BYTES), aligned(sizeof(real)), may_alias));
 
+/* A vector's positive numbers, and 0 for the others. */
+#define POSITIVE(v) ((__typeof__(v)) ((v > (__typeof__(v)) {0}) & (__typeof__(v > v)) v))
+
 /*
  * Rows [i, i + R) of V vectors of columns from j on; the last vector begins
  * at column last, where it may overlap the one before.
@@ -31,9 +34,13 @@ NAME(const Product *p, int i, int j, int last) \
 	const real *a = p->a + i * p->a_row; \
 	const real *b = p->b + j; \
 	const real *b_last = p->b + last; \
+	const real *c = p->c ? p->c + i * p->c_row : NULL; \
+	real	   *to = p->to + (size_t) i * p->m; \
 	size_t		a_row = p->a_row; \
 	size_t		a_col = p->a_col; \
 	size_t		b_row = p->b_row; \
+	size_t		c_row = p->c_row; \
+	size_t		m = p->m; \
 	real		alpha = p->alpha; \
 	real		beta = p->beta; \
 	int			k = p->k; \
@@ -63,12 +70,21 @@ NAME(const Product *p, int i, int j, int last) \
 		_Pragma("GCC unroll 8") \
 		for (int v = 0; v < V; v++) \
 		{ \
-			int			at = v == V - 1 ? last : j + v * (WIDTH); \
-			VECTOR		result = alpha * sum[r][v]; \
-			if (p->c) \
-				result += beta * *(const VECTOR *) (p->c + (i + r) * p->c_row + at); \
-			*(VECTOR *) (p->to + (size_t) (i + r) * p->m + at) = result; \
+			sum[r][v] *= alpha; \
+			if (c) \
+				sum[r][v] += beta * *(const VECTOR *) (c + r * c_row + (v == V - 1 ? last : j + v * (WIDTH))); \
 		} \
+	if (p->rectified) \
+		_Pragma("GCC unroll 8") \
+		for (int r = 0; r < R; r++) \
+			_Pragma("GCC unroll 8") \
+			for (int v = 0; v < V; v++) \
+				sum[r][v] = POSITIVE(sum[r][v]); \
+	_Pragma("GCC unroll 8") \
+	for (int r = 0; r < R; r++) \
+		_Pragma("GCC unroll 8") \
+		for (int v = 0; v < V; v++) \
+			*(VECTOR *) (to + r * m + (v == V - 1 ? last : j + v * (WIDTH))) = sum[r][v]; \
 }
 
 /*
@@ -83,6 +99,8 @@ NAME(const Product *p, int i, int j, int last) \
 	const real *a = p->a + i * p->a_row; \
 	const real *b = p->b + j; \
 	const real *b_last = p->b + last; \
+	const real *c = p->c ? p->c + i * p->c_row : NULL; \
+	real	   *to = p->to + (size_t) i * p->m; \
 	size_t		a_col = p->a_col; \
 	size_t		b_row = p->b_row; \
 	real		alpha = p->alpha; \
@@ -114,16 +132,20 @@ NAME(const Product *p, int i, int j, int last) \
 	_Pragma("GCC unroll 8") \
 	for (int v = 0; v < V; v++) \
 	{ \
-		int			at = v == V - 1 ? last : j + v * (WIDTH); \
-		VECTOR		total = sum[0][v] + sum[1][v]; \
-		VECTOR		result; \
+		sum[0][v] += sum[1][v]; \
 		if (SUMS == 4) \
-			total += sum[SUMS - 2][v] + sum[SUMS - 1][v]; \
-		result = alpha * total; \
-		if (p->c) \
-			result += beta * *(const VECTOR *) (p->c + i * p->c_row + at); \
-		*(VECTOR *) (p->to + (size_t) i * p->m + at) = result; \
+			sum[0][v] += sum[SUMS - 2][v] + sum[SUMS - 1][v]; \
+		sum[0][v] *= alpha; \
+		if (c) \
+			sum[0][v] += beta * *(const VECTOR *) (c + (v == V - 1 ? last : j + v * (WIDTH))); \
 	} \
+	if (p->rectified) \
+		_Pragma("GCC unroll 8") \
+		for (int v = 0; v < V; v++) \
+			sum[0][v] = POSITIVE(sum[0][v]); \
+	_Pragma("GCC unroll 8") \
+	for (int v = 0; v < V; v++) \
+		*(VECTOR *) (to + (v == V - 1 ? last : j + v * (WIDTH))) = sum[0][v]; \
 }
 
 #define TILES(V, SUMS) \
@@ -262,7 +284,8 @@ KERNEL(dots)(const Product *p)
 		sum = KERNEL(total)(sums);
 		for (int q = whole; q < p->k; q++)
 			sum += a[q] * p->b[q];
-		p->to[i] = p->alpha * sum + (p->c ? p->beta * p->c[i * p->c_row] : 0);
+		sum = p->alpha * sum + (p->c ? p->beta * p->c[i * p->c_row] : 0);
+		p->to[i] = p->rectified && !(sum > 0) ? 0 : sum;
 	}
 }
 
@@ -285,7 +308,10 @@ KERNEL(narrow_rows)(const Product *p, int i, int rows)
 			for (int r = 0; r < rows; r++)
 				sum[r] += a[r * p->a_row] * *b;
 		for (int r = 0; r < rows; r++)
-			p->to[(size_t) (i + r) * p->m + j] = p->alpha * sum[r] + (p->c ? p->beta * p->c[(i + r) * p->c_row + j] : 0);
+		{
+			sum[r] = p->alpha * sum[r] + (p->c ? p->beta * p->c[(i + r) * p->c_row + j] : 0);
+			p->to[(size_t) (i + r) * p->m + j] = p->rectified && !(sum[r] > 0) ? 0 : sum[r];
+		}
 	}
 }
 
@@ -880,6 +906,7 @@ static const Kernels KERNEL(set) = {
 #undef TILES
 #undef TILE
 #undef TILE_OF_ONE
+#undef POSITIVE
 #undef LANES
 #undef KERNEL
 #undef KERNEL_LABEL

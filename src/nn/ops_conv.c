@@ -174,7 +174,7 @@ product(const real *a, bool transpose_a, const real *b, int n, int m, int k, con
 {
 	if ((size_t) k * m <= CACHED_NUMBERS && (c == NULL || m % 16 == 0))
 	{
-		Product		p = {n, m, k, a, transpose_a ? 1 : k, transpose_a ? n : 1, b, m, c, m, 1, 1, to};
+		Product		p = {n, m, k, a, transpose_a ? 1 : k, transpose_a ? n : 1, b, m, c, m, 1, 1, to, false};
 
 		kernels()->product(&p);
 	}

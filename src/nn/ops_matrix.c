@@ -72,7 +72,7 @@ run_product(const real *a, bool transpose_a, const real *b, bool transpose_b, in
 
 	if (!turned && product_is_small(n, m, k) && (c != to || m % 16 == 0))
 	{
-		Product		p = {n, m, k, a, transpose_a ? 1 : k, transpose_a ? n : 1, b, m, c, c_row, alpha, beta, to};
+		Product		p = {n, m, k, a, transpose_a ? 1 : k, transpose_a ? n : 1, b, m, c, c_row, alpha, beta, to, false};
 
 		kernels()->product(&p);
 		return;
@@ -88,7 +88,7 @@ run_product(const real *a, bool transpose_a, const real *b, bool transpose_b, in
 		kernels()->scale((size_t) n * m, to, beta, 0, to);
 }
 
-static void
+static __attribute__((noinline)) void
 run_affine(const Tape *tape, const TapeNode *node)
 {
 	const TapeNode *a = tape_node(tape, node->in[0]);
@@ -163,6 +163,7 @@ affine_prepare(Tape *tape, TapeNode *node)
 	p->c_row = c_row;
 	p->alpha = node->scale;
 	p->beta = node->offset;
+	p->rectified = node->rectified;
 	node->ready = p;
 }
 
@@ -178,9 +179,9 @@ affine_forward(const Tape *tape, const TapeNode *node)
 		p->c = node->in[2] == TAPE_NONE ? NULL : tape_node(tape, node->in[2])->data;
 		p->to = node->data;
 		kernels()->product(p);
+		return;
 	}
-	else
-		run_affine(tape, node);
+	run_affine(tape, node);
 	if (node->rectified)
 		kernels()->relu(node_size(node), node->data, node->data);
 }

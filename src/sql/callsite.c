@@ -61,7 +61,10 @@ struct CallSite
 	int			n_names;
 	int			next_name;		/* to be replaced */
 
-	bool		params_constant;	/* the argument is a literal */
+	bool		constant;		/* the argument that says which is a literal */
+	Binding    *settled;		/* what it stands for at this instant, with its
+								 * parameters in place; or NULL */
+
 	bool		params_known;	/* the following are valid */
 	char	   *image;			/* the last params as they were passed */
 	Size		image_size;
@@ -73,45 +76,41 @@ struct CallSite
 	int			n_bindings;
 };
 
-static Instant
-instant_now(void)
+/* Is it what it was?  Otherwise takes note of it. */
+static bool
+instant_holds(Instant *instant)
 {
 	Snapshot	snapshot;
-	Instant		now;
+	Oid			user = GetUserId();
 
 	if (!ActiveSnapshotSet())
 		elog(ERROR, "a model is used without an active snapshot");
 	snapshot = GetActiveSnapshot();
-	now.user = GetUserId();
-	now.xmin = snapshot->xmin;
-	now.xmax = snapshot->xmax;
-	now.xcnt = snapshot->xcnt;
-	now.curcid = snapshot->curcid;
-	now.commits = snapshot_commits(snapshot);
-	return now;
-}
-
-static bool
-instant_equal(const Instant *a, const Instant *b)
-{
-	return a->user == b->user &&
-		a->xmin == b->xmin &&
-		a->xmax == b->xmax &&
-		a->xcnt == b->xcnt &&
-		a->curcid == b->curcid &&
-		a->commits == b->commits;
+	if (likely(instant->user == user &&
+			   instant->xmin == snapshot->xmin &&
+			   instant->xmax == snapshot->xmax &&
+			   instant->xcnt == snapshot->xcnt &&
+			   instant->curcid == snapshot->curcid &&
+			   instant->commits == snapshot_commits(snapshot)))
+		return true;
+	instant->user = user;
+	instant->xmin = snapshot->xmin;
+	instant->xmax = snapshot->xmax;
+	instant->xcnt = snapshot->xcnt;
+	instant->curcid = snapshot->curcid;
+	instant->commits = snapshot_commits(snapshot);
+	return false;
 }
 
 /*
- * The call site of a function.  params_arg is the argument that holds params,
- * looked at for being a literal; -1 where there is none or for an aggregate.
+ * The call site of a function.  arg is the argument that holds a name or
+ * params, looked at for being a literal; -1 for an aggregate.
  */
 CallSite *
-callsite_get(FunctionCallInfo fcinfo, int params_arg)
+callsite_get(FunctionCallInfo fcinfo, int arg)
 {
 	FmgrInfo   *flinfo = fcinfo->flinfo;
 	CallSite   *site = (CallSite *) flinfo->fn_extra;
-	Instant		now = instant_now();
 
 	if (site == NULL)
 	{
@@ -121,17 +120,16 @@ callsite_get(FunctionCallInfo fcinfo, int params_arg)
 
 		site = (CallSite *) MemoryContextAllocZero(context, sizeof(CallSite));
 		site->context = context;
-		site->instant = now;
-		if (params_arg >= 0 && flinfo->fn_expr != NULL && IsA(flinfo->fn_expr, FuncExpr))
+		instant_holds(&site->instant);
+		if (arg >= 0 && flinfo->fn_expr != NULL && IsA(flinfo->fn_expr, FuncExpr))
 		{
 			List	   *args = ((FuncExpr *) flinfo->fn_expr)->args;
 
-			site->params_constant = params_arg < list_length(args) &&
-				IsA(list_nth(args, params_arg), Const);
+			site->constant = arg < list_length(args) && IsA(list_nth(args, arg), Const);
 		}
 		flinfo->fn_extra = site;
 	}
-	else if (!instant_equal(&site->instant, &now))
+	else if (!instant_holds(&site->instant))
 	{
 		int			i;
 
@@ -139,12 +137,12 @@ callsite_get(FunctionCallInfo fcinfo, int params_arg)
 			pfree(site->names[i].name);
 		site->n_names = site->next_name = 0;
 		site->params_known = false;
+		site->settled = NULL;
 		for (i = 0; i < site->n_bindings; i++)
 		{
 			site->bindings[i]->asked = false;
 			site->bindings[i]->row_type = NULL;
 		}
-		site->instant = now;
 	}
 	site->bytes = NULL;
 	return site;
@@ -182,7 +180,7 @@ callsite_params(CallSite *site, Datum params)
 {
 	struct varlena *image = (struct varlena *) DatumGetPointer(params);
 
-	if (site->params_known && site->params_constant)
+	if (site->params_known && site->constant)
 		return &site->params;
 
 	/* A pointer into memory says nothing about what it points to. */
@@ -365,10 +363,14 @@ Binding *
 callsite_task(FunctionCallInfo fcinfo, bool by_name, void (*check) (const Binding *binding))
 {
 	Datum		argument = PG_GETARG_DATUM(0);
-	CallSite   *site = callsite_get(fcinfo, by_name ? -1 : 0);
-	const Subject *subject = by_name ? callsite_name(site, argument) : callsite_params(site, argument);
-	Binding    *binding = callsite_bind_subject(site, subject, argument);
+	CallSite   *site = callsite_get(fcinfo, 0);
+	const Subject *subject;
+	Binding    *binding;
 
+	if (likely(site->settled != NULL))
+		return site->settled;
+	subject = by_name ? callsite_name(site, argument) : callsite_params(site, argument);
+	binding = callsite_bind_subject(site, subject, argument);
 	if (check)
 		check(binding);
 	if (binding->phi_serial != subject->serial)
@@ -376,6 +378,8 @@ callsite_task(FunctionCallInfo fcinfo, bool by_name, void (*check) (const Bindin
 		binding_set_phi(binding, subject->kind == PARAMS_TASK ? callsite_bytes(site, argument) : NULL);
 		binding->phi_serial = subject->serial;
 	}
+	if (site->constant)
+		site->settled = binding;
 	return binding;
 }
 

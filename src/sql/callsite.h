@@ -81,10 +81,10 @@ typedef struct Subject
 } Subject;
 
 /*
- * The call site of the function being called.  params_arg is the argument
- * that holds params, looked at for being a literal; -1 where there is none.
+ * The call site of the function being called.  arg is the argument that holds
+ * a name or params, looked at for being a literal; -1 where there is none.
  */
-extern CallSite *callsite_get(FunctionCallInfo fcinfo, int params_arg);
+extern CallSite *callsite_get(FunctionCallInfo fcinfo, int arg);
 
 /*
  * What an argument stands for: a model's name, or params.  The subject stays

@@ -39,7 +39,7 @@ typedef enum Added
 } Added;
 
 static double
-product_error(const Kernels *set, int n, int m, int k, bool transposed, Added added)
+product_error(const Kernels *set, int n, int m, int k, bool transposed, Added added, bool rectified)
 {
 	real	   *a = numbers((size_t) n * k);
 	real	   *b = numbers((size_t) k * m);
@@ -47,7 +47,7 @@ product_error(const Kernels *set, int n, int m, int k, bool transposed, Added ad
 	real	   *to = added == ADDED_IN_PLACE ? c : numbers((size_t) n * m);
 	double	   *expected = malloc((size_t) n * m * sizeof(double));
 	Product		p = {n, m, k, a, transposed ? 1 : k, transposed ? n : 1, b, m,
-		added == ADDED_NONE ? NULL : c, added == ADDED_ROW ? 0 : m, (real) -0.5, (real) 1.5, to};
+		added == ADDED_NONE ? NULL : c, added == ADDED_ROW ? 0 : m, (real) -0.5, (real) 1.5, to, rectified};
 	double		worst = 0;
 
 	for (int i = 0; i < n; i++)
@@ -57,7 +57,8 @@ product_error(const Kernels *set, int n, int m, int k, bool transposed, Added ad
 
 			for (int q = 0; q < k; q++)
 				sum += (double) a[transposed ? q * n + i : i * k + q] * b[q * m + j];
-			expected[i * m + j] = -0.5 * sum + (p.c ? 1.5 * p.c[i * p.c_row + j] : 0);
+			sum = -0.5 * sum + (p.c ? 1.5 * p.c[i * p.c_row + j] : 0);
+			expected[i * m + j] = rectified && sum < 0 ? 0 : sum;
 		}
 	set->product(&p);
 	for (int i = 0; i < n * m; i++)
@@ -84,23 +85,26 @@ test_products(const Kernels *set)
 	static const int ks[] = {0, 1, 10, 33};
 	static const char *const names[] = {"without an added term", "with a row added", "with a matrix added", "in place"};
 
-	for (int transposed = 0; transposed < 2; transposed++)
-		for (int added = 0; added < ADDED_COUNT; added++)
-		{
-			double		worst = 0;
+	for (int variant = 0; variant < 4 * ADDED_COUNT; variant++)
+	{
+		bool		transposed = variant & 1;
+		bool		rectified = variant & 2;
+		Added		added = (Added) (variant / 4);
+		double		worst = 0;
 
-			for (size_t i = 0; i < sizeof(ns) / sizeof(int); i++)
-				for (size_t j = 0; j < sizeof(ms) / sizeof(int); j++)
-					for (size_t q = 0; q < sizeof(ks) / sizeof(int); q++)
-						if (added != ADDED_IN_PLACE || ms[j] % 16 == 0)
-						{
-							double		error = product_error(set, ns[i], ms[j], ks[q], transposed, added);
+		for (size_t i = 0; i < sizeof(ns) / sizeof(int); i++)
+			for (size_t j = 0; j < sizeof(ms) / sizeof(int); j++)
+				for (size_t q = 0; q < sizeof(ks) / sizeof(int); q++)
+					if (added != ADDED_IN_PLACE || ms[j] % 16 == 0)
+					{
+						double		error = product_error(set, ns[i], ms[j], ks[q], transposed, added, rectified);
 
-							if (!(error <= worst))
-								worst = error;
-						}
-			is_close(worst, 0, TOLERANCE, "%s: products %s%s", set->name, names[added], transposed ? ", transposed" : "");
-		}
+						if (!(error <= worst))
+							worst = error;
+					}
+		is_close(worst, 0, TOLERANCE, "%s: products %s%s%s", set->name, names[added], transposed ? ", transposed" : "",
+				 rectified ? ", rectified" : "");
+	}
 }
 
 static void
