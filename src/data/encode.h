@@ -6,6 +6,8 @@
 #ifndef DATA_ENCODE_H
 #define DATA_ENCODE_H
 
+#include <float.h>
+
 #include "data/column.h"
 #include "data/encoding.h"
 
@@ -21,6 +23,16 @@ encode_clamp(double value)
 		return (float) -ENCODED_LIMIT;
 	/* no negative zero: rows that are equal have equal bytes */
 	return (float) value + 0.0f;
+}
+
+/*
+ * What a number's distance from the mean is multiplied with.  (To divide each
+ * by the deviation would take longer than all else that is done to it.)
+ */
+static inline double
+encode_rate(const Encoder *encoder)
+{
+	return Min(1 / encoder->deviation, DBL_MAX);
 }
 
 /*
@@ -49,7 +61,7 @@ encode_number(const Encoder *encoder, double value, float *x)
 	bool		missing = isnan(value);
 
 	if (encoder->kind == ENCODER_NUMBER)
-		x[0] = missing ? 0.0f : encode_clamp((value - encoder->mean) / encoder->deviation);
+		x[0] = missing ? 0.0f : encode_clamp((value - encoder->mean) * encode_rate(encoder));
 	else if (encoder->kind == ENCODER_RAW)
 		x[0] = missing ? 0.0f : encode_clamp(value);
 	else

@@ -64,7 +64,7 @@ numbers_create(int room)
 	numbers->offset = palloc0(sizeof(int) * n);
 	numbers->runs = palloc0(sizeof(NumberRun) * n);
 	numbers->mean = palloc0(sizeof(double) * n);
-	numbers->deviation = palloc0(sizeof(double) * n);
+	numbers->rate = palloc0(sizeof(double) * n);
 	numbers->x = palloc0(sizeof(int) * n);
 	numbers->indicator = palloc0(sizeof(int) * n);
 	numbers->encoded = palloc0(sizeof(float) * n);
@@ -116,7 +116,7 @@ numbers_set_encoder(Numbers *numbers, int i, const Encoder *encoder)
 	bool		standardised = encoder != NULL && encoder->kind == ENCODER_NUMBER;
 
 	numbers->mean[i] = standardised ? encoder->mean : 0;
-	numbers->deviation[i] = standardised ? encoder->deviation : 1;
+	numbers->rate[i] = standardised ? encode_rate(encoder) : 1;
 	numbers->x[i] = encoder == NULL ? -1 : encoder->x;
 	if (i == 0)
 		numbers->adjacent = true;
@@ -360,9 +360,9 @@ numbers_add_moments(const Numbers *numbers, NumberMoments *moments)
  * branches, so that a loop of it is one of vectors.
  */
 static pg_attribute_always_inline float
-standardised(double value, double mean, double deviation)
+standardised(double value, double mean, double rate)
 {
-	float		v = (float) ((value - mean) / deviation);
+	float		v = (float) ((value - mean) * rate);
 
 	/* as encode_clamp before rounding; NaN compares false, and no negative zero is left */
 	v = v > (float) ENCODED_LIMIT ? (float) ENCODED_LIMIT : v;
@@ -372,11 +372,11 @@ standardised(double value, double mean, double deviation)
 }
 
 WIDE_LOOP void
-numbers_standardise(int n, const double *value, const double *mean, const double *deviation, float *to)
+numbers_standardise(int n, const double *value, const double *mean, const double *rate, float *to)
 {
 	_Pragma("GCC ivdep")
 	for (int i = 0; i < n; i++)
-		to[i] = standardised(value[i], mean[i], deviation[i]);
+		to[i] = standardised(value[i], mean[i], rate[i]);
 }
 
 void
@@ -384,7 +384,7 @@ numbers_encode(Numbers *numbers, float *x)
 {
 	float	   *to = numbers->adjacent && numbers->n > 0 ? x + numbers->x[0] : numbers->encoded;
 
-	numbers_standardise(numbers->n, numbers->value, numbers->mean, numbers->deviation, to);
+	numbers_standardise(numbers->n, numbers->value, numbers->mean, numbers->rate, to);
 	if (!numbers->adjacent)
 		for (int i = 0; i < numbers->n; i++)
 			if (numbers->x[i] >= 0)
@@ -403,7 +403,7 @@ numbers_encode(Numbers *numbers, float *x)
  */
 #define ENCODE_FLOATS(name, type, bits_type, infinity_bits) \
 static WIDE_LOOP bool \
-name(int n, const type *value, const double *mean, const double *deviation, float *to) \
+name(int n, const type *value, const double *mean, const double *rate, float *to) \
 { \
 	bits_type	found = 0; \
 	_Pragma("GCC ivdep") \
@@ -412,7 +412,7 @@ name(int n, const type *value, const double *mean, const double *deviation, floa
 		bits_type	bits; \
 		memcpy(&bits, &value[i], sizeof(bits)); \
 		found |= (bits & ~((bits_type) 1 << (8 * sizeof(bits) - 1))) == (infinity_bits) ? 1 : 0; \
-		to[i] = standardised(value[i], mean[i], deviation[i]); \
+		to[i] = standardised(value[i], mean[i], rate[i]); \
 	} \
 	return found == 0; \
 }
@@ -431,12 +431,12 @@ numbers_encode_row(Numbers *numbers, HeapTupleHeader row, float *x)
 		const NumberRun *run = &numbers->runs[r];
 		const char *from = data + numbers->offset[run->first];
 		const double *mean = numbers->mean + run->first;
-		const double *deviation = numbers->deviation + run->first;
+		const double *rate = numbers->rate + run->first;
 		float	   *to = x + numbers->x[run->first];
 
 		done = run->adjacent &&
-			((run->type == FLOAT4OID && encode_float4(run->n, (const float4 *) from, mean, deviation, to)) ||
-			 (run->type == FLOAT8OID && encode_float8(run->n, (const float8 *) from, mean, deviation, to)));
+			((run->type == FLOAT4OID && encode_float4(run->n, (const float4 *) from, mean, rate, to)) ||
+			 (run->type == FLOAT8OID && encode_float8(run->n, (const float8 *) from, mean, rate, to)));
 	}
 	if (done)
 		return;

@@ -40,7 +40,7 @@ typedef struct Numbers
 
 	/* where they are to be encoded */
 	double	   *mean;
-	double	   *deviation;
+	double	   *rate;			/* see encode_rate */
 	int		   *x;				/* -1: nowhere */
 	bool		adjacent;		/* x counts up */
 	int			n_indicators;
@@ -100,9 +100,9 @@ extern void numbers_encode(Numbers *numbers, float *x);
 extern void numbers_encode_row(Numbers *numbers, HeapTupleHeader row, float *x);
 
 /*
- * to = (value - mean) / deviation within bounds, 0 where a value is missing:
+ * to = (value - mean) rate within bounds, 0 where a value is missing:
  * what encode_number does to one.
  */
-extern void numbers_standardise(int n, const double *value, const double *mean, const double *deviation, float *to);
+extern void numbers_standardise(int n, const double *value, const double *mean, const double *rate, float *to);
 
 #endif							/* DATA_NUMBERS_H */
