@@ -507,11 +507,13 @@ run_rows(Applier *applier, PredictTape **tapes, RowFunction function, const real
 		int			n = rows_of_run(applier, rows->rows - done);
 		const char *fault;
 		uint64_t	known;
+		bool		moved;
 		PredictTape *pt = predict_tape(applier, tapes, function, memory, bucket_of(n, MAX_BUCKETS), &fault);
 
 		if (pt == NULL)
 			return fault;
-		if (pt->bound != phi)
+		moved = pt->bound != phi;
+		if (moved)
 			bind_tensors(applier, &pt->tape, pt->phi, phi);
 		if (width.x > 0)
 			memcpy(pt->x, rows->x + (size_t) done * width.x, (size_t) n * width.x * sizeof(real));
@@ -523,12 +525,12 @@ run_rows(Applier *applier, PredictTape **tapes, RowFunction function, const real
 				pt->w[i] = i < n;
 			pt->filled = n;
 		}
-		known = pt->bound == phi ? pt->version : 0;
+		known = pt->version;
 		pt->version = 0;		/* until the run is through: it may be left by an error */
 		if (known == 0 || applier->version == 0 || !pt->leveled)
 			tape_run(&pt->tape);
 		else
-			tape_run_from(&pt->tape, known == applier->version ? LEVEL_ROWS : LEVEL_TASK);
+			tape_run_from(&pt->tape, known == applier->version && !moved ? LEVEL_ROWS : LEVEL_TASK);
 		pt->bound = phi;
 		pt->version = applier->version;
 		memcpy(outputs + (size_t) done * n_outputs, tape_data(&pt->tape, pt->outputs), (size_t) n * n_outputs * sizeof(real));

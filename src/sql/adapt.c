@@ -530,7 +530,7 @@ meta_adapt_final(PG_FUNCTION_ARGS)
 	list = &binding->component->list;
 	if (state->task != NULL)
 	{
-		n = binding_set_phi(binding, state->task);
+		n = binding_set_phi(binding, state->task, false);
 		from = binding->phi;
 	}
 
@@ -552,7 +552,7 @@ meta_adapt_final(PG_FUNCTION_ARGS)
 		warn_of_fault(fault, state->rows, from == NULL);
 		if (from == NULL)
 		{
-			(void) binding_set_phi(binding, NULL);
+			(void) binding_set_phi(binding, NULL, false);
 			from = binding->phi;
 		}
 		memcpy(to, from, sizeof(real) * list->size);

@@ -297,18 +297,40 @@ binding_set_labels(Binding *binding, const TaskParams *params)
 	binding->n_labels = params->n_labels;
 }
 
+/* Memory for a task's own tensors, at the beginning of a cache line. */
+static real *
+phi_room(Binding *binding)
+{
+	if (binding->room == NULL)
+		binding->room = (real *) CACHELINEALIGN(MemoryContextAllocHuge(binding->context,
+																	   add_size(mul_size(sizeof(real), binding->component->list.size),
+																				PG_CACHE_LINE_SIZE)));
+	return binding->room;
+}
+
+/*
+ * Can a task's numbers be read where they lie in its params?  They are one run
+ * of the model's there, and phi is where that of all tensors would begin.
+ */
+static bool
+can_lend(const Component *component, const bytea *task, const TaskParams *params)
+{
+	const char *numbers = (const char *) params->phi;
+
+	return component->own.runs != NULL && component->own.n == 1 &&
+		numbers >= VARDATA_ANY(task) && numbers < (const char *) task + VARSIZE_ANY(task);
+}
+
 int64
-binding_set_phi(Binding *binding, const bytea *task)
+binding_set_phi(Binding *binding, const bytea *task, bool kept)
 {
 	const Component *component = binding->component;
 	int64		n = 0;
 
 	binding->phi_serial = 0;
 	binding->phi_version++;
-	if (binding->phi == NULL)
-		binding->phi = (real *) CACHELINEALIGN(MemoryContextAllocHuge(binding->context,
-																	  add_size(mul_size(sizeof(real), component->list.size),
-																			   PG_CACHE_LINE_SIZE)));
+	binding->phi = NULL;
+	binding->lent = false;
 	if (task == NULL)
 	{
 		Rows		none;
@@ -321,7 +343,7 @@ binding_set_phi(Binding *binding, const bytea *task)
 		none.c = binding->c;
 		none.y = binding->y;
 		none.w = binding->y;
-		fault = binding_adapt(binding, &none, NULL, binding->phi);
+		fault = binding_adapt(binding, &none, NULL, phi_room(binding));
 		if (fault)
 			raise_fault(fault);
 		binding_set_labels(binding, NULL);
@@ -330,10 +352,28 @@ binding_set_phi(Binding *binding, const bytea *task)
 	{
 		TaskParams *params = task_params_decode(task, binding->model);
 
-		task_scatter(component, params->phi, params->memory, binding->phi);
+		binding->lent = kept && can_lend(component, task, params);
+		if (binding->lent)
+			binding->phi = params->phi - component->own.runs[0].offset;
+		else
+			task_scatter(component, params->phi, params->memory, phi_room(binding));
 		binding_set_labels(binding, params);
 		n = params->rows;
 	}
+	if (!binding->lent)
+		binding->phi = binding->room;
 	binding->correction = calibration_at(&component->calibration, (double) (binding->model->rows + n));
 	return n;
+}
+
+void
+binding_take_phi(Binding *binding)
+{
+	const Component *component = binding->component;
+
+	if (!binding->lent)
+		return;
+	task_scatter(component, binding->phi + component->own.runs[0].offset, 0, phi_room(binding));
+	binding->phi = binding->room;
+	binding->lent = false;
 }

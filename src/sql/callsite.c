@@ -71,6 +71,8 @@ struct CallSite
 	Size		image_room;
 	Subject		params;
 	bytea	   *bytes;			/* detoasted, of this very call; or NULL */
+	bytea	   *kept;			/* what detoasting them made, until there are
+								 * others; or NULL */
 
 	Binding    *bindings[CALLSITE_BINDINGS];
 	int			n_bindings;
@@ -175,6 +177,24 @@ callsite_same_image(CallSite *site, struct varlena *image)
 	return false;
 }
 
+/* The bytes of params that are not those before. */
+static bytea *
+callsite_detoast(CallSite *site, Datum params)
+{
+	MemoryContext old;
+	bytea	   *bytes;
+
+	if (site->kept != NULL)
+		pfree(site->kept);
+	site->kept = NULL;
+	old = MemoryContextSwitchTo(site->context);
+	bytes = DatumGetByteaP(params);
+	MemoryContextSwitchTo(old);
+	if ((Pointer) bytes != DatumGetPointer(params))
+		site->kept = bytes;
+	return bytes;
+}
+
 const Subject *
 callsite_params(CallSite *site, Datum params)
 {
@@ -189,8 +209,7 @@ callsite_params(CallSite *site, Datum params)
 	if (callsite_same_image(site, image))
 		return &site->params;
 
-	if (site->bytes == NULL)
-		site->bytes = DatumGetByteaP(params);
+	site->bytes = callsite_detoast(site, PointerGetDatum(image));
 	/* mostly another task's, of the model of the last one */
 	if (site->params.serial == 0 || site->params.kind != PARAMS_TASK ||
 		!task_params_stand_on(site->bytes, site->params.digest))
@@ -210,7 +229,7 @@ bytea *
 callsite_bytes(CallSite *site, Datum params)
 {
 	if (site->bytes == NULL)
-		site->bytes = DatumGetByteaP(params);
+		site->bytes = site->kept != NULL ? site->kept : DatumGetByteaP(params);
 	return site->bytes;
 }
 
@@ -373,9 +392,13 @@ callsite_task(FunctionCallInfo fcinfo, bool by_name, void (*check) (const Bindin
 	binding = callsite_bind_subject(site, subject, argument);
 	if (check)
 		check(binding);
-	if (binding->phi_serial != subject->serial)
+	if (binding->phi_serial == subject->serial)
+		binding_take_phi(binding);
+	else
 	{
-		binding_set_phi(binding, subject->kind == PARAMS_TASK ? callsite_bytes(site, argument) : NULL);
+		bytea	   *task = subject->kind == PARAMS_TASK ? callsite_bytes(site, argument) : NULL;
+
+		binding_set_phi(binding, task, task != NULL && task == site->kept);
 		binding->phi_serial = subject->serial;
 	}
 	if (site->constant)

@@ -60,8 +60,11 @@ typedef struct Binding
 	Arena		arena;
 	Applier    *applier;
 	bool		applier_fresh;	/* has run nothing yet */
-	real	   *phi;			/* (list.size) a task's own tensors, of the
-								 * one at hand, at their places; or NULL */
+	real	   *room;			/* (list.size) for such tensors; or NULL */
+	const real *phi;			/* a task's own tensors, of the one at hand, at
+								 * their places: in room, or as they lie in
+								 * its params; or NULL */
+	bool		lent;			/* the latter */
 	uint64		phi_serial;		/* of the subject they are; 0: of none */
 	uint64		phi_version;	/* another one whenever phi is another */
 	Generator  *generator;		/* of a learner that models rows; or NULL */
@@ -131,8 +134,14 @@ extern void binding_read(Binding *binding, Datum row);
  * Makes binding->phi the parameters of a task, or with task NULL those
  * adapted on no rows at all.  Returns how many rows they were adapted on,
  * not counting those that the model already holds.
+ *
+ * kept tells that the bytes stay where they are while these parameters are
+ * binding->phi.  Then they may be read where they are, which saves a row with
+ * params of its own a copy; binding_take_phi makes that copy, whose vectors
+ * are aligned, once there is another row with them.
  */
-extern int64 binding_set_phi(Binding *binding, const bytea *task);
+extern int64 binding_set_phi(Binding *binding, const bytea *task, bool kept);
+extern void binding_take_phi(Binding *binding);
 
 /*
  * Adapts and predicts: see applier_adapt and applier_predict.  Memory that runs
