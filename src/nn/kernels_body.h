@@ -24,7 +24,9 @@ typedef real KERNEL(vector) __attribute__((vector_size(KERNEL_BYTES), aligned(si
 
 /*
  * Rows [i, i + R) of V vectors of columns from j on; the last vector begins
- * at column last, where it may overlap the one before.
+ * at column last, where it may overlap the one before.  Whether there is a c
+ * is asked for each vector: compilers would make two of a loop where it is
+ * known, and round the sum with c otherwise in one of them.
  */
 #define TILE(NAME, VECTOR, WIDTH, R, V) \
 static KERNEL_TARGET void \
@@ -34,7 +36,7 @@ NAME(const Product *p, int i, int j, int last) \
 	const real *a = p->a + i * p->a_row; \
 	const real *b = p->b + j; \
 	const real *b_last = p->b + last; \
-	const real *c = p->c ? p->c + i * p->c_row : NULL; \
+	const real *c = p->c + i * p->c_row; \
 	real	   *to = p->to + (size_t) i * p->m; \
 	size_t		a_row = p->a_row; \
 	size_t		a_col = p->a_col; \
@@ -70,21 +72,14 @@ NAME(const Product *p, int i, int j, int last) \
 		_Pragma("GCC unroll 8") \
 		for (int v = 0; v < V; v++) \
 		{ \
-			sum[r][v] *= alpha; \
-			if (c) \
-				sum[r][v] += beta * *(const VECTOR *) (c + r * c_row + (v == V - 1 ? last : j + v * (WIDTH))); \
+			int			at = v == V - 1 ? last : j + v * (WIDTH); \
+			VECTOR		result = alpha * sum[r][v]; \
+			if (p->c) \
+				result += beta * *(const VECTOR *) (c + r * c_row + at); \
+			if (p->rectified) \
+				result = POSITIVE(result); \
+			*(VECTOR *) (to + r * m + at) = result; \
 		} \
-	if (p->rectified) \
-		_Pragma("GCC unroll 8") \
-		for (int r = 0; r < R; r++) \
-			_Pragma("GCC unroll 8") \
-			for (int v = 0; v < V; v++) \
-				sum[r][v] = POSITIVE(sum[r][v]); \
-	_Pragma("GCC unroll 8") \
-	for (int r = 0; r < R; r++) \
-		_Pragma("GCC unroll 8") \
-		for (int v = 0; v < V; v++) \
-			*(VECTOR *) (to + r * m + (v == V - 1 ? last : j + v * (WIDTH))) = sum[r][v]; \
 }
 
 /*
@@ -99,7 +94,7 @@ NAME(const Product *p, int i, int j, int last) \
 	const real *a = p->a + i * p->a_row; \
 	const real *b = p->b + j; \
 	const real *b_last = p->b + last; \
-	const real *c = p->c ? p->c + i * p->c_row : NULL; \
+	const real *c = p->c + i * p->c_row; \
 	real	   *to = p->to + (size_t) i * p->m; \
 	size_t		a_col = p->a_col; \
 	size_t		b_row = p->b_row; \
@@ -132,20 +127,18 @@ NAME(const Product *p, int i, int j, int last) \
 	_Pragma("GCC unroll 8") \
 	for (int v = 0; v < V; v++) \
 	{ \
-		sum[0][v] += sum[1][v]; \
+		int			at = v == V - 1 ? last : j + v * (WIDTH); \
+		VECTOR		total = sum[0][v] + sum[1][v]; \
+		VECTOR		result; \
 		if (SUMS == 4) \
-			sum[0][v] += sum[SUMS - 2][v] + sum[SUMS - 1][v]; \
-		sum[0][v] *= alpha; \
-		if (c) \
-			sum[0][v] += beta * *(const VECTOR *) (c + (v == V - 1 ? last : j + v * (WIDTH))); \
+			total += sum[SUMS - 2][v] + sum[SUMS - 1][v]; \
+		result = alpha * total; \
+		if (p->c) \
+			result += beta * *(const VECTOR *) (c + at); \
+		if (p->rectified) \
+			result = POSITIVE(result); \
+		*(VECTOR *) (to + at) = result; \
 	} \
-	if (p->rectified) \
-		_Pragma("GCC unroll 8") \
-		for (int v = 0; v < V; v++) \
-			sum[0][v] = POSITIVE(sum[0][v]); \
-	_Pragma("GCC unroll 8") \
-	for (int v = 0; v < V; v++) \
-		*(VECTOR *) (to + (v == V - 1 ? last : j + v * (WIDTH))) = sum[0][v]; \
 }
 
 #define TILES(V, SUMS) \
@@ -284,9 +277,10 @@ KERNEL(dots)(const Product *p)
 		sum = KERNEL(total)(sums);
 		for (int q = whole; q < p->k; q++)
 			sum += a[q] * p->b[q];
-		sum = p->alpha * sum + (p->c ? p->beta * p->c[i * p->c_row] : 0);
-		p->to[i] = p->rectified && !(sum > 0) ? 0 : sum;
+		p->to[i] = p->alpha * sum + (p->c ? p->beta * p->c[i * p->c_row] : 0);
 	}
+	if (p->rectified)
+		KERNEL(set).relu(p->n, p->to, p->to);
 }
 
 /*
@@ -308,10 +302,7 @@ KERNEL(narrow_rows)(const Product *p, int i, int rows)
 			for (int r = 0; r < rows; r++)
 				sum[r] += a[r * p->a_row] * *b;
 		for (int r = 0; r < rows; r++)
-		{
-			sum[r] = p->alpha * sum[r] + (p->c ? p->beta * p->c[(i + r) * p->c_row + j] : 0);
-			p->to[(size_t) (i + r) * p->m + j] = p->rectified && !(sum[r] > 0) ? 0 : sum[r];
-		}
+			p->to[(size_t) (i + r) * p->m + j] = p->alpha * sum[r] + (p->c ? p->beta * p->c[(i + r) * p->c_row + j] : 0);
 	}
 }
 
@@ -324,6 +315,8 @@ KERNEL(narrow)(const Product *p)
 		KERNEL(narrow_rows)(p, i, NARROW_ROWS);
 	for (; i < p->n; i++)
 		KERNEL(narrow_rows)(p, i, 1);
+	if (p->rectified)
+		KERNEL(set).relu((size_t) p->n * p->m, p->to, p->to);
 }
 
 #undef NARROW_ROWS
