@@ -88,6 +88,23 @@ SELECT count(DISTINCT round(y::numeric, 6)), count(*)
 FROM (SELECT meta.predict(params, ROW(0.5, '{0.5,1}', 'a')::public.features) AS y
 	  FROM public.apart, generate_series(1, 3) i ORDER BY i, n, student) s;
 
+-- params out of line: other ones in each row, the same in several, and made in the query
+CALL meta.train('wide', 'public.tests', task => 'student', target => 'score', features => 'x', algorithm => 'maml',
+				options => '{"iterations": 10, "hidden": [32, 32], "inner_steps": 3}');
+CALL meta.train('wider', 'public.tests', task => 'student', target => 'passed', features => 'x', algorithm => 'maml',
+				options => '{"iterations": 10, "hidden": [40, 40], "inner_steps": 3}');
+CREATE TABLE public.wide (model text, student int, params bytea);
+ALTER TABLE public.wide ALTER params SET STORAGE EXTERNAL;
+INSERT INTO public.wide SELECT model, student, CASE model WHEN 'wide' THEN meta.adapt('wide', t) ELSE meta.adapt('wider', t) END
+	FROM public.tests t, (VALUES ('wide'), ('wider')) m (model) WHERE student <= 3 GROUP BY 1, 2;
+WITH r AS (SELECT w.*, x FROM public.wide w, generate_series(-1.0, 1.0, 0.5) x),
+	 alternating AS (SELECT *, meta.predict(params, s) AS y FROM (SELECT * FROM r ORDER BY x, student, model) s),
+	 in_turn AS (SELECT *, meta.predict(params, s) AS y FROM (SELECT * FROM r ORDER BY model, student, x) s),
+	 made AS (SELECT *, meta.predict(params || ''::bytea, s) AS y FROM (SELECT * FROM r ORDER BY x, student, model) s)
+SELECT bool_and(a.y = i.y) AS in_turn, bool_and(a.y = m.y) AS made, count(DISTINCT a.y) > 20 AS differ, count(*)
+FROM alternating a JOIN in_turn i USING (model, student, x) JOIN made m USING (model, student, x);
+DELETE FROM meta.model WHERE name IN ('wide', 'wider');
+
 -- features are found by name; the target and further columns do not matter
 SELECT count(DISTINCT y) FROM (
 	SELECT meta.predict('score', r) AS y FROM (SELECT 0.5::float8 AS x, '{0.5,1}'::real[] AS v, 'b'::text AS skill) r
