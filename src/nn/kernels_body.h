@@ -36,7 +36,7 @@ NAME(const Product *p, int i, int j, int last) \
 	const real *a = p->a + i * p->a_row; \
 	const real *b = p->b + j; \
 	const real *b_last = p->b + last; \
-	const real *c = p->c + i * p->c_row; \
+	const real *c = p->c ? p->c + i * p->c_row : NULL; \
 	real	   *to = p->to + (size_t) i * p->m; \
 	size_t		a_row = p->a_row; \
 	size_t		a_col = p->a_col; \
@@ -76,15 +76,14 @@ NAME(const Product *p, int i, int j, int last) \
 			VECTOR		result = alpha * sum[r][v]; \
 			if (p->c) \
 				result += beta * *(const VECTOR *) (c + r * c_row + at); \
-			if (p->rectified) \
-				result = POSITIVE(result); \
 			*(VECTOR *) (to + r * m + at) = result; \
 		} \
 }
 
 /*
  * One row alone: several sums, of every so many-th step, or each step would
- * wait for the one before.  SUMS is 2 or 4.
+ * wait for the one before.  SUMS is 2 or 4.  Rectified where it is stored, as a
+ * prediction's layers want it; more rows are when they are all there.
  */
 #define TILE_OF_ONE(NAME, VECTOR, WIDTH, V, SUMS) \
 static KERNEL_TARGET void \
@@ -94,7 +93,7 @@ NAME(const Product *p, int i, int j, int last) \
 	const real *a = p->a + i * p->a_row; \
 	const real *b = p->b + j; \
 	const real *b_last = p->b + last; \
-	const real *c = p->c + i * p->c_row; \
+	const real *c = p->c ? p->c + i * p->c_row : NULL; \
 	real	   *to = p->to + (size_t) i * p->m; \
 	size_t		a_col = p->a_col; \
 	size_t		b_row = p->b_row; \
@@ -279,8 +278,6 @@ KERNEL(dots)(const Product *p)
 			sum += a[q] * p->b[q];
 		p->to[i] = p->alpha * sum + (p->c ? p->beta * p->c[i * p->c_row] : 0);
 	}
-	if (p->rectified)
-		KERNEL(set).relu(p->n, p->to, p->to);
 }
 
 /*
@@ -315,8 +312,6 @@ KERNEL(narrow)(const Product *p)
 		KERNEL(narrow_rows)(p, i, NARROW_ROWS);
 	for (; i < p->n; i++)
 		KERNEL(narrow_rows)(p, i, 1);
-	if (p->rectified)
-		KERNEL(set).relu((size_t) p->n * p->m, p->to, p->to);
 }
 
 #undef NARROW_ROWS
@@ -367,16 +362,11 @@ KERNEL(thin_product)(const Product *p)
 }
 
 static KERNEL_TARGET void
-KERNEL(product)(const Product *p)
+KERNEL(wide_product)(const Product *p)
 {
 	int			vectors = (p->m + LANES - 1) / LANES;
 	int			chunks;
 
-	if (p->m < LANES)
-	{
-		KERNEL(thin_product)(p);
-		return;
-	}
 	if (vectors <= KERNEL_VECTORS)
 	{
 		KERNEL(columns)(p, KERNEL(tiles)[vectors - 1], 0, p->m - LANES);
@@ -393,6 +383,17 @@ KERNEL(product)(const Product *p)
 		KERNEL(columns)(p, KERNEL(tiles)[v - 1], v == 1 ? last : at * LANES, last);
 		at += v;
 	}
+}
+
+static KERNEL_TARGET void
+KERNEL(product)(const Product *p)
+{
+	if (p->m < LANES)
+		KERNEL(thin_product)(p);
+	else
+		KERNEL(wide_product)(p);
+	if (p->rectified && (p->m < LANES || p->n > 1))
+		KERNEL(set).relu((size_t) p->n * p->m, p->to, p->to);
 }
 
 static KERNEL_TARGET void
