@@ -42,6 +42,12 @@ $(error $(PG_CONFIG) was not found: install postgresql-server-dev-15 (or that of
 endif
 include $(PGXS)
 
+# Sums of products are chains of fused multiply-adds.  GCC 13 and later break
+# such chains up where vectors are short, which is slower here, and rounds a row
+# alone otherwise than the same row among others (nn/kernels_body.h).
+FUSED = --param=avoid-fma-max-bits=0
+override CFLAGS := $(CFLAGS) $(shell $(CC) $(FUSED) -E -x c /dev/null >/dev/null 2>&1 && echo $(FUSED))
+
 # PostgreSQL loads modules with their symbols global: what is not called from
 # outside stays inside, or a function of ours would take the place of another
 # module's, or theirs of ours.

@@ -18,6 +18,6 @@ core_program()
 	source=$1 program=$2
 	shift 2
 	# shellcheck disable=SC2046
-	gcc -O3 -fno-math-errno -fno-trapping-math "$@" -Isrc -I"$include" "$source" src/nn/*.c $(grep -L postgres.h src/learn/*.c) \
+	gcc -O3 -fno-math-errno -fno-trapping-math --param=avoid-fma-max-bits=0 "$@" -Isrc -I"$include" "$source" src/nn/*.c $(grep -L postgres.h src/learn/*.c) \
 		-o "$program" -L"$blas" -lopenblas -Wl,-rpath,"$blas" -lm
 }

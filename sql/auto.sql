@@ -6,8 +6,8 @@ CREATE SCHEMA auto;
 SET search_path = auto;
 
 -- numbers in [0, 1) that are the same everywhere
-CREATE FUNCTION u(VARIADIC text[]) RETURNS float8 LANGUAGE sql IMMUTABLE
-	RETURN ('x' || left(md5(array_to_string($1, ' ')), 8))::bit(32)::bigint / 4294967296.0;
+CREATE FUNCTION u(VARIADIC text[]) RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
+	SELECT ('x' || left(md5(array_to_string($1, ' ')), 8))::bit(32)::bigint / 4294967296.0 $$;
 
 -- 400 tasks with a slope of their own, and others that differ in their level only
 CREATE TABLE lines AS

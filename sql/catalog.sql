@@ -69,7 +69,9 @@ INSERT INTO meta.version (model, version, digest, params) VALUES (:ada, 2, '4bf5
 INSERT INTO meta.history (model, version, phase, iteration) VALUES (:ada, 1, 'maml', 1);
 INSERT INTO meta.checkpoint (model, state) VALUES (:ada, '');
 -- nor one's own numbers, digests, names
+\set VERBOSITY sqlstate
 INSERT INTO meta.model (id, name, task, target, algorithm) VALUES (:ada, 'mine', 'student', 'correct', 'maml');
+\set VERBOSITY default
 INSERT INTO meta.model (id, name, task, target, algorithm) OVERRIDING SYSTEM VALUE VALUES (:ada + 1000, 'mine', 'student', 'correct', 'maml');
 INSERT INTO meta.model (name, task, target, algorithm) VALUES ('', 'student', 'correct', 'maml');
 INSERT INTO meta.model (name, task, target, algorithm) VALUES ('carl''s', 'student', 'correct', 'maml');

@@ -6,8 +6,8 @@ CREATE SCHEMA evaluate;
 SET search_path = evaluate;
 
 -- numbers in [0, 1) that are the same everywhere
-CREATE FUNCTION u(VARIADIC text[]) RETURNS float8 LANGUAGE sql IMMUTABLE
-	RETURN ('x' || left(md5(array_to_string($1, ' ')), 8))::bit(32)::bigint / 4294967296.0;
+CREATE FUNCTION u(VARIADIC text[]) RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
+	SELECT ('x' || left(md5(array_to_string($1, ' ')), 8))::bit(32)::bigint / 4294967296.0 $$;
 
 -- 300 tasks, each a line of its own: of a slope in [-2, 2) and an intercept in [-1, 1)
 CREATE TABLE lines AS

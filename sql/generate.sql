@@ -7,8 +7,8 @@ SET search_path = generate;
 SET timezone = 'UTC';
 
 -- numbers in [0, 1) that are the same everywhere
-CREATE FUNCTION u(VARIADIC text[]) RETURNS float8 LANGUAGE sql IMMUTABLE
-	RETURN ('x' || left(md5(array_to_string($1, ' ')), 8))::bit(32)::bigint / 4294967296.0;
+CREATE FUNCTION u(VARIADIC text[]) RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
+	SELECT ('x' || left(md5(array_to_string($1, ' ')), 8))::bit(32)::bigint / 4294967296.0 $$;
 
 -- 200 schools; hours follow age, scores follow hours and the school, and so does everything else
 CREATE TABLE pupils AS

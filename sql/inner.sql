@@ -6,8 +6,8 @@ CREATE SCHEMA inner_loop;
 SET search_path = inner_loop;
 
 -- 200 tasks, each a line of its own
-CREATE FUNCTION u(VARIADIC text[]) RETURNS float8 LANGUAGE sql IMMUTABLE
-	RETURN ('x' || left(md5(array_to_string($1, ' ')), 8))::bit(32)::bigint / 4294967296.0;
+CREATE FUNCTION u(VARIADIC text[]) RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
+	SELECT ('x' || left(md5(array_to_string($1, ' ')), 8))::bit(32)::bigint / 4294967296.0 $$;
 CREATE TABLE lines AS
 	SELECT task, nr, x, slope * x + intercept + 0.2 * (u('noise', task::text, nr::text) - 0.5) AS y
 	FROM generate_series(1, 200) task, generate_series(1, 25) nr,

@@ -7,8 +7,8 @@ CREATE SCHEMA items;
 SET search_path = items;
 
 -- numbers in [0, 1) that are the same everywhere
-CREATE FUNCTION u(VARIADIC text[]) RETURNS float8 LANGUAGE sql IMMUTABLE
-	RETURN ('x' || left(md5(array_to_string($1, ' ')), 8))::bit(32)::bigint / 4294967296.0;
+CREATE FUNCTION u(VARIADIC text[]) RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
+	SELECT ('x' || left(md5(array_to_string($1, ' ')), 8))::bit(32)::bigint / 4294967296.0 $$;
 
 -- 700 students answer 20 of 1,500 items, which have nine answers each; a
 -- student is good at some of four strands

@@ -6,8 +6,8 @@ CREATE SCHEMA memory;
 SET search_path = memory;
 
 -- numbers in [0, 1) that are the same everywhere
-CREATE FUNCTION u(VARIADIC text[]) RETURNS float8 LANGUAGE sql IMMUTABLE
-	RETURN ('x' || left(md5(array_to_string($1, ' ')), 8))::bit(32)::bigint / 4294967296.0;
+CREATE FUNCTION u(VARIADIC text[]) RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
+	SELECT ('x' || left(md5(array_to_string($1, ' ')), 8))::bit(32)::bigint / 4294967296.0 $$;
 
 -- 240 tasks whose members prefer one of four kinds each: a shift of all rows alike says little of that
 CREATE TABLE tastes AS

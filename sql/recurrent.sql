@@ -6,8 +6,8 @@ CREATE SCHEMA recurrent;
 SET search_path = recurrent;
 
 -- 200 tasks, each a line of its own
-CREATE FUNCTION u(VARIADIC text[]) RETURNS float8 LANGUAGE sql IMMUTABLE
-	RETURN ('x' || left(md5(array_to_string($1, ' ')), 8))::bit(32)::bigint / 4294967296.0;
+CREATE FUNCTION u(VARIADIC text[]) RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
+	SELECT ('x' || left(md5(array_to_string($1, ' ')), 8))::bit(32)::bigint / 4294967296.0 $$;
 CREATE TABLE lines AS
 	SELECT task, nr, x, slope * x + intercept + 0.2 * (u('noise', task::text, nr::text) - 0.5) AS y,
 		   u('flip', task::text, nr::text) < 1 / (1 + exp(-4 * (slope * x + intercept))) AS above,

@@ -164,7 +164,7 @@ CALL meta.train('bad', 'SELECT student, ARRAY[x, ''infinity''] AS v, score FROM 
 CALL meta.train('bad', 'SELECT student, ''{}''::float8[] AS v, score FROM answers', 'student', 'score');
 CALL meta.train('bad', 'SELECT student, ''\x0000''::bytea AS photo, score FROM answers', 'student', 'score', options => '{"encode": {"photo": "image 2x2"}}');
 CALL meta.train('bad', 'SELECT student, x, ''\x0000''::bytea AS photo, score FROM answers', 'student', 'score', features => 'photo');
-CALL meta.train('bad', 'SELECT student, x, ''{}''::jsonb AS json, score FROM answers', 'student', 'score', features => 'x, json');
+CALL meta.train('bad', 'SELECT student, x, ''{}''::jsonb AS details, score FROM answers', 'student', 'score', features => 'x, details');
 CALL meta.train('bad', 'SELECT student, x, ''1''::money AS price, score FROM answers', 'student', 'score', features => 'x, price');
 CALL meta.train('bad', 'SELECT student, x, skill, score FROM answers', 'student', 'score', options => '{"encode": {"skill": "number"}}');
 CALL meta.train('bad', 'SELECT student, x, ''{1,2}''::text[] AS tags, score FROM answers', 'student', 'score', features => 'tags');

@@ -74,6 +74,11 @@ sha256_end(Sha256 sha, char *hex)
 }
 #endif							/* FRONTEND */
 
+/* ---- catalog/pg_type.h: money's type had another name until 13 ---- */
+#if defined(PG_TYPE_D_H) && !defined(MONEYOID)
+#define MONEYOID CASHOID
+#endif
+
 /* ---- catalog/pg_operator.h: a name for bytea's < ---- */
 #ifndef ByteaLessOperator
 #define ByteaLessOperator 1957

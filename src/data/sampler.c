@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "storage/shmem.h"
 #include "utils/memutils.h"
 
 #include "data/episode.h"

@@ -13,6 +13,7 @@
 #include <limits.h>
 
 #include "port/pg_bswap.h"
+#include "storage/shmem.h"
 #include "utils/memutils.h"
 
 #include "learn/memory.h"

@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include "storage/shmem.h"
+
 #include "nn/conv_network.h"
 #include "store/options_json.h"
 #include "train/train.h"

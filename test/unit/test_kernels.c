@@ -6,6 +6,8 @@
  * All arrays are of their exact size, so that the sanitiser sees whatever is
  * read or written beside them.
  */
+#include <string.h>
+
 #include "nn/kernels.h"
 #include "nn/rng.h"
 #include "tap.h"
@@ -105,6 +107,53 @@ test_products(const Kernels *set)
 		is_close(worst, 0, TOLERANCE, "%s: products %s%s%s", set->name, names[added], transposed ? ", transposed" : "",
 				 rectified ? ", rectified" : "");
 	}
+}
+
+/*
+ * Of fewer columns than a vector has, a row is the same numbers alone as among
+ * others: rows added to a task's memory one by one are those added together.
+ */
+static void
+test_rows_alone(const Kernels *set)
+{
+	static const int ms[] = {1, 2, 3, 4, 5, 7, 8, 9, 12, 15};
+	static const int ks[] = {1, 2, 3, 16, 33};
+	const int	most = 13;
+	int			lanes = strcmp(set->name, "avx512") == 0 ? 16 : strcmp(set->name, "avx2") == 0 ? 8 : 4;
+	bool		same = true;
+
+	lanes = lanes * sizeof(float) / sizeof(real);
+	for (size_t j = 0; j < sizeof(ms) / sizeof(int) && ms[j] < lanes; j++)
+		for (size_t q = 0; q < sizeof(ks) / sizeof(int); q++)
+		{
+			int			m = ms[j];
+			int			k = ks[q];
+			real	   *a = numbers((size_t) most * k);
+			real	   *b = numbers((size_t) k * m);
+			real	   *c = numbers((size_t) most * m);
+			real	   *together = numbers((size_t) most * m);
+			real	   *alone = numbers(m);
+
+			for (int n = 2; n <= most; n++)
+			{
+				Product		p = {n, m, k, a, k, 1, b, m, c, m, 1, 1, together};
+
+				set->product(&p);
+				for (int i = 0; i < n; i++)
+				{
+					Product		one = {1, m, k, a + i * k, k, 1, b, m, c + i * m, m, 1, 1, alone};
+
+					set->product(&one);
+					same = same && memcmp(alone, together + i * m, m * sizeof(real)) == 0;
+				}
+			}
+			free(alone);
+			free(together);
+			free(c);
+			free(b);
+			free(a);
+		}
+	ok(same, "%s: a row alone is the same numbers as among others", set->name);
 }
 
 static void
@@ -402,6 +451,7 @@ main(void)
 	for (; *all; all++)
 	{
 		test_products(*all);
+		test_rows_alone(*all);
 		test_transpose(*all);
 		test_elements(*all);
 		test_columns(*all);
