@@ -17,6 +17,11 @@
 #include "varatt.h"
 #endif
 
+/* ---- c.h: a prefix since 18 ---- */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* ---- SHA-256: a context of its own until 13, pg_cryptohash since 14 ---- */
 #ifndef FRONTEND
 #include "common/sha2.h"

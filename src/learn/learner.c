@@ -8,26 +8,6 @@
 
 #include "learn/vars.h"
 
-extern const Learner auto_learner;
-extern const Learner maml_learner;
-extern const Learner fomaml_learner;
-extern const Learner meta_sgd_learner;
-extern const Learner anil_learner;
-extern const Learner cavia_learner;
-extern const Learner reptile_learner;
-extern const Learner lstm_learner;
-extern const Learner pooled_learner;
-extern const Learner random_intercept_learner;
-extern const Learner finetune_learner;
-extern const Learner single_task_learner;
-extern const Learner alpaca_learner;
-extern const Learner cnp_learner;
-extern const Learner vaml_learner;
-extern const Learner ridge_learner;
-extern const Learner prototypical_learner;
-extern const Learner matching_learner;
-extern const Learner mann_learner;
-
 const Learner *const learners[] = {
 	&auto_learner,
 	&maml_learner,

@@ -203,7 +203,28 @@ typedef struct Learner
 									 * which; chosen by a training, on
 									 * validation tasks */
 
-/* All learners, ended by NULL. */
+/* Each is in the file of its name, or in that of what it is a form of. */
+extern const Learner auto_learner;
+extern const Learner maml_learner;
+extern const Learner fomaml_learner;
+extern const Learner meta_sgd_learner;
+extern const Learner anil_learner;
+extern const Learner cavia_learner;
+extern const Learner reptile_learner;
+extern const Learner lstm_learner;
+extern const Learner alpaca_learner;
+extern const Learner cnp_learner;
+extern const Learner vaml_learner;
+extern const Learner ridge_learner;
+extern const Learner prototypical_learner;
+extern const Learner matching_learner;
+extern const Learner mann_learner;
+extern const Learner pooled_learner;
+extern const Learner random_intercept_learner;
+extern const Learner finetune_learner;
+extern const Learner single_task_learner;
+
+/* All of them, in the order in which they are listed; ended by NULL. */
 extern const Learner *const learners[];
 
 /* By name, or NULL. */

@@ -8,6 +8,7 @@
 
 #include "portability/instr_time.h"
 
+#include "compat.h"
 #include "store/catalog.h"
 #include "train/train.h"
 
@@ -27,7 +28,7 @@ typedef struct ProgressState
 extern void progress_notice(ProgressState *state, const Training *training, const Phase *phase, double now);
 
 /* The error of a training that diverged. */
-extern void training_diverged(const Training *training) pg_attribute_noreturn();
+pg_noreturn extern void training_diverged(const Training *training);
 
 /*
  * Scalars about a training, as JSON text for the model and as jsonb for

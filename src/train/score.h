@@ -5,6 +5,7 @@
 #ifndef TRAIN_SCORE_H
 #define TRAIN_SCORE_H
 
+#include "compat.h"
 #include "data/panel.h"
 #include "learn/apply.h"
 #include "learn/calibration.h"
@@ -43,7 +44,7 @@ typedef struct Scorer
 extern Arena *memory_arena(const char *name);
 
 /* The error of a training's arena that is full: an OutOfMemory. */
-extern void memory_error(void) pg_attribute_noreturn();
+pg_noreturn extern void memory_error(void);
 
 /* For Tape.interrupt. */
 extern void check_interrupts(void);
