@@ -32,7 +32,9 @@ BEGIN;
 DROP EXTENSION meta CASCADE;
 SELECT pg_catalog.to_regnamespace('meta') IS NULL AS gone;
 CREATE SCHEMA meta AUTHORIZATION meta_carl;
+\set SHOW_CONTEXT never
 CREATE EXTENSION meta;
+\set SHOW_CONTEXT errors
 ROLLBACK;
 
 -- every table is dumped with its rows, and its numbers go on from there
