@@ -151,6 +151,20 @@ sort_next(Tuplesortstate *sort, Datum *value)
 #define CASE_MERGE
 #endif
 
+/* ---- utils/builtins.h: pg_lltoa returns the length since 14 ---- */
+#ifdef BUILTINS_H
+static inline int
+int64_text(int64 value, char *buffer)
+{
+#if PG_VERSION_NUM >= 140000
+	return pg_lltoa(value, buffer);
+#else
+	pg_lltoa(value, buffer);
+	return (int) strlen(buffer);
+#endif
+}
+#endif							/* BUILTINS_H */
+
 /* ---- utils/regproc.h: an error context argument since 16 ---- */
 #if defined(REGPROC_H) && PG_VERSION_NUM >= 160000
 #define qualified_name_list(text) stringToQualifiedNameList((text), NULL)

@@ -276,13 +276,13 @@ column_label(Column *column, Datum value, char *buffer, int *length)
 			text = DatumGetBool(value) ? "true" : "false";
 			break;
 		case INT2OID:
-			*length = pg_ltoa(DatumGetInt16(value), buffer);
+			*length = int64_text(DatumGetInt16(value), buffer);
 			return buffer;
 		case INT4OID:
-			*length = pg_ltoa(DatumGetInt32(value), buffer);
+			*length = int64_text(DatumGetInt32(value), buffer);
 			return buffer;
 		case INT8OID:
-			*length = pg_lltoa(DatumGetInt64(value), buffer);
+			*length = int64_text(DatumGetInt64(value), buffer);
 			return buffer;
 		case OIDOID:
 			pg_lltoa((int64) DatumGetObjectId(value), buffer);
