@@ -17,6 +17,7 @@
 #include "pgstat.h"
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
+#include "storage/dsm.h"
 #include "storage/shm_toc.h"
 #include "storage/spin.h"
 #include "utils/memutils.h"
@@ -30,6 +31,9 @@
 
 /* Multiplications of a meta-iteration below which workers cost more than they bring. */
 #define WORTHWHILE 4e6
+
+/* What PostgreSQL takes beside our segment, for session and transaction: some 1.4 MB. */
+#define BESIDE (2 * 1024 * 1024)
 
 /* Looks before sleeping: some 50 microseconds. */
 #define LOOKS 1000
@@ -325,6 +329,49 @@ drop_snapshot(Team *team)
 	team->snapshot = NULL;
 }
 
+/*
+ * Is there a segment of so many bytes to be had?  Where the file system of
+ * shared memory is full, and a container's is small, PostgreSQL fails when it
+ * asks for one: here that only means to do without workers.  Another session
+ * may still be quicker to take the room.
+ */
+static bool
+has_room(Size size)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	dsm_segment *volatile segment = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		segment = dsm_create(size, DSM_CREATE_NULL_IF_MAXSEGMENTS);
+		if (segment != NULL)
+			dsm_detach(segment);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (error->sqlerrcode != ERRCODE_DISK_FULL && error->sqlerrcode != ERRCODE_OUT_OF_MEMORY)
+			ReThrowError(error);
+		FreeErrorData(error);
+		segment = NULL;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return segment != NULL;
+}
+
 static bool
 enter(Team *team)
 {
@@ -334,6 +381,8 @@ enter(Team *team)
 
 	if (current == team)
 		return true;
+	if (!team->alone && !has_room(add_size(team->size, sizeof(TeamShared) + BESIDE)))
+		team->alone = true;
 	if (team->alone)
 		return false;
 

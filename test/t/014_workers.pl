@@ -155,4 +155,22 @@ foreach my $case ([ 2, 0 ], [ 0, 2 ])
 }
 
 $node->stop;
+
+# A container's /dev/shm is small, and may be full: then it is done without, too.
+# The server gets one of its own, as a user who is root there for mounting it only.
+SKIP:
+{
+	my @full = (
+		'unshare', '--user', '--map-root-user', '--mount', 'sh', '-c',
+		'mount -t tmpfs -o size=2m,mode=1777 tmpfs /dev/shm && exec unshare --user --map-user=1000 --map-group=1000 "$@"', 'sh');
+	my @server = ('pg_ctl', '--pgdata', $node->data_dir, '--log', $node->logfile, '--wait');
+	my $offset = -s $node->logfile;
+
+	skip 'no file system can be mounted here', 3 if !run_log([ @full, 'true' ]);
+	system_or_bail(@full, @server, 'start');
+	is($node->safe_psql('postgres', 'SHOW dynamic_shared_memory_type'), 'posix', 'a server whose shared memory is a full file system');
+	is(train(2, 20, 10), $alone, '... trains without workers, and the same bytes');
+	unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset), qr/ERROR|WARNING/, '... and says nothing of it');
+	system_or_bail(@server, '--mode', 'fast', 'stop');
+}
 done_testing();
