@@ -68,7 +68,7 @@ static void
 cavia_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 			const RowVars *support, const Var *theta, Var *phi)
 {
-	inner_loop(tape, spec, list, &exact, support, support, theta, phi);
+	inner_loop(tape, spec, list, &exact, support, NULL, theta, phi);
 }
 
 static Var

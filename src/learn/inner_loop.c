@@ -24,8 +24,9 @@
 #include "learn/vars.h"
 
 /* Reptile's inner optimiser: Adam without momentum. */
-#define ADAM_BETA2 0.999
-#define ADAM_EPSILON 1e-8
+#define INNER_BETA2 0.999
+#define INNER_EPSILON 1e-8
+#define LEAST_SHARE 1e-20
 
 /* Factors of the steps are stored so much smaller: they learn faster. */
 #define FACTOR_SCALE 10.0
@@ -40,6 +41,8 @@
 #define RATE "rate."
 #define STEP_RATE "step_rate."
 #define SHRINK "shrink"
+#define SECOND "second."
+#define SECOND_SHARE "second_share"
 
 /* ---- layout ---- */
 
@@ -71,12 +74,12 @@ is_moved(const Tensor *tensor)
 }
 
 static bool
-add_named_after(TensorList *list, const char *prefix, const char *name, int rows, int cols)
+add_named_after(TensorList *list, const char *prefix, const char *name, int rows, int cols, TensorRole role)
 {
 	char		full[TENSOR_NAME_LENGTH + sizeof(STEP_RATE)];
 
 	snprintf(full, sizeof(full), "%s%s", prefix, name);
-	return tensor_add(list, full, rows, cols, TENSOR_SHARED) >= 0;
+	return tensor_add(list, full, rows, cols, role) >= 0;
 }
 
 bool
@@ -86,7 +89,7 @@ inner_layout(const LearnerSpec *spec, TensorList *list)
 
 	for (int i = 0; i < n && spec->options.step_rates; i++)
 		if (is_moved(&list->tensors[i]) &&
-			!add_named_after(list, STEP_RATE, list->tensors[i].name, 1, spec->options.inner_steps))
+			!add_named_after(list, STEP_RATE, list->tensors[i].name, 1, spec->options.inner_steps, TENSOR_SHARED))
 			return false;
 	return spec->options.inner_loss != INNER_LOSS_SHRUNK || tensor_add(list, SHRINK, 1, 1, TENSOR_SHARED) >= 0;
 }
@@ -98,20 +101,39 @@ inner_layout_elementwise(const LearnerSpec *spec, TensorList *list)
 
 	for (int i = 0; i < n; i++)
 		if (is_moved(&list->tensors[i]) &&
-			!add_named_after(list, RATE, list->tensors[i].name, list->tensors[i].rows, list->tensors[i].cols))
+			!add_named_after(list, RATE, list->tensors[i].name, list->tensors[i].rows, list->tensors[i].cols, TENSOR_SHARED))
 			return false;
 	return inner_layout(spec, list);
 }
 
-/* The tensor that is learned about another one, or TAPE_NONE. */
+bool
+inner_layout_adam(const LearnerSpec *spec, TensorList *list)
+{
+	int			n = list->n;
+
+	for (int i = 0; i < n; i++)
+		if (is_moved(&list->tensors[i]) &&
+			!add_named_after(list, SECOND, list->tensors[i].name, list->tensors[i].rows, list->tensors[i].cols, TENSOR_AVERAGE))
+			return false;
+	return tensor_add(list, SECOND_SHARE, 1, 1, TENSOR_AVERAGE) >= 0 && inner_layout(spec, list);
+}
+
+/* Position of the tensor that is about another one, or -1. */
+static int
+find_about(const TensorList *list, const char *prefix, const char *name)
+{
+	char		full[TENSOR_NAME_LENGTH + sizeof(STEP_RATE)];
+
+	snprintf(full, sizeof(full), "%s%s", prefix, name);
+	return tensor_find(list, full);
+}
+
+/* What is learned about a tensor, or TAPE_NONE. */
 static Var
 learned_about(const TensorList *list, const Var *theta, const char *prefix, const char *name)
 {
-	char		full[TENSOR_NAME_LENGTH + sizeof(STEP_RATE)];
-	int			i;
+	int			i = find_about(list, prefix, name);
 
-	snprintf(full, sizeof(full), "%s%s", prefix, name);
-	i = tensor_find(list, full);
 	return i < 0 ? TAPE_NONE : theta[i];
 }
 
@@ -124,69 +146,11 @@ inner_begin(const LearnerSpec *spec, const TensorList *list, double between, dou
 		values[list->tensors[i].offset] = scale_store(within / between / SHRINK_START);
 }
 
-/* ---- rows ---- */
-
-/* A task's rows, with all about them that no step changes. */
-typedef struct SeenRows
-{
-	const RowVars *rows;
-	NetworkInput input;			/* categories are looked up once: no task
-								 * adapts their tables */
-	Var			linear;			/* the linear path; TAPE_NONE: there is none,
-								 * or steps change it */
-	Var			hidden;			/* the last hidden layer; TAPE_NONE: steps
-								 * change it */
-	bool		steps_linear;	/* do they? */
-} SeenRows;
-
-static bool
-is_adapted(const TensorList *list, const char *name)
-{
-	int			i = tensor_find(list, name);
-
-	return i >= 0 && list->tensors[i].role == TENSOR_ADAPTED;
-}
-
-static SeenRows
-see_rows(Tape *tape, const LearnerSpec *spec, const TensorList *list, const InnerLoop *loop,
-		 const RowVars *rows, const Var *theta)
-{
-	const Network *net = &spec->net;
-	SeenRows	seen;
-
-	seen.rows = rows;
-	seen.input = network_input(tape, net, theta, rows->x, rows->c);
-	seen.steps_linear = is_adapted(list, "skip.weight");
-	seen.linear = seen.steps_linear ? TAPE_NONE : network_linear(tape, net, theta, &seen.input);
-	seen.hidden = loop->view || is_adapted(list, "layer.0.weight") ? TAPE_NONE :
-		network_hidden(tape, net, theta, &seen.input);
-	return seen;
-}
-
-/* Mean loss of rows under phi; vars: room for a Var per tensor. */
-static Var
-seen_loss(Tape *tape, const LearnerSpec *spec, const TensorList *list, const InnerLoop *loop,
-		  const SeenRows *seen, const Var *phi, Var *vars)
-{
-	const Network *net = &spec->net;
-	Var			hidden;
-	Var			linear;
-
-	if (loop->view)
-	{
-		loop->view(tape, spec, list, phi, vars);
-		phi = vars;
-	}
-	hidden = seen->hidden != TAPE_NONE ? seen->hidden : network_hidden(tape, net, phi, &seen->input);
-	linear = seen->steps_linear ? network_linear(tape, net, phi, &seen->input) : seen->linear;
-	return loss_mean(tape, spec->loss, network_head(tape, net, phi, hidden, linear), seen->rows->y, seen->rows->w);
-}
-
 /* ---- steps ---- */
 
 /* k / (k + c), (tasks, 1, 1); TAPE_NONE where no c is learned */
 static Var
-shrinkage(Tape *tape, const TensorList *list, const Var *theta, const RowVars *rows)
+shrinkage(Tape *tape, const TensorList *list, const Var *theta, Var w)
 {
 	Var			v = learned_about(list, theta, SHRINK, "");
 	Var			k;
@@ -194,23 +158,32 @@ shrinkage(Tape *tape, const TensorList *list, const Var *theta, const RowVars *r
 
 	if (v == TAPE_NONE)
 		return TAPE_NONE;
-	k = vars_sum_rows(tape, rows->w);
+	k = vars_sum_rows(tape, w);
 	c = tape_scale(tape, scale_value(tape, v), SHRINK_START, 0);
 	return vars_divide(tape, k, tape_axpy(tape, k, 1, c));
 }
 
-/* g / (sqrt(v / (1 - beta2^t)) + eps), with v updated in *moment */
+/*
+ * g / (sqrt(v / s) + eps), with v = b2 v + (1 - b2) g^2, in *second; s, share,
+ * is how much of v are squares that were seen.
+ */
 static Var
-adam_direction(Tape *tape, Var gradient, int step, Var *moment)
+adam_direction(Tape *tape, Var gradient, Var *second, Var share)
 {
-	Var			square = tape_scale(tape, tape_unary(tape, UNARY_SQUARE, 0, gradient), 1 - ADAM_BETA2, 0);
+	Var			square = tape_unary(tape, UNARY_SQUARE, 0, gradient);
 	Var			root;
 
-	*moment = *moment == TAPE_NONE ? square : tape_axpy(tape, square, ADAM_BETA2, *moment);
-	root = tape_unary(tape, UNARY_SQRT, 0,
-					  tape_scale(tape, *moment, 1 / (1 - pow(ADAM_BETA2, step + 1)), 0));
+	*second = tape_axpy(tape, tape_scale(tape, square, 1 - INNER_BETA2, 0), INNER_BETA2, *second);
+	root = tape_unary(tape, UNARY_SQRT, 0, vars_divide(tape, *second, tape_scale(tape, share, 1, LEAST_SHARE)));
 	return tape_multiply(tape, gradient,
-						 tape_unary(tape, UNARY_RECIPROCAL, 0, tape_scale(tape, root, 1, ADAM_EPSILON)));
+						 tape_unary(tape, UNARY_RECIPROCAL, 0, tape_scale(tape, root, 1, INNER_EPSILON)));
+}
+
+/* s = b2 s + (1 - b2), of a task without rows in the batch b2 s: then v is b2 v as well */
+static Var
+next_share(Tape *tape, Var share, Var w)
+{
+	return tape_axpy(tape, tape_scale(tape, vars_positive(tape, vars_sum_rows(tape, w)), 1 - INNER_BETA2, 0), INNER_BETA2, share);
 }
 
 /*
@@ -277,48 +250,15 @@ way_by_shrinkage(Tape *tape, Var theta, Var phi, Var s)
 	return tape_surrogate(tape, phi, tape_axpy(tape, tape_multiply(tape, way, tape_multiply(tape, s, reciprocal)), 1, theta));
 }
 
-/*
- * The loop; path, where it is not NULL, gets phi after each step: inner_steps
- * times list->n.
- */
-static void
-run_steps(Tape *tape, const LearnerSpec *spec, const TensorList *list, const InnerLoop *loop,
-		  const RowVars *rows_even, const RowVars *rows_odd,
-		  const Var *theta, Var *phi, Var *path)
+/* A task's own copy of what the steps move, whose gradient must not be summed over tasks. */
+static int
+copy_moved(Tape *tape, const TensorList *list, int tasks, const Var *theta, Var *phi, int *moved)
 {
-	int			tasks = tape_shape(tape, rows_even->x).tasks;
-	int		   *moved = arena_alloc(tape->arena, list->n, sizeof(int));
-	Var		   *wrt = arena_alloc(tape->arena, list->n, sizeof(Var));
-	Var		   *gradients = arena_alloc(tape->arena, list->n, sizeof(Var));
-	Var			(*memory)[INNER_MEMORY] = arena_alloc(tape->arena, list->n, sizeof(*memory));
-	Var		   *vars = arena_alloc(tape->arena, list->n, sizeof(Var));
-	SeenRows	seen[2];
-	Var			shrink[2];
-	bool		constant;		/* only the way as a whole says how long steps
-								 * should be */
 	int			n = 0;
 
-	if (moved == NULL || wrt == NULL || gradients == NULL || memory == NULL || vars == NULL)
-	{
-		tape->fault = "out of memory";
-		return;
-	}
-	seen[0] = see_rows(tape, spec, list, loop, rows_even, theta);
-	shrink[0] = shrinkage(tape, list, theta, rows_even);
-	seen[1] = seen[0];
-	shrink[1] = shrink[0];
-	if (rows_odd != rows_even)
-	{
-		seen[1] = see_rows(tape, spec, list, loop, rows_odd, theta);
-		shrink[1] = shrinkage(tape, list, theta, rows_odd);
-	}
-
-	/* A task's own copy first: its gradient must not be summed over tasks. */
 	for (int i = 0; i < list->n; i++)
 	{
 		phi[i] = theta[i];
-		for (int j = 0; j < INNER_MEMORY; j++)
-			memory[i][j] = TAPE_NONE;
 		if (is_moved(&list->tensors[i]))
 		{
 			Shape		s = tape_shape(tape, theta[i]);
@@ -327,16 +267,58 @@ run_steps(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Inn
 			moved[n++] = i;
 		}
 	}
-	constant = loop->kind == INNER_FIRST_ORDER && shrink[0] != TAPE_NONE && shrink[0] == shrink[1];
+	return n;
+}
+
+/*
+ * The loop; path, where it is not NULL, gets phi after each step: inner_steps
+ * times list->n.
+ */
+static void
+run_steps(Tape *tape, const LearnerSpec *spec, const TensorList *list, const InnerLoop *loop,
+		  const RowVars *rows, const RowVars *further,
+		  const Var *theta, Var *phi, Var *path)
+{
+	const Options *options = &spec->options;
+	int			first = count_batches(tape, rows, options->inner_batch);
+	int			batches = first + (further ? count_batches(tape, further, options->inner_batch) : 0);
+	SeenRows   *seen = arena_alloc(tape->arena, batches, sizeof(SeenRows));
+	Var		   *shrink = arena_alloc(tape->arena, batches, sizeof(Var));
+	int		   *moved = arena_alloc(tape->arena, list->n, sizeof(int));
+	Var		   *wrt = arena_alloc(tape->arena, list->n, sizeof(Var));
+	Var		   *gradients = arena_alloc(tape->arena, list->n, sizeof(Var));
+	Var			(*memory)[INNER_MEMORY] = arena_alloc(tape->arena, list->n, sizeof(*memory));
+	Var		   *vars = arena_alloc(tape->arena, list->n, sizeof(Var));
+	int			share = tensor_find(list, SECOND_SHARE);
+	bool		constant;		/* only the way as a whole says how long steps
+								 * should be */
+	int			n;
+
+	if (seen == NULL || shrink == NULL || moved == NULL || wrt == NULL || gradients == NULL || memory == NULL || vars == NULL)
+	{
+		tape->fault = "out of memory";
+		return;
+	}
+	see_batches(tape, spec, list, loop->view, rows, theta, first, seen);
+	if (further)
+		see_batches(tape, spec, list, loop->view, further, theta, batches - first, seen + first);
+	for (int i = 0; i < batches; i++)
+		shrink[i] = shrinkage(tape, list, theta, seen[i].w);
+	n = copy_moved(tape, list, tape_shape(tape, rows->x).tasks, theta, phi, moved);
+	for (int i = 0; i < n; i++)
+		for (int j = 0; j < INNER_MEMORY; j++)
+			memory[moved[i]][j] = TAPE_NONE;
+	constant = loop->kind == INNER_FIRST_ORDER && shrink[0] != TAPE_NONE && batches == 1;
 	for (int i = 0; i < n; i++)
 		if (learned_about(list, theta, RATE, list->tensors[moved[i]].name) != TAPE_NONE ||
 			learned_about(list, theta, STEP_RATE, list->tensors[moved[i]].name) != TAPE_NONE)
 			constant = false;
 
-	for (int step = 0; step < spec->options.inner_steps && !tape->fault; step++)
+	for (int step = 0; step < options->inner_steps && !tape->fault; step++)
 	{
-		Var			loss = seen_loss(tape, spec, list, loop, &seen[step % 2], phi, vars);
-		Var			outside = shrink[step % 2];
+		const SeenRows *batch = &seen[step % batches];
+		Var			loss = seen_loss(tape, spec, list, loop->view, batch, phi, vars);
+		Var			outside = shrink[step % batches];
 		Var			bound = TAPE_NONE;
 
 		/* a factor of all tensors alike is cheapest in the loss, where it may be learned there or is not learned */
@@ -350,24 +332,27 @@ run_steps(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Inn
 		for (int i = 0; i < n; i++)
 			wrt[i] = phi[moved[i]];
 		tape_gradient(tape, loss, wrt, n, gradients);
+		if (loop->kind == INNER_ADAM)
+			phi[share] = next_share(tape, phi[share], batch->w);
 		if (loop->longest > 0 && n > 0)
 			bound = shortened(tape, gradients, n, loop->longest);
 		for (int i = 0; i < n; i++)
 		{
 			int			at = moved[i];
+			const char *name = list->tensors[at].name;
 			Var			g = gradients[i];
 
 			if (loop->kind != INNER_EXACT)
 				g = tape_detach(tape, g);
 			g = factor(tape, g, bound);
 			if (loop->kind == INNER_ADAM)
-				g = adam_direction(tape, g, step, &memory[at][0]);
-			g = factor(tape, g, factor(tape, outside, learned_rate(tape, list, theta, list->tensors[at].name, step)));
+				g = adam_direction(tape, g, &phi[find_about(list, SECOND, name)], phi[share]);
+			g = factor(tape, g, factor(tape, outside, learned_rate(tape, list, theta, name, step)));
 			if (loop->kind == INNER_LEARNED)
-				phi[at] = loop->rule(tape, &(InnerStep) {spec, theta, phi[at], g, tape_detach(tape, loss), seen[step % 2].rows->w},
+				phi[at] = loop->rule(tape, &(InnerStep) {spec, theta, phi[at], g, tape_detach(tape, loss), batch->w},
 									 memory[at]);
 			else
-				phi[at] = tape_axpy(tape, phi[at], -spec->options.inner_lr, g);
+				phi[at] = tape_axpy(tape, phi[at], -options->inner_lr, g);
 		}
 		if (path != NULL)
 			memcpy(path + (size_t) step * list->n, phi, list->n * sizeof(Var));
@@ -380,10 +365,27 @@ run_steps(Tape *tape, const LearnerSpec *spec, const TensorList *list, const Inn
 
 void
 inner_loop(Tape *tape, const LearnerSpec *spec, const TensorList *list, const InnerLoop *loop,
-		   const RowVars *rows_even, const RowVars *rows_odd,
+		   const RowVars *rows, const RowVars *further,
 		   const Var *theta, Var *phi)
 {
-	run_steps(tape, spec, list, loop, rows_even, rows_odd, theta, phi, NULL);
+	run_steps(tape, spec, list, loop, rows, further, theta, phi, NULL);
+}
+
+/*
+ * After k steps an average has b2^k of what it was, and 1 - b2^k of what the
+ * steps saw: average - seen = (average - average after) / (1 - b2^k).
+ */
+void
+inner_average_squares(Tape *tape, const LearnerSpec *spec, const TensorList *list, Var present,
+					  const Var *theta, const Var *phi, Var *gradients)
+{
+	double		seen = 1 - pow(INNER_BETA2, spec->options.inner_steps);
+
+	for (int i = 0; i < list->n; i++)
+		if (list->tensors[i].role == TENSOR_AVERAGE)
+			gradients[i] = seen == 0 ? TAPE_NONE :
+				tape_sum(tape, tape_multiply(tape, tape_axpy(tape, theta[i], -1, phi[i]), tape_scale(tape, present, 1 / seen, 0)),
+						 tape_shape(tape, theta[i]));
 }
 
 /*
@@ -419,9 +421,9 @@ inner_losses(Tape *tape, const LearnerSpec *spec, const TensorList *list, const 
 		tape->fault = "out of memory";
 		return TAPE_NONE;
 	}
-	run_steps(tape, spec, list, loop, support, support, theta, phi, path);
-	seen = see_rows(tape, spec, list, loop, query, theta);
-	last = seen_loss(tape, spec, list, loop, &seen, phi, vars);
+	run_steps(tape, spec, list, loop, support, NULL, theta, phi, path);
+	seen = see_rows(tape, spec, list, loop->view, query, theta);
+	last = seen_loss(tape, spec, list, loop->view, &seen, phi, vars);
 	if (!all || tape->fault)
 		return last;
 
@@ -430,7 +432,7 @@ inner_losses(Tape *tape, const LearnerSpec *spec, const TensorList *list, const 
 	losses = last;
 	for (int step = 0; step < steps - 1; step++)
 	{
-		Var			other = seen_loss(tape, spec, list, loop, &seen, path + (size_t) step * list->n, vars);
+		Var			other = seen_loss(tape, spec, list, loop->view, &seen, path + (size_t) step * list->n, vars);
 
 		losses = tape_axpy(tape, losses, 1, tape_multiply(tape, tape_axpy(tape, other, -1, last), weight));
 	}

@@ -5,13 +5,14 @@
 #ifndef LEARN_INNER_LOOP_H
 #define LEARN_INNER_LOOP_H
 
-#include "learn/learner.h"
+#include "learn/seen_rows.h"
 
 typedef enum InnerKind
 {
 	INNER_EXACT,				/* SGD; gradients flow through its gradients */
 	INNER_FIRST_ORDER,			/* SGD; they do not */
-	INNER_ADAM,					/* Adam with beta1 = 0, as Reptile uses it; first order */
+	INNER_ADAM,					/* Adam with beta1 = 0, as Reptile uses it; first
+								 * order; see inner_layout_adam */
 	INNER_LEARNED				/* a learned rule; first order */
 } InnerKind;
 
@@ -34,10 +35,6 @@ typedef struct InnerStep
 #define INNER_MEMORY 3
 typedef Var (*InnerRule) (Tape *tape, const InnerStep *step, Var *memory);
 
-/* The network's tensors, into vars, from a learner's own. */
-typedef void (*NetworkView) (Tape *tape, const LearnerSpec *spec, const TensorList *list,
-							 const Var *phi, Var *vars);
-
 /* What tells the learners apart that adapt by gradient steps. */
 typedef struct InnerLoop
 {
@@ -52,16 +49,17 @@ typedef struct InnerLoop
 /*
  * spec->options.inner_steps steps at rate inner_lr on the mean loss of each
  * task's rows, from theta's adapted and state tensors; the others are passed
- * on.  rows_even serves the steps 0, 2, ..., rows_odd the others; they may be
- * the same.  phi gets one Var per tensor of the list; one that is a task's own
- * has a matrix per task.  What the steps do not change is computed once: with
- * an adapted head alone, all the rest.
+ * on.  The steps take the rows, then the further ones (NULL: there are none),
+ * and so on in turn, each in batches of inner_batch.  phi gets one Var per
+ * tensor of the list; one that is a task's own has a matrix per task.  What the
+ * steps do not change is computed once: with an adapted head alone, all the
+ * rest.
  *
  * Learned rates and the like are used where the list has their tensors, see
  * inner_layout.
  */
 extern void inner_loop(Tape *tape, const LearnerSpec *spec, const TensorList *list, const InnerLoop *loop,
-					   const RowVars *rows_even, const RowVars *rows_odd,
+					   const RowVars *rows, const RowVars *further,
 					   const Var *theta, Var *phi);
 
 /*
@@ -84,6 +82,22 @@ extern bool inner_layout(const LearnerSpec *spec, TensorList *list);
 
 /* The same with a factor for every number that is moved: "rate.<tensor>", v: 1 + 10 v. */
 extern bool inner_layout_elementwise(const LearnerSpec *spec, TensorList *list);
+
+/*
+ * The same with what INNER_ADAM divides by, which training keeps: an average of
+ * the squares of a tensor's gradients, "second.<tensor>", and the share of
+ * squares in it that were seen, "second_share" (1, 1), 0 at first.  After the
+ * loop, phi has them as the steps left them, per task.
+ */
+extern bool inner_layout_adam(const LearnerSpec *spec, TensorList *list);
+
+/*
+ * What those averages are moved by, from theta and the phi of inner_loop: the
+ * sum over the tasks of (average - what the steps saw), their gradients.
+ * present: 1 for a task, 0 for the padding of a meta-batch, (tasks, 1, 1).
+ */
+extern void inner_average_squares(Tape *tape, const LearnerSpec *spec, const TensorList *list, Var present,
+								  const Var *theta, const Var *phi, Var *gradients);
 
 /* Learner.begin: c starts at the ratio of the variances, as for a shrunken mean. */
 extern void inner_begin(const LearnerSpec *spec, const TensorList *list, double between, double within, real *values);

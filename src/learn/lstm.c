@@ -164,7 +164,7 @@ lstm_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	if (tape_shape(tape, support->w).rows == 0)
 		memcpy(phi, theta, list->n * sizeof(Var));	/* which a task without rows keeps */
 	else
-		inner_loop(tape, spec, list, &learned, support, support, theta, phi);
+		inner_loop(tape, spec, list, &learned, support, NULL, theta, phi);
 }
 
 static Var

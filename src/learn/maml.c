@@ -29,7 +29,7 @@ static void
 maml_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 		   const RowVars *support, const Var *theta, Var *phi)
 {
-	inner_loop(tape, spec, list, &exact, support, support, theta, phi);
+	inner_loop(tape, spec, list, &exact, support, NULL, theta, phi);
 }
 
 static Var
@@ -44,7 +44,7 @@ static void
 fomaml_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 			 const RowVars *support, const Var *theta, Var *phi)
 {
-	inner_loop(tape, spec, list, &first_order, support, support, theta, phi);
+	inner_loop(tape, spec, list, &first_order, support, NULL, theta, phi);
 }
 
 static Var

@@ -67,7 +67,7 @@ moments_gradients(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	Var		   *moments = layer_moments(tape, spec, rows, theta, theta);
 
 	for (int i = 0; i < list->n; i++)
-		if (tensor_averaged(&list->tensors[i]))
+		if (tensor_is_moments(&list->tensors[i]))
 			gradients[i] = TAPE_NONE;
 	for (int l = 0; moments && l < spec->net.n_hidden; l++)
 	{

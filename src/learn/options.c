@@ -52,6 +52,8 @@ const OptionInfo option_table[] = {
 	"Gradient steps on one task."},
 	{"adapt_steps", OPTION_INTEGER, "0", 0, 1000, NULL, FIELD(adapt_steps),
 	"Gradient steps when adapting, where they should be others than the inner steps of training; 0 takes as many."},
+	{"inner_batch", OPTION_INTEGER, "0", 0, 10000, NULL, FIELD(inner_batch),
+	"Rows of a task that one gradient step takes, at most: the rows are dealt into as many batches, which steps take in turn; 0 takes all."},
 	{"inner_lr", OPTION_NUMBER, "0.01", 0, 100, NULL, FIELD(inner_lr),
 	"Learning rate of the inner steps, on the mean loss of the encoded target."},
 	{"step_rates", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(step_rates),

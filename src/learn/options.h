@@ -53,6 +53,7 @@ typedef struct Options
 	/* inner loop */
 	int			inner_steps;
 	int			adapt_steps;	/* when adapting; 0: inner_steps */
+	int			inner_batch;	/* rows of an inner step, at most; 0: all */
 	double		inner_lr;
 	bool		step_rates;		/* learned, per tensor and step */
 	bool		multi_step;		/* the outer loss counts all steps at first */

@@ -34,7 +34,7 @@ static void
 finetune_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 			   const RowVars *support, const Var *theta, Var *phi)
 {
-	inner_loop(tape, spec, list, &first_order, support, support, theta, phi);
+	inner_loop(tape, spec, list, &first_order, support, NULL, theta, phi);
 }
 
 /* Nothing else is learned here, so the linear path adapts as well. */

@@ -8,22 +8,32 @@
  * A. Nichol, J. Achiam, J. Schulman, "On first-order meta-learning
  * algorithms", 2018.  Epsilon decays linearly to 0.  Training does not tell
  * support from query: both are mini-batches of the task, taken in turn.
+ *
+ * What Adam divides by, the mean of squares of gradients, goes on from task to
+ * task, as it does in the authors' code.  Begun anew with every task, Adam's
+ * first step would have the same length for each number, whatever its gradient,
+ * and what training learns of one task would be drowned by that.
  */
 #include "learn/inner_loop.h"
+
+#include "learn/vars.h"
 
 static const InnerLoop adam = {.kind = INNER_ADAM};
 
 static bool
 reptile_layout(const LearnerSpec *spec, TensorList *list)
 {
-	return network_learner_layout(spec, list) && inner_layout(spec, list);
+	return network_learner_layout(spec, list) && inner_layout_adam(spec, list);
 }
 
 static void
 reptile_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 			  const RowVars *support, const Var *theta, Var *phi)
 {
-	inner_loop(tape, spec, list, &adam, support, support, theta, phi);
+	inner_loop(tape, spec, list, &adam, support, NULL, theta, phi);
+	for (int i = 0; i < list->n; i++)
+		if (list->tensors[i].role == TENSOR_AVERAGE)
+			phi[i] = theta[i];
 }
 
 /*
@@ -39,6 +49,7 @@ reptile_outer(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	Var		   *phi = arena_alloc(tape->arena, list->n, sizeof(Var));
 	Var		   *shared = arena_alloc(tape->arena, list->n, sizeof(Var));
 	Var		   *shared_gradients = arena_alloc(tape->arena, list->n, sizeof(Var));
+	Var			present = vars_positive(tape, tape_axpy(tape, vars_sum_rows(tape, query->w), 1, vars_sum_rows(tape, support->w)));
 	int			n = 0;
 
 	if (phi == NULL || shared == NULL || shared_gradients == NULL)
@@ -55,8 +66,11 @@ reptile_outer(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 			shared[n++] = theta[i];
 	tape_gradient(tape, *losses, shared, n, shared_gradients);
 	n = 0;
+	inner_average_squares(tape, spec, list, present, theta, phi, gradients);
 	for (int i = 0; i < list->n; i++)
 	{
+		if (list->tensors[i].role == TENSOR_AVERAGE)
+			continue;
 		gradients[i] = TAPE_NONE;
 		if (list->tensors[i].role == TENSOR_SHARED)
 			gradients[i] = tape_scale(tape, shared_gradients[n++], spec->options.inner_lr, 0);

@@ -47,6 +47,20 @@ vars_slice(Tape *tape, Var a, int from, int width)
 }
 
 Var
+vars_deal_rows(Tape *tape, Var a, int n, int i)
+{
+	Shape		s;
+	int			rows;
+
+	if (a == TAPE_NONE || n == 1)
+		return a;
+	s = tape_shape(tape, a);
+	rows = (s.rows - 1) / n + 1;
+	a = tape_columns(tape, tape_reshape(tape, a, 1, s.rows * s.cols), 0, s.rows * s.cols, 0, rows * n * s.cols);
+	return vars_slice(tape, tape_reshape(tape, a, rows, n * s.cols), i * s.cols, s.cols);
+}
+
+Var
 vars_row_of(Tape *tape, Var transposed, int i)
 {
 	return tape_transpose(tape, vars_slice(tape, transposed, i, 1));

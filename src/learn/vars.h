@@ -29,6 +29,12 @@ extern Var	vars_concatenate(Tape *tape, Var a, Var b);
 /* Columns [from, from + width) of a. */
 extern Var	vars_slice(Tape *tape, Var a, int from, int width);
 
+/*
+ * Rows i, i + n, i + 2 n, ... of a, (tasks, rows / n rounded up, cols), with
+ * rows of 0 where a has none left; TAPE_NONE stays that.
+ */
+extern Var	vars_deal_rows(Tape *tape, Var a, int n, int i);
+
 /* Row i of a matrix that is given transposed: (tasks, cols, rows) -> (tasks, 1, cols) */
 extern Var	vars_row_of(Tape *tape, Var transposed, int i);
 

@@ -177,7 +177,7 @@ network_initialise(const Network *net, const TensorList *list, Rng *rng, real *v
 		const Tensor *tensor = &list->tensors[i];
 		double		deviation;
 
-		if (tensor_averaged(tensor))
+		if (tensor_is_moments(tensor))
 		{
 			/* a variance of 1 */
 			for (int j = 0; j < tensor->cols; j++)

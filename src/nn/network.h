@@ -89,9 +89,12 @@ typedef enum TensorRole
 								 * task has its own */
 	TENSOR_STATE,				/* not learned; a task has its own */
 	TENSOR_FIXED,				/* neither: set once, when training ends */
-	TENSOR_RUNNING,				/* an average that training keeps */
+	TENSOR_RUNNING,				/* moments of a layer's rows, an average that
+								 * training keeps */
 	TENSOR_MOMENTS,				/* the same, but a task has its own: those of its
 								 * support; see learn/moments.h */
+	TENSOR_AVERAGE,				/* an average of something else that training
+								 * keeps */
 	TENSOR_MEMORY				/* as TENSOR_STATE, with a row per support
 								 * row: see learn/memory.h */
 } TensorRole;
@@ -151,11 +154,18 @@ tensor_learned(const Tensor *tensor)
 	return tensor->role == TENSOR_SHARED || tensor->role == TENSOR_ADAPTED;
 }
 
-/* Is it an average that the outer loop keeps, of TENSOR_RUNNING's kind? */
+/* Are they the moments that a layer's rows are normalised by? */
+static inline bool
+tensor_is_moments(const Tensor *tensor)
+{
+	return tensor->role == TENSOR_RUNNING || tensor->role == TENSOR_MOMENTS;
+}
+
+/* Is it an average that the outer loop keeps? */
 static inline bool
 tensor_averaged(const Tensor *tensor)
 {
-	return tensor->role == TENSOR_RUNNING || tensor->role == TENSOR_MOMENTS;
+	return tensor_is_moments(tensor) || tensor->role == TENSOR_AVERAGE;
 }
 
 /*

@@ -93,8 +93,13 @@ small_layout(SmallTasks *small)
 		abort();
 	for (int i = 0; i < small->list.n; i++)
 		for (int k = 0; k < small->tensors[i].rows * small->tensors[i].cols; k++)
-			small->theta[small->tensors[i].offset + k] =
-				small->tensors[i].role == TENSOR_MEMORY ? 0 : 0.6 * wave(small->seed, 100 + i, k);
+		{
+			double		value = wave(small->seed, 100 + i, k);
+
+			/* averages are of squares, and shares */
+			small->theta[small->tensors[i].offset + k] = small->tensors[i].role == TENSOR_MEMORY ? 0 :
+				small->tensors[i].role == TENSOR_AVERAGE ? 0.5 + 0.4 * value : 0.6 * value;
+		}
 }
 
 static inline void

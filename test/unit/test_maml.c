@@ -18,13 +18,16 @@
 static const char *const loss_words[] = {"squared", "logistic", "softmax"};
 
 static const char *
-describe(const char *learner, LossKind loss, UnaryKind activation, bool skip, int n_embeddings, int steps)
+describe(const char *learner, LossKind loss, UnaryKind activation, bool skip, int n_embeddings, int steps, int batch)
 {
 	static char name[120];
+	int			n;
 
-	snprintf(name, sizeof(name), "%s, %s, %s%s%s, %d step(s)", learner, loss_words[loss],
-			 activation == UNARY_RELU ? "relu" : "tanh", skip ? ", skip" : "",
-			 n_embeddings > 0 ? ", embeddings" : "", steps);
+	n = snprintf(name, sizeof(name), "%s, %s, %s%s%s, %d step(s)", learner, loss_words[loss],
+				 activation == UNARY_RELU ? "relu" : "tanh", skip ? ", skip" : "",
+				 n_embeddings > 0 ? ", embeddings" : "", steps);
+	if (batch > 0)
+		snprintf(name + n, sizeof(name) - n, " on %d rows each", batch);
 	return name;
 }
 
@@ -35,6 +38,7 @@ test_training(const GoldenGradient *golden, const char *name)
 	static SmallTasks small;
 	static real gradient[SMALL_MAX_SIZE];
 	static double got[SMALL_MAX_SIZE];
+	bool		batched = golden->inner_batch > 0;
 	double		losses[GOLDEN_TASKS];
 	double		sum = 0;
 	double		returned;
@@ -48,9 +52,11 @@ test_training(const GoldenGradient *golden, const char *name)
 				golden->n_embeddings, golden->inner_steps, golden->inner_lr, golden->seed);
 	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
 
-	/* Tapes that are wider than the rows. */
+	/* Tapes that are wider than the rows; batches depend on by how much. */
+	small.spec.options.inner_batch = golden->inner_batch;
 	meta_step_init(&step, &arena, small.learner, &small.spec, &small.list, small.theta,
-				   0, GOLDEN_ROWS + 3, GOLDEN_ROWS + 1, NULL);
+				   batched ? GOLDEN_BATCHED_ROWS : 0, batched ? GOLDEN_BATCHED_ROWS : GOLDEN_ROWS + 3,
+				   batched ? GOLDEN_BATCHED_ROWS : GOLDEN_ROWS + 1, NULL);
 	if (!ok(step.fault == NULL && small.list.size == golden->size, "%s: built", name))
 	{
 		diag("fault: %s; %zu numbers, expected %zu", step.fault, small.list.size, golden->size);
@@ -279,12 +285,13 @@ main(void)
 	for (int i = 0; i < n_gradients; i++)
 	{
 		const GoldenGradient *g = &golden_gradients[i];
-		const char *name = describe(g->learner, g->loss, g->activation, g->skip, g->n_embeddings, g->inner_steps);
+		const char *name = describe(g->learner, g->loss, g->activation, g->skip, g->n_embeddings, g->inner_steps,
+									g->inner_batch);
 
 		test_training(g, name);
 
-		/* Reptile's training takes other steps than its adaptation. */
-		if (strcmp(g->learner, "reptile") != 0)
+		/* Reptile's training takes other steps than its adaptation, and fewer rows make fewer batches. */
+		if (strcmp(g->learner, "reptile") != 0 && g->inner_batch == 0)
 			test_at_work(g, name);
 	}
 	for (int i = 0; i < n_shifts; i++)
@@ -293,7 +300,7 @@ main(void)
 
 		if (g->loss == LOSS_SQUARED)
 			test_linear_form(g);
-		test_random_intercept(g, describe(g->learner, g->loss, g->activation, g->skip, g->n_embeddings, 0));
+		test_random_intercept(g, describe(g->learner, g->loss, g->activation, g->skip, g->n_embeddings, 0, 0));
 	}
 	return tap_done();
 }

@@ -17,6 +17,7 @@ torch.set_num_threads(1)
 
 INPUTS = 3
 ROWS = 6                        # of a task in memory; what it lacks has weight 0
+BATCHED_ROWS = 7                # the same, where steps take batches
 SUPPORT = [5, 3, 0]             # rows of each task; the last one has none
 QUERY = [4, 2, 3]
 HIDDEN = [5, 4]
@@ -42,13 +43,18 @@ def tensors(case):
     for l, h in enumerate(HIDDEN):
         out += [('layer.%d.weight' % l, (width, h)), ('layer.%d.bias' % l, (1, h))]
         width = h
-    return out + [('head.weight', (width, outputs)), ('head.bias', (1, outputs))]
+    out += [('head.weight', (width, outputs)), ('head.bias', (1, outputs))]
+    if case['learner'] == 'reptile':
+        out += [('second.' + name, s) for name, s in out if is_adapted(name)] + [('second_share', (1, 1))]
+    return out
 
 
 def parameters(case):
     theta = {}
     for i, (name, (rows, cols)) in enumerate(tensors(case)):
-        values = [0.6 * wave(case['seed'], 100 + i, k) for k in range(rows * cols)]
+        values = [wave(case['seed'], 100 + i, k) for k in range(rows * cols)]
+        # averages are of squares, and shares
+        values = [0.5 + 0.4 * v if name.startswith('second') else 0.6 * v for v in values]
         theta[name] = torch.tensor(values).reshape(rows, cols).requires_grad_(True)
     return theta
 
@@ -108,11 +114,18 @@ def mean_loss(case, p, rows):
     return (w * rows).sum() / w.sum()
 
 
-def inner_sgd(case, theta, rows, exact):
+def batches_of(case, part, task):
+    """Its rows, dealt out one by one to as many batches as the padded rows make."""
+    n = -(-BATCHED_ROWS // case['inner_batch']) if case['inner_batch'] > 0 else 1
+    return [[v[i::n] for v in rows_of(case, part, task)] for i in range(n)]
+
+
+def inner_sgd(case, theta, batches, exact):
     phi = dict(theta)
     names = [n for n in theta if is_adapted(n)]
-    for _ in range(case['inner_steps']):
-        gradients = torch.autograd.grad(mean_loss(case, phi, rows), [phi[n] for n in names], create_graph=exact)
+    for step in range(case['inner_steps']):
+        loss = mean_loss(case, phi, batches[step % len(batches)])
+        gradients = torch.autograd.grad(loss, [phi[n] for n in names], create_graph=exact)
         for name, g in zip(names, gradients):
             phi[name] = phi[name] - case['inner_lr'] * (g if exact else g.detach())
     return phi
@@ -122,28 +135,42 @@ def maml(case, theta):
     """Losses of the tasks, and the gradient of their sum."""
     losses = []
     for task in range(len(SUPPORT)):
-        phi = inner_sgd(case, theta, rows_of(case, 0, task), case['learner'] == 'maml')
+        phi = inner_sgd(case, theta, batches_of(case, 0, task), case['learner'] == 'maml')
         losses.append(mean_loss(case, phi, rows_of(case, 1, task)))
     gradients = torch.autograd.grad(sum(losses), list(theta.values()))
     return [float(l) for l in losses], list(gradients)
 
 
 def reptile(case, theta):
-    """Sum of theta - phi over the tasks, phi by PyTorch's own Adam."""
+    """Sum of theta - phi over the tasks, phi by Adam without momentum, whose mean of squares goes on from task to task."""
     losses = []
     gradients = {name: torch.zeros_like(v) for name, v in theta.items()}
     for task in range(len(SUPPORT)):
         phi = {name: v.detach().clone().requires_grad_(True) for name, v in theta.items()}
         names = [n for n in theta if is_adapted(n)]
-        adam = torch.optim.Adam([phi[n] for n in names], lr=case['inner_lr'], betas=(0.0, 0.999), eps=1e-8)
+        # mini-batches of the query, then of the support, in turn, as reptile.c has them
+        batches = batches_of(case, 1, task) + batches_of(case, 0, task)
+        second = {n: theta['second.' + n].detach().clone() for n in names}
+        share = theta['second_share'].detach().clone()
+        squares = {n: 0 for n in names}
+        weights = 0             # of all steps, and of those that had rows
+        with_rows = 0
         for step in range(case['inner_steps']):
-            adam.zero_grad()
-            # query and support are mini-batches in turn, as reptile.c has them
-            mean_loss(case, phi, rows_of(case, (step + 1) % 2, task)).backward()
-            adam.step()
+            loss = mean_loss(case, phi, batches[step % len(batches)])
+            has_rows = len(batches[step % len(batches)][3]) > 0
+            share = 0.999 * share + 0.001 * has_rows
+            weights = 0.999 * weights + 1
+            with_rows = 0.999 * with_rows + has_rows
+            for n, g in zip(names, torch.autograd.grad(loss, [phi[n] for n in names])):
+                second[n] = 0.999 * second[n] + 0.001 * g ** 2
+                squares[n] = 0.999 * squares[n] + g ** 2
+                phi[n] = (phi[n] - case['inner_lr'] * g / (torch.sqrt(second[n] / share) + 1e-8)).detach().requires_grad_(True)
+        for n in names:
+            gradients['second.' + n] += theta['second.' + n].detach() - squares[n] / weights
+        gradients['second_share'] += theta['second_share'].detach() - with_rows / weights
         loss = mean_loss(case, phi, rows_of(case, 1, task))
         losses.append(float(loss))
-        shared = [n for n in theta if not is_adapted(n)]
+        shared = [n for n in theta if not is_adapted(n) and not n.startswith('second')]
         for name, g in zip(shared, torch.autograd.grad(loss, [phi[n] for n in shared]) if shared else []):
             gradients[name] += case['inner_lr'] * g
         for name in names:
@@ -196,9 +223,9 @@ def random_intercept(case, theta):
     return shifts, precisions, outputs
 
 
-def make_case(learner, loss, activation, skip, embeddings, inner_steps, inner_lr):
+def make_case(learner, loss, activation, skip, embeddings, inner_steps, inner_lr, inner_batch=0):
     return dict(learner=learner, loss=loss, activation=activation, skip=skip,
-                embeddings=embeddings, inner_steps=inner_steps, inner_lr=inner_lr)
+                embeddings=embeddings, inner_steps=inner_steps, inner_lr=inner_lr, inner_batch=inner_batch)
 
 
 def cases():
@@ -214,6 +241,11 @@ def cases():
     yield make_case('reptile', 'squared', 'tanh', True, True, 5, 0.01)
     yield make_case('reptile', 'logistic', 'tanh', False, True, 5, 0.01)
     yield make_case('reptile', 'softmax', 'relu', True, False, 5, 0.01)
+    yield make_case('reptile', 'squared', 'tanh', True, True, 8, 0.01, 2)
+    yield make_case('reptile', 'softmax', 'tanh', False, True, 5, 0.01, 4)
+    yield make_case('maml', 'squared', 'tanh', True, True, 5, 0.1, 2)
+    yield make_case('maml', 'softmax', 'tanh', False, True, 3, 0.1, 4)
+    yield make_case('fomaml', 'logistic', 'tanh', True, False, 5, 0.1, 3)
     for loss in ('squared', 'logistic', 'softmax'):
         yield make_case('random_intercept', loss, 'tanh', True, True, 0, 0.0)
 
@@ -243,8 +275,8 @@ def array(name, values):
 def main():
     print('/*\n * maml.h\n *\t  Written by make_goldens.py with PyTorch %s; not to be edited.\n */' % torch.__version__)
     print('#ifndef UNIT_GOLDENS_MAML_H\n#define UNIT_GOLDENS_MAML_H\n')
-    print('#define GOLDEN_INPUTS %d\n#define GOLDEN_ROWS %d\n#define GOLDEN_TASKS %d\n#define GOLDEN_CLASSES %d'
-          % (INPUTS, ROWS, len(SUPPORT), CLASSES))
+    print('#define GOLDEN_INPUTS %d\n#define GOLDEN_ROWS %d\n#define GOLDEN_BATCHED_ROWS %d\n#define GOLDEN_TASKS %d\n#define GOLDEN_CLASSES %d'
+          % (INPUTS, ROWS, BATCHED_ROWS, len(SUPPORT), CLASSES))
     print('#define GOLDEN_PRECISION %r\n#define GOLDEN_NOISE %r\n#define GOLDEN_SCALE %r\n' % (PRECISION, NOISE, SCALE))
     for name, values in (('support', SUPPORT), ('query', QUERY), ('hidden', HIDDEN)):
         print('static const int golden_%s[] = {%s};' % (name, ', '.join(map(str, values))))
@@ -253,9 +285,9 @@ def main():
     lines = {'gradient': [], 'shift': []}
     for i, case in enumerate(cases()):
         result = solve_case(case)
-        head = '{"%s", LOSS_%s, UNARY_%s, %s, %d, %d, %r, %d' % (
+        head = '{"%s", LOSS_%s, UNARY_%s, %s, %d, %d, %r, %d, %d' % (
             case['learner'], case['loss'].upper(), case['activation'].upper(), 'true' if case['skip'] else 'false',
-            2 if case['embeddings'] else 0, case['inner_steps'], case['inner_lr'], case['seed'])
+            2 if case['embeddings'] else 0, case['inner_steps'], case['inner_lr'], case['inner_batch'], case['seed'])
         if case['learner'] == 'random_intercept':
             for name, values in zip(('shift', 'precision', 'output'), result):
                 array('golden_%s_%d' % (name, i), values)
@@ -266,7 +298,7 @@ def main():
             array('golden_gradient_%d' % i, torch.cat([g.flatten() for g in gradients]).tolist())
             lines['gradient'].append(head + ', golden_losses_%d, golden_gradient_%d, sizeof(golden_gradient_%d) / sizeof(double)}' % (i, i, i))
     fields = ('\tconst char *learner;\n\tLossKind\tloss;\n\tUnaryKind\tactivation;\n\tbool\t\tskip;\n'
-              '\tint\t\t\tn_embeddings;\n\tint\t\t\tinner_steps;\n\tdouble\t\tinner_lr;\n\tint\t\t\tseed;\n')
+              '\tint\t\t\tn_embeddings;\n\tint\t\t\tinner_steps;\n\tdouble\t\tinner_lr;\n\tint\t\t\tinner_batch;\n\tint\t\t\tseed;\n')
     print('typedef struct GoldenGradient\n{\n' + fields +
           '\tconst double *losses;\t\t/* of each task, after adapting */\n'
           '\tconst double *gradient;\t\t/* of their sum, all tensors in order */\n\tsize_t\t\tsize;\n} GoldenGradient;\n')
