@@ -20,8 +20,8 @@
 # batches only).
 #
 # Where drawings are few for what a network can hold, they are distorted while it
-# learns (augment).  reptile's inner steps take ten drawings in turn, two of each
-# character, and ten more; it adapts by fifty steps, as its paper has it.
+# learns (augment).  reptile's five inner steps take ten of an episode's fifty
+# query drawings each, and it adapts by fifty steps, as its paper has it.
 #
 # mann: 1, 4 and 9 shots are what its paper calls the second, fifth and tenth
 # instance of a class.
@@ -45,11 +45,11 @@ table()
 	cat <<'END'
 maml_fc	maml	5	1	5x1	"hidden": [256, 128, 64, 64], "norm": "batch", "skip": false, "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 60000, "augment": 0.5
 maml_fc_5	maml	5	5	5x5	"hidden": [256, 128, 64, 64], "norm": "batch", "skip": false, "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 60000, "augment": 0.5
-maml	maml	5	1	5x1	"network": "conv4", "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 60000, "schedule": "constant"
+maml	maml	5	1	5x1	"network": "conv4", "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 30000, "adapt_steps": 3, "augment": 0.5
 prototypical	prototypical	60	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "augment": 1, "iterations": 10000
 matching	matching	20	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "augment": 1, "iterations": 6000
 ridge	ridge	20	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "augment": 1, "iterations": 6000
-reptile	reptile	5	2	5x1 5x5	"network": "conv4", "inner_steps": 5, "adapt_steps": 50, "inner_lr": 0.001, "outer_lr": 1, "query": 2, "meta_batch": 5, "iterations": 40000
+reptile	reptile	5	1	5x1 5x5	"network": "conv4", "inner_steps": 5, "inner_batch": 10, "adapt_steps": 50, "inner_lr": 0.001, "outer_lr": 1, "query": 10, "meta_batch": 5, "iterations": 20000
 mann	mann	5	[1, 9]	5x1 5x4 5x9	"hidden": [200], "skip": false, "query": 5, "meta_batch": 16, "iterations": 100000, "schedule": "constant"
 END
 }

@@ -87,5 +87,33 @@ FROM lines r,
 	 LATERAL (SELECT meta.adapt(once, s) AS twice FROM lines s WHERE s.task = 3) b,
 	 LATERAL (SELECT meta.adapt(twice, s) AS thrice FROM lines s WHERE s.task = 3) c
 WHERE r.task = 3;
+-- steps on batches of rows: the same as to adapt to one batch, then to the next, and so on; rows are dealt out to them
+DO $$
+DECLARE
+	batch int;
+BEGIN
+	FOREACH batch IN ARRAY ARRAY[0, 2] LOOP
+		CALL meta.train('batch ' || batch, 'inner_loop.lines', 'task', 'y', features => 'x', order_by => 'nr', algorithm => 'maml',
+						options => format('{"iterations": 50, "hidden": [16], "inner_lr": 0.1, "validation": 0, "shots": 2, "inner_steps": 1, "inner_batch": %s, "adapt_steps": %s}',
+										  batch, CASE batch WHEN 0 THEN 1 ELSE 4 END)::jsonb);
+	END LOOP;
+END $$;
+SELECT bool_and(abs(meta.predict(fourth, r) - meta.predict(batches, r)) < 1e-5) AS same,
+	   bool_or(abs(meta.predict(second, r) - meta.predict(batches, r)) > 0.01) AS more
+FROM lines r,
+	 LATERAL (SELECT meta.adapt('batch 2', s ORDER BY nr) AS batches FROM lines s WHERE s.task = 3 AND nr BETWEEN 1 AND 6) a,
+	 LATERAL (SELECT meta.adapt('batch 0', s ORDER BY nr) AS first FROM lines s WHERE s.task = 3 AND nr IN (1, 4)) b,
+	 LATERAL (SELECT meta.adapt(first, s ORDER BY nr) AS second FROM lines s WHERE s.task = 3 AND nr IN (2, 5)) c,
+	 LATERAL (SELECT meta.adapt(second, s ORDER BY nr) AS third FROM lines s WHERE s.task = 3 AND nr IN (3, 6)) d,
+	 LATERAL (SELECT meta.adapt(third, s ORDER BY nr) AS fourth FROM lines s WHERE s.task = 3 AND nr IN (1, 4)) e
+WHERE r.task = 3;
+
+-- what reptile's steps divide by is kept with the model, and not with a task
+CALL meta.train('reptile', 'inner_loop.lines', 'task', 'y', features => 'x', order_by => 'nr', algorithm => 'reptile',
+				options => '{"iterations": 100, "hidden": [16], "validation": 0}');
+SELECT string_agg(t ->> 'name', ', ') AS averages
+FROM jsonb_array_elements(meta.describe('reptile') -> 'tensors') t WHERE t ->> 'name' ~ 'second';
+SELECT count(*) AS averages FROM jsonb_array_elements(meta.describe(
+	(SELECT meta.adapt('reptile', s) FROM inner_loop.lines s WHERE s.task = 3)) -> 'tensors') t WHERE t ->> 'name' ~ 'second';
 DELETE FROM meta.model;
 DROP SCHEMA inner_loop CASCADE;
