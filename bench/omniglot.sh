@@ -6,6 +6,9 @@
 #	DATA		folder with load.sh and the data	(default: ../shared/data)
 #	TIME		seconds of training per name and call; 0: to the end	(default: 0)
 #	SPLITS		vinyals_split to measure on; default: all but train that are there
+#	MODELS		folder of models trained before: what is there is not trained again; empty: train all
+#				(default: bench/omniglot)
+#	SAVE		folder to save models to whose training has ended	(default: none)
 #	OUT			file the table is written to	(default: standard output)
 #
 # Characters of vinyals_split "train" are trained on, with quarter turns as
@@ -33,6 +36,8 @@ cd "$(dirname "$0")/.."
 DATA=${DATA:-../shared/data}
 OUT=${OUT:-/dev/stdout}
 TIME=${TIME:-0}
+MODELS=${MODELS-bench/omniglot}
+SAVE=${SAVE:-}
 if [ ! -f "$DATA/load.sh" ]
 then
 	say "bench/omniglot.sh: skipped, because the data is not at $DATA (set DATA to where load.sh is)."
@@ -45,7 +50,7 @@ table()
 	cat <<'END'
 maml_fc	maml	5	1	5x1	"hidden": [256, 128, 64, 64], "norm": "batch", "skip": false, "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 60000, "augment": 0.5
 maml_fc_5	maml	5	5	5x5	"hidden": [256, 128, 64, 64], "norm": "batch", "skip": false, "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 60000, "augment": 0.5
-maml	maml	5	1	5x1	"network": "conv4", "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 30000, "adapt_steps": 3, "augment": 0.5
+maml	maml	5	1	5x1	"network": "conv4", "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 25000, "adapt_steps": 3, "augment": 0.5
 prototypical	prototypical	60	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "augment": 1, "iterations": 10000
 matching	matching	20	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "augment": 1, "iterations": 6000
 ridge	ridge	20	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "augment": 1, "iterations": 6000
@@ -69,6 +74,42 @@ CREATE TABLE IF NOT EXISTS bench_omniglot.result (
 	measured timestamptz DEFAULT now());
 END
 
+# What is trained on, as a literal.
+source="'SELECT class_id, image FROM d.omniglot WHERE vinyals_split = ''train'''"
+
+# Makes a name's model of its file, NAME.ITERATIONS.safetensors, where there is one.
+adopt()
+{
+	name=$1 algorithm=$2
+	[ -n "$MODELS" ] && [ "$(ask "SELECT EXISTS (SELECT FROM meta.model WHERE name = 'omniglot_$name')")" = f ] || return 0
+	for file in "$MODELS/$name".*.safetensors
+	do
+		[ -f "$file" ] || continue
+		iterations=${file%.safetensors}
+		{
+			printf "SELECT decode('"
+			base64 "$file"
+			cat <<-END
+				', 'base64') AS params \\gset
+				WITH m AS (
+					INSERT INTO meta.model (name, source, task, target, features, algorithm)
+					VALUES ('omniglot_$name', $source, 'class_id', 'class_id', 'image', '$algorithm') RETURNING id)
+				INSERT INTO meta.version (model, version, digest, params, metrics)
+				SELECT id, 1, left(encode(sha256(:'params'), 'hex'), 32), :'params', '{"iterations": ${iterations##*.}}' FROM m;
+			END
+		} | run
+	done
+}
+
+# Writes it, once its training has ended.
+save()
+{
+	name=$1 iterations=$2
+	[ -n "$SAVE" ] || return 0
+	[ "$(ask "SELECT EXISTS (SELECT FROM meta.checkpoint c JOIN meta.model m ON m.id = c.model WHERE m.name = 'omniglot_$name')")" = f ] || return 0
+	ask "SELECT encode(meta.params('omniglot_$name'), 'base64')" | base64 -d >"$SAVE/$name.$iterations.safetensors"
+}
+
 # Trains a name's model, or goes on with it.
 train()
 {
@@ -81,8 +122,7 @@ train()
 			-c "SET maintenance_work_mem = '4GB'" -c "CALL meta.resume('omniglot_$name')" >&2 ;;
 	done) ;;
 	*)
-		run -c "SET maintenance_work_mem = '4GB'" -c "CALL meta.train('omniglot_$name',
-			'SELECT class_id, image FROM d.omniglot WHERE vinyals_split = ''train''',
+		run -c "SET maintenance_work_mem = '4GB'" -c "CALL meta.train('omniglot_$name', $source,
 			task => 'class_id', target => 'class_id', features => 'image', algorithm => '$algorithm',
 			options => '{$options, \"way\": $way, \"shots\": $shots, \"encode\": {\"image\": \"image 28x28\"}, \"rotations\": true,
 						\"weight_decay\": 0, \"validation\": 0.05, \"test\": 0, \"patience\": 0, \"checkpoint\": 60, \"report\": 60,
@@ -115,9 +155,11 @@ do
 	# shellcheck disable=SC2086
 	set -- $line
 	unset IFS
+	adopt "$@"
 	train "$@"
 	judged=$5
 	ran=$(progress "$name")
+	save "$name" "${ran% *}"
 	for split in $SPLITS
 	do
 		for task in $judged
