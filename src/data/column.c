@@ -285,8 +285,8 @@ column_label(Column *column, Datum value, char *buffer, int *length)
 			*length = int64_text(DatumGetInt64(value), buffer);
 			return buffer;
 		case OIDOID:
-			pg_lltoa((int64) DatumGetObjectId(value), buffer);
-			break;
+			*length = int64_text(DatumGetObjectId(value), buffer);
+			return buffer;
 		case FLOAT4OID:
 			float_to_shortest_decimal_buf(DatumGetFloat4(value) + 0.0f, buffer);
 			break;

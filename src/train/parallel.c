@@ -359,8 +359,6 @@ has_room(Size size)
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
 		if (error->sqlerrcode != ERRCODE_DISK_FULL && error->sqlerrcode != ERRCODE_OUT_OF_MEMORY)
 			ReThrowError(error);
 		FreeErrorData(error);
@@ -381,8 +379,7 @@ enter(Team *team)
 
 	if (current == team)
 		return true;
-	if (!team->alone && !has_room(add_size(team->size, sizeof(TeamShared) + BESIDE)))
-		team->alone = true;
+	team->alone = team->alone || !has_room(add_size(team->size, sizeof(TeamShared) + BESIDE));
 	if (team->alone)
 		return false;
 
