@@ -110,13 +110,17 @@ conv_layers(Tape *tape, const Network *net, const Var *layer, const NetworkInput
 		plane = plane_convolved(plane, stride, net->hidden[l]);
 		if (seen)
 			seen[l] = rows;
-		if (!plain)
-			rows = network_normalise(tape, layer, rows, input->w);
-		if (pooled)
+		if (pooled && !plain && layer[2] == TAPE_NONE)
+			rows = tape_normalise_pooled(tape, rows, plane, input->w, shift);
+		else
 		{
-			rows = tape_pool(tape, rows, plane);
-			plane = plane_pooled(plane);
+			if (!plain)
+				rows = network_normalise(tape, layer, rows, input->w);
+			if (pooled)
+				rows = tape_pool(tape, rows, plane);
 		}
+		if (pooled)
+			plane = plane_pooled(plane);
 		/* the same for all pixels of a channel, so the largest stays the largest */
 		if (plain)
 			rows = tape_axpy(tape, rows, 1, shift);

@@ -84,6 +84,10 @@ typedef struct Kernels
 	/* to[i] = from where a[i] is the first of the largest, else 0 */
 	void		(*to_largest) (size_t n, const real *const a[4], const real *from, real *const to[4]);
 
+	/* to[i] = t (a[i] - p) + u, and s from besides where a[i] is the first of the largest; all of n numbers */
+	void		(*blend_largest) (size_t n, const real *const a[4], const real *s, const real *from,
+								  const real *p, const real *t, const real *u, real *const to[4]);
+
 	/*
 	 * A symmetric matrix, whose upper triangle is in u, as l d l^T: l^T, whose
 	 * diagonal is 1, above u's, and 1 / d on it.  false where the matrix is not

@@ -873,6 +873,28 @@ KERNEL(to_largest)(size_t n, const real *const a[4], const real *from, real *con
 	}
 }
 
+static KERNEL_TARGET void
+KERNEL(blend_largest)(size_t n, const real *const a[4], const real *s, const real *from,
+					  const real *p, const real *t, const real *u, real *const to[4])
+{
+	const real *a0 = a[0], *a1 = a[1], *a2 = a[2], *a3 = a[3];
+	real	   *t0 = to[0], *t1 = to[1], *t2 = to[2], *t3 = to[3];
+
+	_Pragma("GCC ivdep")
+	for (size_t i = 0; i < n; i++)
+	{
+		real		x = a0[i] >= a1[i] ? a0[i] : a1[i];
+		real		y = a2[i] >= a3[i] ? a2[i] : a3[i];
+		real		above = x >= y ? s[i] * from[i] : 0;
+		real		below = x >= y ? 0 : s[i] * from[i];
+
+		t0[i] = t[i] * (a0[i] - p[i]) + u[i] + (a0[i] >= a1[i] ? above : 0);
+		t1[i] = t[i] * (a1[i] - p[i]) + u[i] + (a0[i] >= a1[i] ? 0 : above);
+		t2[i] = t[i] * (a2[i] - p[i]) + u[i] + (a2[i] >= a3[i] ? below : 0);
+		t3[i] = t[i] * (a3[i] - p[i]) + u[i] + (a2[i] >= a3[i] ? 0 : below);
+	}
+}
+
 static const Kernels KERNEL(set) = {
 	.name = KERNEL_LABEL,
 	.product = KERNEL(product),
@@ -892,6 +914,7 @@ static const Kernels KERNEL(set) = {
 	.column_blend = KERNEL(column_blend),
 	.largest = KERNEL(largest),
 	.to_largest = KERNEL(to_largest),
+	.blend_largest = KERNEL(blend_largest),
 	.lstm = KERNEL(lstm),
 	.lstm_back = KERNEL(lstm_back),
 };

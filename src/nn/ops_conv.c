@@ -42,12 +42,6 @@ plane_pooled(Plane plane)
 	return to;
 }
 
-static size_t
-plane_size(Plane plane)
-{
-	return (size_t) plane.height * plane.width * plane.channels;
-}
-
 static bool
 plane_valid(Plane plane)
 {
@@ -441,8 +435,8 @@ convolve_filters_backward(Tape *tape, Var v, Var h, const bool *wanted, Var *out
 
 /* ---- pooling ---- */
 
-static Var
-append_pick(Tape *tape, Var a, Var x, Plane plane)
+Var
+tape_pick(Tape *tape, Var a, Var x, Plane plane)
 {
 	Shape		s = tape_shape(tape, x);
 	Plane		out = plane_pooled(plane);
@@ -458,7 +452,7 @@ tape_pool(Tape *tape, Var x, Plane plane)
 		return TAPE_NONE;
 	if (count_images(tape_shape(tape, x), plane) < 0 || plane.height < 2 || plane.width < 2)
 		return tape_fault(tape, "shapes do not fit in pooling");
-	return append_pick(tape, x, x, plane);
+	return tape_pick(tape, x, x, plane);
 }
 
 /* The corners of the 2 x 2 pixels that a row of pooled pixels begins with. */
@@ -513,6 +507,12 @@ pick_forward(const Tape *tape, const TapeNode *node)
 		}
 }
 
+Var
+tape_spread(Tape *tape, Var a, Var x, Plane plane)
+{
+	return append(tape, OP_SPREAD, tape_shape(tape, x), plane, 1, a, x);
+}
+
 void
 pick_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
 {
@@ -520,7 +520,7 @@ pick_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
 
 	/* in[1], which only chooses, may be the same as in[0] */
 	if (wanted[0])
-		out[0] = append(tape, OP_SPREAD, tape_shape(tape, node.in[0]), node.plane, 1, g, node.in[1]);
+		out[0] = tape_spread(tape, g, node.in[1], node.plane);
 }
 
 void
@@ -561,5 +561,5 @@ spread_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
 	TapeNode	node = *tape_node(tape, v);
 
 	if (wanted[0])
-		out[0] = append_pick(tape, g, node.in[1], node.plane);
+		out[0] = tape_pick(tape, g, node.in[1], node.plane);
 }

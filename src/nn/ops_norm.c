@@ -308,19 +308,15 @@ spread_weights(Tape *tape, Var w, Shape s)
 }
 
 /*
- * The gradient h of J(x) g.  Of x see above; this is for second-order learners
- * with few rows, so it is put together from plain operations.
+ * The gradient of x where that of jg = J(x) g is h, and jh = J(x) h: see above.
+ * This is for second-order learners with few rows, so it is put together from
+ * plain operations.
  */
-void
-normalise_input_backward(Tape *tape, Var v, Var h, const bool *wanted, Var *out)
+static Var
+input_gradient(Tape *tape, Var jg, Var g, Var x, Var w, Var h, Var jh)
 {
-	TapeNode	node = *tape_node(tape, v);
-	Var			g = node.in[0];
-	Var			x = node.in[1];
-	Var			w = node.in[2];
 	Shape		s = tape_shape(tape, x);
 	Shape		one = shape(s.tasks, 1, s.cols);
-	Var			jh = append_input(tape, h, x, w);
 	Var			weights;
 	Var			share;
 	Var			centred;
@@ -328,10 +324,8 @@ normalise_input_backward(Tape *tape, Var v, Var h, const bool *wanted, Var *out)
 	Var			z;
 	Var			sum;
 
-	if (wanted[0])
-		out[0] = jh;
-	if (!wanted[1] || tape->fault)
-		return;
+	if (tape->fault)
+		return TAPE_NONE;
 	weights = w == TAPE_NONE ? tape_expand(tape, tape_constant(tape, 1), shape(1, s.rows, 1)) : spread_weights(tape, w, s);
 	/* 1 / N where a row counts */
 	share = tape_sum(tape, weights, shape(tape_shape(tape, weights).tasks, 1, 1));
@@ -343,10 +337,246 @@ normalise_input_backward(Tape *tape, Var v, Var h, const bool *wanted, Var *out)
 					  tape_unary(tape, UNARY_SQRT, 0, tape_scale(tape, rate, 1, NORM_EPSILON)));
 	z = tape_multiply(tape, tape_multiply(tape, centred, rate), weights);
 
-	sum = tape_multiply(tape, z, tape_sum(tape, tape_multiply(tape, h, v), one));
-	sum = tape_axpy(tape, sum, 1, tape_multiply(tape, v, tape_sum(tape, tape_multiply(tape, z, h), one)));
+	sum = tape_multiply(tape, z, tape_sum(tape, tape_multiply(tape, h, jg), one));
+	sum = tape_axpy(tape, sum, 1, tape_multiply(tape, jg, tape_sum(tape, tape_multiply(tape, z, h), one)));
 	sum = tape_axpy(tape, sum, 1, tape_multiply(tape, jh, tape_sum(tape, tape_multiply(tape, z, g), one)));
-	out[1] = tape_scale(tape, tape_multiply(tape, tape_multiply(tape, sum, rate), share), -1, 0);
+	return tape_scale(tape, tape_multiply(tape, tape_multiply(tape, sum, rate), share), -1, 0);
+}
+
+void
+normalise_input_backward(Tape *tape, Var v, Var h, const bool *wanted, Var *out)
+{
+	TapeNode	node = *tape_node(tape, v);
+	Var			jh = append_input(tape, h, node.in[1], node.in[2]);
+
+	if (wanted[0])
+		out[0] = jh;
+	if (wanted[1])
+		out[1] = input_gradient(tape, v, node.in[0], node.in[1], node.in[2], h, jh);
+}
+
+/* ---- pooled ---- */
+
+/*
+ * y = r (p - m) + shift of what pooling leaves, p.  With U, which puts a number
+ * where p came from, the gradient of x is J U g: U' is what pooling does to the
+ * numbers of another image where x is largest, see ops_conv.c.
+ */
+
+size_t
+normalise_pooled_scratch(const TapeNode *node)
+{
+	/* and a row of pooled pixels */
+	return normalise_scratch(node) + (size_t) node->shape.cols * (node->plane.width / 2);
+}
+
+/* Images of a task. */
+static int
+images_of(const TapeNode *x, Plane plane)
+{
+	return x->shape.rows / (plane.height * plane.width);
+}
+
+/* Does one count? */
+static bool
+image_counts(const TaskRows *rows, int image, int images)
+{
+	return rows->w == NULL || rows->w[image / (images / rows->rows)] > 0;
+}
+
+/* The four pixels that a pooled one (i, j) is of, or goes to. */
+static inline void
+window(real *image, Plane plane, int i, int j, real *pixels[4])
+{
+	size_t		row = (size_t) plane.width * plane.channels;
+
+	pixels[0] = image + 2 * i * row + (size_t) 2 * j * plane.channels;
+	pixels[1] = pixels[0] + plane.channels;
+	pixels[2] = pixels[0] + row;
+	pixels[3] = pixels[1] + row;
+}
+
+/* Row i of an image's pooled pixels. */
+static void
+pool_row(const real *image, Plane plane, int i, real *to)
+{
+	real	   *from[4];
+
+	for (int j = 0; j < plane.width / 2; j++, to += plane.channels)
+	{
+		window((real *) image, plane, i, j, from);
+		kernels()->largest(plane.channels, (const real *const *) from, to);
+	}
+}
+
+Var
+tape_normalise_pooled(Tape *tape, Var x, Plane plane, Var w, Var shift)
+{
+	Shape		s = tape_shape(tape, x);
+	Shape		b = tape_shape(tape, shift);
+	int			pixels = plane.height * plane.width;
+	int			images = pixels > 0 ? s.rows / pixels : 0;
+	Var			v;
+
+	if (tape->fault)
+		return TAPE_NONE;
+	if (plane.height < 2 || plane.width < 2 || plane.channels != s.cols || images * pixels != s.rows)
+		return tape_fault(tape, "shapes do not fit in pooling");
+	if ((w != TAPE_NONE && (!fits(s, tape_shape(tape, w)) || (images > 0 && images % tape_shape(tape, w).rows != 0))) ||
+		(shift != TAPE_NONE && ((b.tasks != 1 && b.tasks != s.tasks) || b.rows != 1 || b.cols != s.cols)))
+		return tape_fault(tape, "shapes do not fit in a normalisation");
+	v = tape_append(tape, OP_NORMALISE_POOLED, shape(s.tasks, images * (plane.height / 2) * (plane.width / 2), s.cols), x, w, shift);
+	if (v != TAPE_NONE)
+		tape_node(tape, v)->plane = plane;
+	return v;
+}
+
+void
+normalise_pooled_forward(const Tape *tape, const TapeNode *node)
+{
+	const TapeNode *x = tape_node(tape, node->in[0]);
+	const TapeNode *shift = node->in[2] == TAPE_NONE ? NULL : tape_node(tape, node->in[2]);
+	Plane		plane = node->plane;
+	Plane		out = plane_pooled(plane);
+	int			cols = node->shape.cols;
+	int			images = images_of(x, plane);
+	Scratch		s = scratch_of(tape, cols);
+	real	   *offset = s.rows[2];
+	real	   *to = node->data;
+
+	for (int t = 0; t < node->shape.tasks; t++)
+	{
+		const real *from = x->data + (size_t) t * x->shape.rows * cols;
+		const real *b = shift == NULL ? NULL : shift->data + (shift->shape.tasks == 1 ? 0 : (size_t) t * cols);
+		TaskRows	rows = rows_of(tape, x, node->in[1], t);
+
+		moments(&rows, from, &s, s.rows[0], s.rows[1], NULL);
+		for (int c = 0; c < cols; c++)
+			offset[c] = b ? b[c] : 0;
+		for (int m = 0; m < images; m++, from += plane_size(plane))
+			for (int i = 0; i < out.height; i++, to += (size_t) out.width * cols)
+				if (image_counts(&rows, m, images))
+				{
+					pool_row(from, plane, i, to);
+					kernels()->column_scale(out.width, cols, to, s.rows[0], s.rows[1], offset, to);
+				}
+				else
+					for (int j = 0; j < out.width; j++)
+						memcpy(to + (size_t) j * cols, offset, cols * sizeof(real));
+	}
+}
+
+static Var
+append_pooled_input(Tape *tape, Var g, Var x, Var w, Plane plane)
+{
+	Var			v = tape_append(tape, OP_NORMALISE_POOLED_INPUT, tape_shape(tape, x), g, x, w);
+
+	if (v != TAPE_NONE)
+		tape_node(tape, v)->plane = plane;
+	return v;
+}
+
+void
+normalise_pooled_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
+{
+	TapeNode	node = *tape_node(tape, v);
+
+	if (wanted[0])
+		out[0] = append_pooled_input(tape, g, node.in[0], node.in[1], node.plane);
+	if (wanted[2])
+		out[2] = tape_sum(tape, g, tape_shape(tape, node.in[2]));
+}
+
+/* to = r U g + t (x - m) + u of an image, with t and u as normalise_pooled_input_forward leaves them. */
+static void
+spread_blended(const real *x, const real *g, Plane plane, const Scratch *s, real *to)
+{
+	Plane		out = plane_pooled(plane);
+	size_t		row = (size_t) plane.width * plane.channels;
+	real	   *of_x[4];
+	real	   *of_to[4];
+
+	for (int i = 0; i < out.height; i++)
+	{
+		for (int j = 0; j < out.width; j++, g += plane.channels)
+		{
+			window((real *) x, plane, i, j, of_x);
+			window(to, plane, i, j, of_to);
+			kernels()->blend_largest(plane.channels, (const real *const *) of_x, s->rows[1], g, s->rows[0], s->rows[2],
+									 s->rows[3], of_to);
+		}
+		/* of an odd number of pixels the last is in no window */
+		for (int r = 2 * i; plane.width % 2 != 0 && r < 2 * i + 2; r++)
+			kernels()->column_scale(1, plane.channels, x + (r + 1) * row - plane.channels, s->rows[0], s->rows[2], s->rows[3],
+									to + (r + 1) * row - plane.channels);
+	}
+	if (plane.height % 2 != 0)
+		kernels()->column_scale(plane.width, plane.channels, x + (plane.height - 1) * row, s->rows[0], s->rows[2], s->rows[3],
+								to + (plane.height - 1) * row);
+}
+
+/* As normalise_input_forward, of U g. */
+void
+normalise_pooled_input_forward(const Tape *tape, const TapeNode *node)
+{
+	const TapeNode *g = tape_node(tape, node->in[0]);
+	const TapeNode *x = tape_node(tape, node->in[1]);
+	Plane		plane = node->plane;
+	Plane		out = plane_pooled(plane);
+	int			cols = node->shape.cols;
+	size_t		row = (size_t) out.width * cols;
+	int			images = images_of(x, plane);
+	Scratch		s = scratch_of(tape, cols);
+	real	   *pooled = s.rows[4] + cols;
+
+	for (int t = 0; t < node->shape.tasks; t++)
+	{
+		const real *of_x = x->data + (size_t) t * x->shape.rows * cols;
+		const real *of_g = g->data + (size_t) t * g->shape.rows * cols;
+		real	   *to = node->data + (size_t) t * x->shape.rows * cols;
+		TaskRows	rows = rows_of(tape, x, node->in[2], t);
+		double		n = moments(&rows, of_x, &s, s.rows[0], s.rows[1], NULL);
+
+		memset(s.sums[2], 0, cols * sizeof(double));
+		memset(s.sums[3], 0, cols * sizeof(double));
+		for (int m = 0; m < images; m++)
+		{
+			if (!image_counts(&rows, m, images))
+				continue;
+			for (int i = 0; i < out.height; i++)
+			{
+				pool_row(of_x + m * plane_size(plane), plane, i, pooled);
+				kernels()->column_products(out.width, cols, of_g + m * plane_size(out) + i * row, pooled, s.rows[0],
+										   s.rows[3], s.rows[4]);
+			}
+			add_up(cols, s.rows[3], s.sums[2]);
+			add_up(cols, s.rows[4], s.sums[3]);
+		}
+		for (int c = 0; c < cols; c++)
+		{
+			double		r = s.rows[1][c];
+
+			s.rows[2][c] = n > 0 ? -r * r * r * s.sums[3][c] / n : 0;
+			s.rows[3][c] = n > 0 ? -r * s.sums[2][c] / n : 0;
+		}
+		for (int m = 0; m < images; m++, of_x += plane_size(plane), of_g += plane_size(out), to += plane_size(plane))
+			if (image_counts(&rows, m, images))
+				spread_blended(of_x, of_g, plane, &s, to);
+			else
+				memset(to, 0, plane_size(plane) * sizeof(real));
+	}
+}
+
+void
+normalise_pooled_input_backward(Tape *tape, Var v, Var h, const bool *wanted, Var *out)
+{
+	TapeNode	node = *tape_node(tape, v);
+	Var			jh = append_input(tape, h, node.in[1], node.in[2]);
+
+	if (wanted[0])
+		out[0] = tape_pick(tape, jh, node.in[1], node.plane);
+	if (wanted[1])
+		out[1] = input_gradient(tape, v, tape_spread(tape, node.in[0], node.in[1], node.plane), node.in[1], node.in[2], h, jh);
 }
 
 /* ---- the moments themselves ---- */

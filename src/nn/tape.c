@@ -42,6 +42,8 @@ const Operation operations[OP_COUNT] = {
 	[OP_SPREAD] = {"spread", 2, spread_forward, spread_backward},
 	[OP_NORMALISE] = {"normalise", 1, normalise_forward, normalise_backward},
 	[OP_NORMALISE_INPUT] = {"normalise_input", 2, normalise_input_forward, normalise_input_backward},
+	[OP_NORMALISE_POOLED] = {"normalise_pooled", 1, normalise_pooled_forward, normalise_pooled_backward},
+	[OP_NORMALISE_POOLED_INPUT] = {"normalise_pooled_input", 2, normalise_pooled_input_forward, normalise_pooled_input_backward},
 	[OP_MOMENTS] = {"moments", 1, moments_forward, NULL},
 	[OP_MASK] = {"mask", 2, mask_forward, NULL},
 	[OP_FACTOR] = {"factor", 1, factor_forward, NULL},
@@ -217,6 +219,9 @@ scratch_needed(const Tape *tape, const TapeNode *node)
 		case OP_NORMALISE_INPUT:
 		case OP_MOMENTS:
 			return normalise_scratch(node);
+		case OP_NORMALISE_POOLED:
+		case OP_NORMALISE_POOLED_INPUT:
+			return normalise_pooled_scratch(node);
 		default:
 			return 0;
 	}

@@ -228,6 +228,13 @@ extern Var	tape_pool(Tape *tape, Var x, Plane plane);
 extern Var	tape_normalise(Tape *tape, Var x, Var w, Var shift);
 
 /*
+ * tape_pool of that.  What rises with a number is as large for the largest as
+ * it can be, so that means and variances are of all pixels, and only what is
+ * left is normalised.  Rows do not hold parts of images.
+ */
+extern Var	tape_normalise_pooled(Tape *tape, Var x, Plane plane, Var w, Var shift);
+
+/*
  * Those means and variances, (tasks, 2, cols), for a task without rows those
  * of rest (1 or tasks, 2, cols).  No gradient flows through them.
  */

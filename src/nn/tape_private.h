@@ -40,6 +40,8 @@ typedef enum OpCode
 	OP_SPREAD,					/* in[0] to where in[1] is */
 	OP_NORMALISE,
 	OP_NORMALISE_INPUT,			/* its gradient of x */
+	OP_NORMALISE_POOLED,		/* the largest of 2 x 2 of what it makes of x */
+	OP_NORMALISE_POOLED_INPUT,	/* its gradient of x */
 	OP_MOMENTS,
 	/* of finished tapes only */
 	OP_MASK,					/* in[0] where in[1] > 0 */
@@ -226,12 +228,27 @@ extern void pick_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out
 extern void spread_forward(const Tape *tape, const TapeNode *node);
 extern void spread_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
 
+static inline size_t
+plane_size(Plane plane)
+{
+	return (size_t) plane.height * plane.width * plane.channels;
+}
+
+/* a where x is the largest of 2 x 2 pixels; a put there, and 0 elsewhere: ops_conv.c */
+extern Var	tape_pick(Tape *tape, Var a, Var x, Plane plane);
+extern Var	tape_spread(Tape *tape, Var a, Var x, Plane plane);
+
 /* ops_norm.c */
 extern size_t normalise_scratch(const TapeNode *node);
 extern void normalise_forward(const Tape *tape, const TapeNode *node);
 extern void normalise_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
 extern void normalise_input_forward(const Tape *tape, const TapeNode *node);
 extern void normalise_input_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern size_t normalise_pooled_scratch(const TapeNode *node);
+extern void normalise_pooled_forward(const Tape *tape, const TapeNode *node);
+extern void normalise_pooled_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+extern void normalise_pooled_input_forward(const Tape *tape, const TapeNode *node);
+extern void normalise_pooled_input_backward(Tape *tape, Var v, Var h, const bool *wanted, Var *out);
 extern void moments_forward(const Tape *tape, const TapeNode *node);
 
 #endif							/* NN_TAPE_PRIVATE_H */

@@ -160,6 +160,56 @@ test_pooling(void)
 
 /* ---- normalisation ---- */
 
+/* Pooled: the derivatives, and the numbers and gradients of one after the other. */
+static void
+test_normalised_and_pooled(void)
+{
+	static const Plane planes[] = {{4, 4, 2}, {5, 3, 3}, {2, 2, 1}};
+	char		name[100];
+
+	for (int variant = 0; variant < 12; variant++)
+	{
+		Plane		p = planes[variant % 3];
+		bool		weighted = variant / 3 % 2;
+		bool		shifted = variant / 6;
+		Case		at;
+		Var			v[2];
+		Var			w = TAPE_NONE;
+		Var			both[2];
+		Var			gradients[2];
+		double		worst = 0;
+		double		worst_gradient = 0;
+
+		case_begin(&at, SEED);
+		v[0] = tape_leaf(&at.tape, shape(T, 3 * p.height * p.width, p.channels), NULL);
+		/* no two near each other, where the largest would change */
+		for (size_t j = 0; j < shape_size(tape_shape(&at.tape, v[0])); j++)
+			tape_data(&at.tape, v[0])[j] = (j * 37 % 101) / 50.0 - 1;
+		if (weighted)
+		{
+			w = tape_leaf(&at.tape, shape(T, 3, 1), NULL);
+			for (int i = 0; i < T * 3; i++)
+				tape_data(&at.tape, w)[i] = i % 3 == 1 ? 0 : 1 + i;
+		}
+		v[1] = shifted ? leaf(&at, shape(T, 1, p.channels)) : TAPE_NONE;
+		snprintf(name, sizeof(name), "normalise and pool %dx%dx%d%s%s", p.height, p.width, p.channels,
+				 weighted ? ", weights" : "", shifted ? ", shifts" : "");
+		both[0] = tape_normalise_pooled(&at.tape, v[0], p, w, v[1]);
+		both[1] = tape_pool(&at.tape, tape_normalise(&at.tape, v[0], w, v[1]), p);
+		for (int i = 0; i < 2; i++)
+			tape_gradient(&at.tape, tape_multiply(&at.tape, tape_unary(&at.tape, UNARY_SQUARE, 0, both[i]), tape_unary(&at.tape, UNARY_TANH, 0, both[i])),
+						  &v[0], 1, &gradients[i]);
+		check_derivatives(&at.tape, both[0], v, shifted ? 2 : 1, &at.rng, 2, name);
+		for (size_t j = 0; j < shape_size(tape_shape(&at.tape, both[0])); j++)
+			worst = fmax(worst, fabs(tape_data(&at.tape, both[0])[j] - tape_data(&at.tape, both[1])[j]));
+		for (size_t j = 0; j < shape_size(tape_shape(&at.tape, v[0])); j++)
+			worst_gradient = fmax(worst_gradient, fabs(tape_data(&at.tape, gradients[0])[j] - tape_data(&at.tape, gradients[1])[j]));
+		is_close(worst, 0, VALUE_TOLERANCE, "%s: as one after the other", name);
+		is_close(worst_gradient, 0, sizeof(real) == 8 ? 1e-11 : 1e-4, "%s: and its gradient", name);
+		case_end(&at);
+	}
+}
+
 static void
 test_normalisation(void)
 {
@@ -243,20 +293,27 @@ test_no_rows(void)
 	Var			rest;
 	Var			y;
 	Var			both;
+	Var			pooled;
 	Var			g;
+	Var			g_pooled;
 	bool		right = true;
 
 	case_begin(&at, SEED);
-	x = leaf(&at, shape(1, 6, 2));
+	x = leaf(&at, shape(1, 12, 2));
 	w = tape_leaf(&at.tape, shape(1, 3, 1), NULL);
 	shift = leaf(&at, shape(1, 1, 2));
 	rest = leaf(&at, shape(1, 2, 2));
 	y = tape_normalise(&at.tape, x, w, shift);
 	both = tape_moments(&at.tape, x, w, rest);
+	pooled = tape_normalise_pooled(&at.tape, x, (Plane) {2, 2, 2}, w, shift);
 	tape_gradient(&at.tape, tape_unary(&at.tape, UNARY_SQUARE, 0, y), &x, 1, &g);
+	tape_gradient(&at.tape, tape_unary(&at.tape, UNARY_SQUARE, 0, pooled), &x, 1, &g_pooled);
 	tape_run(&at.tape);
-	for (int i = 0; i < 12; i++)
-		right = right && tape_data(&at.tape, y)[i] == tape_data(&at.tape, shift)[i % 2] && tape_data(&at.tape, g)[i] == 0;
+	for (int i = 0; i < 24; i++)
+		right = right && tape_data(&at.tape, y)[i] == tape_data(&at.tape, shift)[i % 2] && tape_data(&at.tape, g)[i] == 0 &&
+			tape_data(&at.tape, g_pooled)[i] == 0;
+	for (int i = 0; i < 6; i++)
+		right = right && tape_data(&at.tape, pooled)[i] == tape_data(&at.tape, shift)[i % 2];
 	for (int i = 0; i < 4; i++)
 		right = right && tape_data(&at.tape, both)[i] == tape_data(&at.tape, rest)[i];
 	ok(right, "normalise: no rows");
@@ -288,7 +345,7 @@ test_far_numbers(void)
 
 /* Exact MAML's shape of things: a gradient step through all operations, then the gradient through it. */
 static void
-finished(bool finish, double *result)
+finished(bool finish, bool pooled, double *result)
 {
 	Plane		p = {6, 6, 1};
 	Case		at;
@@ -318,8 +375,9 @@ finished(bool finish, double *result)
 	for (int step = 0; step < 2; step++)
 	{
 		rows = tape_convolve(&at.tape, x, p, 1, filters[0]);
-		rows = tape_normalise(&at.tape, rows, w, shift);
-		rows = tape_unary(&at.tape, UNARY_TANH, 0, tape_pool(&at.tape, rows, plane_convolved(p, 1, 4)));
+		rows = pooled ? tape_normalise_pooled(&at.tape, rows, plane_convolved(p, 1, 4), w, shift) :
+			tape_pool(&at.tape, tape_normalise(&at.tape, rows, w, shift), plane_convolved(p, 1, 4));
+		rows = tape_unary(&at.tape, UNARY_TANH, 0, rows);
 		rows = tape_convolve(&at.tape, rows, (Plane) {3, 3, 4}, 2, filters[1]);
 		loss = tape_unary(&at.tape, UNARY_SQUARE, 0, tape_normalise(&at.tape, rows, w, TAPE_NONE));
 		loss = tape_multiply(&at.tape, tape_scale(&at.tape, rows, 1, -0.5), loss);
@@ -333,7 +391,7 @@ finished(bool finish, double *result)
 	if (finish)
 		tape_finish(&at.tape, out, 3);
 	tape_run(&at.tape);
-	ok(at.tape.fault == NULL, "a step through images%s: %s", finish ? ", finished" : "", at.tape.fault ? at.tape.fault : "built");
+	ok(at.tape.fault == NULL, "a step through images%s%s: %s", pooled ? ", normalised as they are pooled" : "", finish ? ", finished" : "", at.tape.fault ? at.tape.fault : "built");
 	for (int i = 0, n = 0; i < 3; i++)
 		for (size_t j = 0; j < shape_size(tape_shape(&at.tape, wrt[i])); j++)
 			result[n++] = tape_data(&at.tape, out[i])[j];
@@ -348,18 +406,20 @@ test_finish(void)
 		N = 36 + 72 + 4
 	};
 	double		plain[N];
-	double		rewritten[N];
+	double		others[3][N];
 	double		norm = 0;
 	double		worst = 0;
 
-	finished(false, plain);
-	finished(true, rewritten);
+	finished(false, false, plain);
+	for (int k = 0; k < 3; k++)
+		finished((k + 1) & 1, (k + 1) & 2, others[k]);
 	for (int i = 0; i < N; i++)
 	{
 		norm = fmax(norm, fabs(plain[i]));
-		worst = fmax(worst, fabs(plain[i] - rewritten[i]));
+		for (int k = 0; k < 3; k++)
+			worst = fmax(worst, fabs(plain[i] - others[k][i]));
 	}
-	ok(norm > 0 && worst <= (sizeof(real) == 8 ? 1e-12 : 1e-3) * norm, "a finished tape computes the same (%g of %g)", worst, norm);
+	ok(norm > 0 && worst <= (sizeof(real) == 8 ? 1e-12 : 1e-3) * norm, "finished or not, and normalised as they are pooled, the same (%g of %g)", worst, norm);
 }
 
 static void
@@ -383,6 +443,10 @@ test_faults(void)
 	tape_normalise(&at.tape, leaf(&at, shape(1, 5, 2)), leaf(&at, shape(1, 2, 1)), TAPE_NONE);
 	ok(at.tape.fault != NULL, "weights of other rows: %s", at.tape.fault ? at.tape.fault : "");
 	case_end(&at);
+	case_begin(&at, SEED);
+	tape_normalise_pooled(&at.tape, leaf(&at, shape(1, 12, 2)), (Plane) {2, 2, 2}, leaf(&at, shape(1, 6, 1)), TAPE_NONE);
+	ok(at.tape.fault != NULL, "weights of parts of images: %s", at.tape.fault ? at.tape.fault : "");
+	case_end(&at);
 }
 
 int
@@ -391,6 +455,7 @@ main(void)
 	test_convolution();
 	test_many_images();
 	test_pooling();
+	test_normalised_and_pooled();
 	test_normalisation();
 	test_no_rows();
 	test_far_numbers();

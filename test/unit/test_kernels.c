@@ -291,6 +291,7 @@ static void
 test_largest(const Kernels *set)
 {
 	bool		right = true;
+	double		worst = 0;
 
 	for (size_t n = 1; n < 40; n++)
 	{
@@ -298,11 +299,13 @@ test_largest(const Kernels *set)
 		real	   *to[4];
 		real	   *from = numbers(n);
 		real	   *most = numbers(n);
+		real	   *more[4];	/* s, p, t, u */
 
 		for (int i = 0; i < 4; i++)
 		{
 			a[i] = numbers(n);
 			to[i] = numbers(n);
+			more[i] = numbers(n);
 		}
 		a[1][0] = a[0][0];		/* the first of equals */
 		set->largest(n, (const real *const *) a, most);
@@ -318,15 +321,29 @@ test_largest(const Kernels *set)
 			for (int i = 0; i < 4; i++)
 				right = right && to[i][j] == (i == first ? from[j] : 0);
 		}
+		set->blend_largest(n, (const real *const *) a, more[0], from, more[1], more[2], more[3], (real *const *) to);
+		for (size_t j = 0; j < n; j++)
+			for (int i = 0; i < 4; i++)
+			{
+				double		expected = more[2][j] * ((double) a[i][j] - more[1][j]) + more[3][j];
+				bool		first = a[i][j] == most[j];
+
+				for (int k = 0; k < i; k++)
+					first = first && a[k][j] < most[j];
+				expected += first ? (double) more[0][j] * from[j] : 0;
+				worst = fmax(worst, fabs(to[i][j] - expected));
+			}
 		for (int i = 0; i < 4; i++)
 		{
 			free(a[i]);
 			free(to[i]);
+			free(more[i]);
 		}
 		free(most);
 		free(from);
 	}
 	ok(right, "%s: the largest of four", set->name);
+	is_close(worst, 0, TOLERANCE, "%s: a blend with the largest of four", set->name);
 }
 
 /* Half of a matrix and its transpose, plus another: the upper triangle. */
