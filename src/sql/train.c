@@ -94,6 +94,11 @@ save_checkpoint(Run *run, const Training *training)
 
 	write_reports(run);
 	catalog_save_checkpoint(run->model, checkpoint_encode(training));
+#ifdef META_DEBUG
+	/* a training of days saves thousands */
+	if (CurrentMemoryContext != own)
+		elog(ERROR, "a checkpoint was made in the context \"%s\", and would stay there", CurrentMemoryContext->name);
+#endif
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(own);
 	commit(run);

@@ -41,6 +41,7 @@ check_schema(void)
 void
 statement_run(Statement *s, const Arguments *arguments, bool lookup)
 {
+	MemoryContext context = CurrentMemoryContext;
 	int			result;
 
 	check_schema();
@@ -54,6 +55,8 @@ statement_run(Statement *s, const Arguments *arguments, bool lookup)
 	}
 	result = SPI_execute_plan(s->plan, (Datum *) arguments->values, arguments->nulls,
 							  lookup && ActiveSnapshotSet(), 0);
+	/* SPI leaves its own, in which all that a caller then makes would stay until the CALL ends */
+	MemoryContextSwitchTo(context);
 	if (result < 0)
 		elog(ERROR, "could not run \"%s\": %s", s->sql, SPI_result_code_string(result));
 }

@@ -38,7 +38,8 @@ extern void argument_number(Arguments *arguments, int i, double value);
  * Runs a statement; the result is SPI's.  Lookups use the snapshot of the query
  * that they are part of, which lets them run in parallel workers too; a
  * procedure that has committed has none, and a new one is as good.  Where the
- * extension's schema has been renamed it is an error.
+ * extension's schema has been renamed it is an error.  The current memory context
+ * stays what it is.
  */
 extern void statement_run(Statement *s, const Arguments *arguments, bool lookup);
 
