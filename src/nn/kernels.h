@@ -89,6 +89,14 @@ typedef struct Kernels
 								  const real *p, const real *t, const real *u, real *const to[4]);
 
 	/*
+	 * Of n channels, a multiple of 16, between pixels and the elements of
+	 * windows, which are step apart: see conv_winograd.c.
+	 */
+	void		(*window_of_image) (int n, const real *const pixels[16], size_t step, real *to);
+	void		(*window_of_result) (int n, const real *const pixels[4], size_t step, real *to);
+	void		(*result_of_window) (int n, const real *from, size_t step, real *const pixels[4]);
+
+	/*
 	 * A symmetric matrix, whose upper triangle is in u, as l d l^T: l^T, whose
 	 * diagonal is 1, above u's, and 1 / d on it.  false where the matrix is not
 	 * positive definite.  Without roots, which each step would wait for.  Rows

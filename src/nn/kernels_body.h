@@ -895,6 +895,8 @@ KERNEL(blend_largest)(size_t n, const real *const a[4], const real *s, const rea
 	}
 }
 
+#include "nn/kernels_winograd.h"
+
 static const Kernels KERNEL(set) = {
 	.name = KERNEL_LABEL,
 	.product = KERNEL(product),
@@ -915,6 +917,9 @@ static const Kernels KERNEL(set) = {
 	.largest = KERNEL(largest),
 	.to_largest = KERNEL(to_largest),
 	.blend_largest = KERNEL(blend_largest),
+	.window_of_image = KERNEL(window_of_image),
+	.window_of_result = KERNEL(window_of_result),
+	.result_of_window = KERNEL(result_of_window),
 	.lstm = KERNEL(lstm),
 	.lstm_back = KERNEL(lstm_back),
 };

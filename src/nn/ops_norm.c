@@ -160,23 +160,46 @@ moments(const TaskRows *rows, const real *x, Scratch *s, real *pivot, real *rate
 	return n;
 }
 
+/* Does a row of cols numbers fit, one or one per task; or TAPE_NONE? */
 static bool
-fits(Shape sx, Shape sw)
+row_fits(const Tape *tape, Var row, Shape s)
 {
-	return (sw.tasks == 1 || sw.tasks == sx.tasks) && sw.cols == 1 &&
-		(sw.rows == 0 ? sx.rows == 0 : sx.rows % sw.rows == 0);
+	Shape		r = tape_shape(tape, row);
+
+	return row == TAPE_NONE || ((r.tasks == 1 || r.tasks == s.tasks) && r.rows == 1 && r.cols == s.cols);
+}
+
+/* Do weights of rows? */
+static bool
+weights_fit(const Tape *tape, Var w, Shape s)
+{
+	Shape		sw = tape_shape(tape, w);
+
+	return w == TAPE_NONE || ((sw.tasks == 1 || sw.tasks == s.tasks) && sw.cols == 1 &&
+							  (sw.rows == 0 ? s.rows == 0 : s.rows % sw.rows == 0));
+}
+
+/* A task's shift, or zeros, into offset. */
+static void
+shift_of(const Tape *tape, const TapeNode *node, int t, real *offset)
+{
+	const TapeNode *shift = node->in[2] == TAPE_NONE ? NULL : tape_node(tape, node->in[2]);
+	size_t		cols = node->shape.cols;
+
+	if (shift)
+		memcpy(offset, shift->data + (shift->shape.tasks == 1 ? 0 : t * cols), cols * sizeof(real));
+	else
+		memset(offset, 0, cols * sizeof(real));
 }
 
 Var
 tape_normalise(Tape *tape, Var x, Var w, Var shift)
 {
 	Shape		s = tape_shape(tape, x);
-	Shape		b = tape_shape(tape, shift);
 
 	if (tape->fault)
 		return TAPE_NONE;
-	if ((w != TAPE_NONE && !fits(s, tape_shape(tape, w))) ||
-		(shift != TAPE_NONE && ((b.tasks != 1 && b.tasks != s.tasks) || b.rows != 1 || b.cols != s.cols)))
+	if (!weights_fit(tape, w, s) || !row_fits(tape, shift, s))
 		return tape_fault(tape, "shapes do not fit in a normalisation");
 	return tape_append(tape, OP_NORMALISE, s, x, w, shift);
 }
@@ -185,7 +208,6 @@ void
 normalise_forward(const Tape *tape, const TapeNode *node)
 {
 	const TapeNode *x = tape_node(tape, node->in[0]);
-	const TapeNode *shift = node->in[2] == TAPE_NONE ? NULL : tape_node(tape, node->in[2]);
 	int			cols = node->shape.cols;
 	size_t		step = (size_t) node->shape.rows * cols;
 	Scratch		s = scratch_of(tape, cols);
@@ -194,13 +216,11 @@ normalise_forward(const Tape *tape, const TapeNode *node)
 	for (int t = 0; t < node->shape.tasks; t++)
 	{
 		TaskRows	rows = rows_of(tape, x, node->in[1], t);
-		const real *b = shift == NULL ? NULL : shift->data + (shift->shape.tasks == 1 ? 0 : (size_t) t * cols);
 		const real *from = x->data + t * step;
 		real	   *to = node->data + t * step;
 
 		moments(&rows, from, &s, s.rows[0], s.rows[1], NULL);
-		for (int c = 0; c < cols; c++)
-			offset[c] = b ? b[c] : 0;
+		shift_of(tape, node, t, offset);
 		for (int i = 0, end; i < rows.rows; i = end)
 		{
 			size_t		at = i * rows.space;
@@ -212,12 +232,7 @@ normalise_forward(const Tape *tape, const TapeNode *node)
 				kernels()->column_scale(n, cols, from + at * cols, s.rows[0], s.rows[1], offset, to + at * cols);
 			else
 				for (size_t r = at; r < at + n; r++)
-				{
-					if (b)
-						memcpy(to + r * cols, b, cols * sizeof(real));
-					else
-						memset(to + r * cols, 0, cols * sizeof(real));
-				}
+					memcpy(to + r * cols, offset, cols * sizeof(real));
 		}
 	}
 }
@@ -240,7 +255,24 @@ normalise_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
 		out[2] = tape_sum(tape, g, tape_shape(tape, node.in[2]));
 }
 
-/* r (g - sum g / N - z (sum g z) / N) = r g - (r^3 sum g (x - m) / N) (x - m) - r sum g / N */
+/*
+ * J g = r (g - sum g / N - z (sum g z) / N) = r g + t (x - m) + u,  with
+ * t = - r^3 sum g (x - m) / N  and  u = - r sum g / N:  of N rows, r in rows[1]
+ * and the sums of g and g (x - m) in sums[2] and sums[3], t into rows[2] and u
+ * into rows[3].
+ */
+static void
+input_factors(const Scratch *s, double n, int cols)
+{
+	for (int c = 0; c < cols; c++)
+	{
+		double		r = s->rows[1][c];
+
+		s->rows[2][c] = n > 0 ? -r * r * r * s->sums[3][c] / n : 0;
+		s->rows[3][c] = n > 0 ? -r * s->sums[2][c] / n : 0;
+	}
+}
+
 void
 normalise_input_forward(const Tape *tape, const TapeNode *node)
 {
@@ -275,13 +307,7 @@ normalise_input_forward(const Tape *tape, const TapeNode *node)
 				add_up(cols, s.rows[4], s.sums[3]);
 			}
 		}
-		for (int c = 0; c < cols; c++)
-		{
-			double		r = s.rows[1][c];
-
-			s.rows[2][c] = n > 0 ? -r * r * r * s.sums[3][c] / n : 0;
-			s.rows[3][c] = n > 0 ? -r * s.sums[2][c] / n : 0;
-		}
+		input_factors(&s, n, cols);
 		for (int i = 0, end; i < rows.rows; i = end)
 		{
 			size_t		at = i * rows.space * cols;
@@ -360,7 +386,7 @@ normalise_input_backward(Tape *tape, Var v, Var h, const bool *wanted, Var *out)
 /*
  * y = r (p - m) + shift of what pooling leaves, p.  With U, which puts a number
  * where p came from, the gradient of x is J U g: U' is what pooling does to the
- * numbers of another image where x is largest, see ops_conv.c.
+ * numbers of another image where x is largest, see ops_pool.c.
  */
 
 size_t
@@ -370,13 +396,6 @@ normalise_pooled_scratch(const TapeNode *node)
 	return normalise_scratch(node) + (size_t) node->shape.cols * (node->plane.width / 2);
 }
 
-/* Images of a task. */
-static int
-images_of(const TapeNode *x, Plane plane)
-{
-	return x->shape.rows / (plane.height * plane.width);
-}
-
 /* Does one count? */
 static bool
 image_counts(const TaskRows *rows, int image, int images)
@@ -384,48 +403,23 @@ image_counts(const TaskRows *rows, int image, int images)
 	return rows->w == NULL || rows->w[image / (images / rows->rows)] > 0;
 }
 
-/* The four pixels that a pooled one (i, j) is of, or goes to. */
-static inline void
-window(real *image, Plane plane, int i, int j, real *pixels[4])
-{
-	size_t		row = (size_t) plane.width * plane.channels;
-
-	pixels[0] = image + 2 * i * row + (size_t) 2 * j * plane.channels;
-	pixels[1] = pixels[0] + plane.channels;
-	pixels[2] = pixels[0] + row;
-	pixels[3] = pixels[1] + row;
-}
-
-/* Row i of an image's pooled pixels. */
-static void
-pool_row(const real *image, Plane plane, int i, real *to)
-{
-	real	   *from[4];
-
-	for (int j = 0; j < plane.width / 2; j++, to += plane.channels)
-	{
-		window((real *) image, plane, i, j, from);
-		kernels()->largest(plane.channels, (const real *const *) from, to);
-	}
-}
-
 Var
 tape_normalise_pooled(Tape *tape, Var x, Plane plane, Var w, Var shift)
 {
 	Shape		s = tape_shape(tape, x);
-	Shape		b = tape_shape(tape, shift);
-	int			pixels = plane.height * plane.width;
-	int			images = pixels > 0 ? s.rows / pixels : 0;
+	Plane		out = plane_pooled(plane);
+	int			images;
 	Var			v;
 
 	if (tape->fault)
 		return TAPE_NONE;
-	if (plane.height < 2 || plane.width < 2 || plane.channels != s.cols || images * pixels != s.rows)
+	if (!images_pool(s, plane) || plane.channels != s.cols)
 		return tape_fault(tape, "shapes do not fit in pooling");
-	if ((w != TAPE_NONE && (!fits(s, tape_shape(tape, w)) || (images > 0 && images % tape_shape(tape, w).rows != 0))) ||
-		(shift != TAPE_NONE && ((b.tasks != 1 && b.tasks != s.tasks) || b.rows != 1 || b.cols != s.cols)))
+	images = count_images(s, plane);
+	if (!weights_fit(tape, w, s) || !row_fits(tape, shift, s) ||
+		(w != TAPE_NONE && images > 0 && images % tape_shape(tape, w).rows != 0))
 		return tape_fault(tape, "shapes do not fit in a normalisation");
-	v = tape_append(tape, OP_NORMALISE_POOLED, shape(s.tasks, images * (plane.height / 2) * (plane.width / 2), s.cols), x, w, shift);
+	v = tape_append(tape, OP_NORMALISE_POOLED, shape(s.tasks, images * out.height * out.width, s.cols), x, w, shift);
 	if (v != TAPE_NONE)
 		tape_node(tape, v)->plane = plane;
 	return v;
@@ -435,11 +429,10 @@ void
 normalise_pooled_forward(const Tape *tape, const TapeNode *node)
 {
 	const TapeNode *x = tape_node(tape, node->in[0]);
-	const TapeNode *shift = node->in[2] == TAPE_NONE ? NULL : tape_node(tape, node->in[2]);
 	Plane		plane = node->plane;
 	Plane		out = plane_pooled(plane);
 	int			cols = node->shape.cols;
-	int			images = images_of(x, plane);
+	int			images = count_images(x->shape, plane);
 	Scratch		s = scratch_of(tape, cols);
 	real	   *offset = s.rows[2];
 	real	   *to = node->data;
@@ -447,12 +440,10 @@ normalise_pooled_forward(const Tape *tape, const TapeNode *node)
 	for (int t = 0; t < node->shape.tasks; t++)
 	{
 		const real *from = x->data + (size_t) t * x->shape.rows * cols;
-		const real *b = shift == NULL ? NULL : shift->data + (shift->shape.tasks == 1 ? 0 : (size_t) t * cols);
 		TaskRows	rows = rows_of(tape, x, node->in[1], t);
 
 		moments(&rows, from, &s, s.rows[0], s.rows[1], NULL);
-		for (int c = 0; c < cols; c++)
-			offset[c] = b ? b[c] : 0;
+		shift_of(tape, node, t, offset);
 		for (int m = 0; m < images; m++, from += plane_size(plane))
 			for (int i = 0; i < out.height; i++, to += (size_t) out.width * cols)
 				if (image_counts(&rows, m, images))
@@ -487,23 +478,22 @@ normalise_pooled_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out
 		out[2] = tape_sum(tape, g, tape_shape(tape, node.in[2]));
 }
 
-/* to = r U g + t (x - m) + u of an image, with t and u as normalise_pooled_input_forward leaves them. */
+/* to = r U g + t (x - m) + u of an image: see input_factors. */
 static void
 spread_blended(const real *x, const real *g, Plane plane, const Scratch *s, real *to)
 {
 	Plane		out = plane_pooled(plane);
 	size_t		row = (size_t) plane.width * plane.channels;
-	real	   *of_x[4];
-	real	   *of_to[4];
 
 	for (int i = 0; i < out.height; i++)
 	{
 		for (int j = 0; j < out.width; j++, g += plane.channels)
 		{
-			window((real *) x, plane, i, j, of_x);
-			window(to, plane, i, j, of_to);
-			kernels()->blend_largest(plane.channels, (const real *const *) of_x, s->rows[1], g, s->rows[0], s->rows[2],
-									 s->rows[3], of_to);
+			PoolWindow	of = pool_window(plane, i, j);
+			const real *of_x[4] = {x + of.at[0], x + of.at[1], x + of.at[2], x + of.at[3]};
+			real	   *of_to[4] = {to + of.at[0], to + of.at[1], to + of.at[2], to + of.at[3]};
+
+			kernels()->blend_largest(plane.channels, of_x, s->rows[1], g, s->rows[0], s->rows[2], s->rows[3], of_to);
 		}
 		/* of an odd number of pixels the last is in no window */
 		for (int r = 2 * i; plane.width % 2 != 0 && r < 2 * i + 2; r++)
@@ -525,7 +515,7 @@ normalise_pooled_input_forward(const Tape *tape, const TapeNode *node)
 	Plane		out = plane_pooled(plane);
 	int			cols = node->shape.cols;
 	size_t		row = (size_t) out.width * cols;
-	int			images = images_of(x, plane);
+	int			images = count_images(x->shape, plane);
 	Scratch		s = scratch_of(tape, cols);
 	real	   *pooled = s.rows[4] + cols;
 
@@ -552,13 +542,7 @@ normalise_pooled_input_forward(const Tape *tape, const TapeNode *node)
 			add_up(cols, s.rows[3], s.sums[2]);
 			add_up(cols, s.rows[4], s.sums[3]);
 		}
-		for (int c = 0; c < cols; c++)
-		{
-			double		r = s.rows[1][c];
-
-			s.rows[2][c] = n > 0 ? -r * r * r * s.sums[3][c] / n : 0;
-			s.rows[3][c] = n > 0 ? -r * s.sums[2][c] / n : 0;
-		}
+		input_factors(&s, n, cols);
 		for (int m = 0; m < images; m++, of_x += plane_size(plane), of_g += plane_size(out), to += plane_size(plane))
 			if (image_counts(&rows, m, images))
 				spread_blended(of_x, of_g, plane, &s, to);
@@ -589,7 +573,7 @@ tape_moments(Tape *tape, Var x, Var w, Var rest)
 
 	if (tape->fault)
 		return TAPE_NONE;
-	if ((w != TAPE_NONE && !fits(s, tape_shape(tape, w))) ||
+	if (!weights_fit(tape, w, s) ||
 		(r.tasks != 1 && r.tasks != s.tasks) || r.rows != 2 || r.cols != s.cols)
 		return tape_fault(tape, "shapes do not fit in a normalisation");
 	return tape_append(tape, OP_MOMENTS, shape(s.tasks, 2, s.cols), x, w, rest);

@@ -28,6 +28,7 @@
 #define NN_TAPE_H
 
 #include "nn/arena.h"
+#include "nn/plane.h"
 
 /*
  * PostgreSQL's primnodes.h has a struct of this name; whoever needs both
@@ -44,18 +45,6 @@ typedef struct Shape
 	int			rows;
 	int			cols;
 } Shape;
-
-/*
- * Images of height x width pixels of so many channels.  A tensor of images is
- * (tasks, images height width, channels), or (tasks, images, height width
- * channels): the same numbers in the same order.
- */
-typedef struct Plane
-{
-	int			height;
-	int			width;
-	int			channels;
-} Plane;
 
 /* Elementwise functions; each is known together with its derivatives. */
 typedef enum UnaryKind
@@ -199,11 +188,12 @@ extern bool tape_only_gathered(const Tape *tape, Var leaf);
  */
 extern Var	tape_solve(Tape *tape, Var a, Var b);
 
-/* ---- images: ops_conv.c ---- */
-
-/* What a convolution and pooling make of images. */
-extern Plane plane_convolved(Plane plane, int stride, int filters);
-extern Plane plane_pooled(Plane plane);
+/*
+ * ---- images: ops_conv.c, ops_pool.c ----
+ *
+ * A tensor of images is (tasks, images height width, channels), or (tasks,
+ * images, height width channels): the same numbers in the same order.
+ */
 
 /*
  * Convolution by 3 x 3 filters with stride 1 or 2 and a border of zeros:

@@ -223,20 +223,41 @@ extern void convolve_input_forward(const Tape *tape, const TapeNode *node);
 extern void convolve_input_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
 extern void convolve_filters_forward(const Tape *tape, const TapeNode *node);
 extern void convolve_filters_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
+
+/* Images per task of shape s; -1 where its numbers make no whole ones. */
+extern int	count_images(Shape s, Plane plane);
+
+/* ops_pool.c */
 extern void pick_forward(const Tape *tape, const TapeNode *node);
 extern void pick_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
 extern void spread_forward(const Tape *tape, const TapeNode *node);
 extern void spread_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out);
 
-static inline size_t
-plane_size(Plane plane)
-{
-	return (size_t) plane.height * plane.width * plane.channels;
-}
-
-/* a where x is the largest of 2 x 2 pixels; a put there, and 0 elsewhere: ops_conv.c */
+/* a where x is the largest of 2 x 2 pixels; a put there, and 0 elsewhere */
 extern Var	tape_pick(Tape *tape, Var a, Var x, Plane plane);
 extern Var	tape_spread(Tape *tape, Var a, Var x, Plane plane);
+
+/* Are these images that can be pooled? */
+extern bool images_pool(Shape s, Plane plane);
+
+/* Where in an image the four pixels are that (i, j) of the pooled ones is of. */
+typedef struct PoolWindow
+{
+	size_t		at[4];
+} PoolWindow;
+
+static inline PoolWindow
+pool_window(Plane plane, int i, int j)
+{
+	size_t		row = (size_t) plane.width * plane.channels;
+	size_t		first = 2 * i * row + (size_t) 2 * j * plane.channels;
+	PoolWindow	window = {{first, first + plane.channels, first + row, first + row + plane.channels}};
+
+	return window;
+}
+
+/* Row i of an image's pooled pixels. */
+extern void pool_row(const real *image, Plane plane, int i, real *to);
 
 /* ops_norm.c */
 extern size_t normalise_scratch(const TapeNode *node);

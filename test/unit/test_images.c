@@ -5,6 +5,8 @@
  */
 #include "check.h"
 
+#include "nn/convolution.h"
+
 #define T 2						/* tasks */
 
 /* Of the numbers in a case. */
@@ -56,10 +58,11 @@ convolution_error(const Tape *tape, Var y, Var x, Plane p, int stride, Var w, in
 static void
 test_convolution(void)
 {
-	static const Plane planes[] = {{5, 4, 2}, {4, 6, 1}, {1, 1, 3}, {2, 3, 5}};
+	static const Plane planes[] = {{5, 4, 2}, {4, 6, 1}, {1, 1, 3}, {2, 3, 5}, {2, 3, 16}};
+	static const int filters[] = {3, 3, 3, 3, 16};
 	char		name[100];
 
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++)
 		for (int variant = 0; variant < 8; variant++)
 		{
 			Plane		p = planes[i];
@@ -73,7 +76,7 @@ test_convolution(void)
 
 			case_begin(&at, SEED);
 			v[0] = leaf(&at, shape(tasks_x, images * p.height * p.width, p.channels));
-			v[1] = leaf(&at, shape(tasks_w, 9 * p.channels, 3));
+			v[1] = leaf(&at, shape(tasks_w, 9 * p.channels, filters[i]));
 			y = tape_convolve(&at.tape, v[0], p, stride, v[1]);
 			snprintf(name, sizeof(name), "convolve %dx%dx%d, stride %d, tasks %d and %d", p.height, p.width, p.channels,
 					 stride, tasks_x, tasks_w);
@@ -114,6 +117,78 @@ test_many_images(void)
 	is_close((tape_data(&at.tape, g)[((2 * 3 + 0) * 16 + 7) * 8 + 3] - error) / fabs(error), 0,
 			 sizeof(real) == 8 ? 1e-11 : 1e-4, "convolve: gradient over many images");
 	case_end(&at);
+}
+
+static real *
+random_numbers(Arena *arena, size_t n, Rng *rng)
+{
+	real	   *numbers = arena_alloc(arena, n, sizeof(real));
+
+	for (size_t i = 0; i < n; i++)
+		numbers[i] = 2 * rng_uniform(rng) - 1;
+	return numbers;
+}
+
+static double
+largest_difference(size_t n, const real *a, const real *b)
+{
+	double		worst = 0;
+
+	for (size_t i = 0; i < n; i++)
+		worst = fmax(worst, fabs(a[i] - b[i]));
+	return worst;
+}
+
+/* Both ways to compute a convolution and its gradients, also of more images than at a time. */
+static void
+test_methods(void)
+{
+	static const struct
+	{
+		Plane		in;
+		int			filters;
+		int			images;
+	}			cases[] = {{{5, 4, 16}, 32, 3}, {{2, 3, 32}, 16, 2}, {{3, 3, 16}, 16, 1}, {{14, 14, 32}, 16, 20}};
+
+	for (int i = 0; i < 4; i++)
+	{
+		int			n = cases[i].images;
+		Convolution c = {cases[i].in, plane_convolved(cases[i].in, 1, cases[i].filters), 1};
+		size_t		size_x = n * plane_size(c.in);
+		size_t		size_y = n * plane_size(c.out);
+		size_t		size_w = (size_t) 9 * c.in.channels * c.out.channels;
+		const ConvolutionMethod *methods[2] = {&convolution_by_patches, &convolution_by_winograd};
+		real	   *results[2][3];
+		Case		at;
+		real	   *x,
+				   *w,
+				   *g;
+		char		name[100];
+
+		case_begin(&at, SEED);
+		x = random_numbers(&at.arena, size_x, &at.rng);
+		w = random_numbers(&at.arena, size_w, &at.rng);
+		g = random_numbers(&at.arena, size_y, &at.rng);
+		for (int k = 0; k < 2; k++)
+		{
+			real	   *scratch = malloc(methods[k]->scratch(&c) * sizeof(real));
+
+			results[k][0] = random_numbers(&at.arena, size_y, &at.rng);
+			results[k][1] = random_numbers(&at.arena, size_x, &at.rng);
+			results[k][2] = arena_alloc(&at.arena, size_w, sizeof(real));
+			memcpy(results[k][2], w, size_w * sizeof(real));
+			methods[k]->images(&c, n, x, w, results[k][0], scratch);
+			methods[k]->input(&c, n, g, w, results[k][1], scratch);
+			methods[k]->filters(&c, n, x, g, results[k][2], scratch);
+			free(scratch);
+		}
+		snprintf(name, sizeof(name), "%d images %dx%dx%d, %d filters", n, c.in.height, c.in.width, c.in.channels, cases[i].filters);
+		ok(convolution_method(&c) == &convolution_by_winograd, "%s: Winograd's form", name);
+		is_close(largest_difference(size_y, results[0][0], results[1][0]), 0, 10 * VALUE_TOLERANCE, "%s: values", name);
+		is_close(largest_difference(size_x, results[0][1], results[1][1]), 0, 10 * VALUE_TOLERANCE, "%s: gradient of images", name);
+		is_close(largest_difference(size_w, results[0][2], results[1][2]), 0, 10 * VALUE_TOLERANCE, "%s: gradient of filters", name);
+		case_end(&at);
+	}
 }
 
 /* ---- pooling ---- */
@@ -454,6 +529,7 @@ main(void)
 {
 	test_convolution();
 	test_many_images();
+	test_methods();
 	test_pooling();
 	test_normalised_and_pooled();
 	test_normalisation();
