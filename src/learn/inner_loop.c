@@ -22,10 +22,8 @@
 #include <string.h>
 
 #include "learn/vars.h"
+#include "nn/adam.h"
 
-/* Reptile's inner optimiser: Adam without momentum. */
-#define INNER_BETA2 0.999
-#define INNER_EPSILON 1e-8
 #define LEAST_SHARE 1e-20
 
 /* Factors of the steps are stored so much smaller: they learn faster. */
@@ -94,28 +92,30 @@ inner_layout(const LearnerSpec *spec, TensorList *list)
 	return spec->options.inner_loss != INNER_LOSS_SHRUNK || tensor_add(list, SHRINK, 1, 1, TENSOR_SHARED) >= 0;
 }
 
-bool
-inner_layout_elementwise(const LearnerSpec *spec, TensorList *list)
+/* A tensor of the same shape for each that the steps move. */
+static bool
+add_elementwise(TensorList *list, const char *prefix, TensorRole role)
 {
 	int			n = list->n;
 
 	for (int i = 0; i < n; i++)
 		if (is_moved(&list->tensors[i]) &&
-			!add_named_after(list, RATE, list->tensors[i].name, list->tensors[i].rows, list->tensors[i].cols, TENSOR_SHARED))
+			!add_named_after(list, prefix, list->tensors[i].name, list->tensors[i].rows, list->tensors[i].cols, role))
 			return false;
-	return inner_layout(spec, list);
+	return true;
+}
+
+bool
+inner_layout_elementwise(const LearnerSpec *spec, TensorList *list)
+{
+	return add_elementwise(list, RATE, TENSOR_SHARED) && inner_layout(spec, list);
 }
 
 bool
 inner_layout_adam(const LearnerSpec *spec, TensorList *list)
 {
-	int			n = list->n;
-
-	for (int i = 0; i < n; i++)
-		if (is_moved(&list->tensors[i]) &&
-			!add_named_after(list, SECOND, list->tensors[i].name, list->tensors[i].rows, list->tensors[i].cols, TENSOR_AVERAGE))
-			return false;
-	return tensor_add(list, SECOND_SHARE, 1, 1, TENSOR_AVERAGE) >= 0 && inner_layout(spec, list);
+	return add_elementwise(list, SECOND, TENSOR_AVERAGE) && tensor_add(list, SECOND_SHARE, 1, 1, TENSOR_AVERAGE) >= 0 &&
+		inner_layout(spec, list);
 }
 
 /* Position of the tensor that is about another one, or -1. */
@@ -164,6 +164,7 @@ shrinkage(Tape *tape, const TensorList *list, const Var *theta, Var w)
 }
 
 /*
+ * Reptile's inner optimiser, Adam without momentum:
  * g / (sqrt(v / s) + eps), with v = b2 v + (1 - b2) g^2, in *second; s, share,
  * is how much of v are squares that were seen.
  */
@@ -173,17 +174,17 @@ adam_direction(Tape *tape, Var gradient, Var *second, Var share)
 	Var			square = tape_unary(tape, UNARY_SQUARE, 0, gradient);
 	Var			root;
 
-	*second = tape_axpy(tape, tape_scale(tape, square, 1 - INNER_BETA2, 0), INNER_BETA2, *second);
+	*second = tape_axpy(tape, tape_scale(tape, square, 1 - ADAM_BETA2, 0), ADAM_BETA2, *second);
 	root = tape_unary(tape, UNARY_SQRT, 0, vars_divide(tape, *second, tape_scale(tape, share, 1, LEAST_SHARE)));
 	return tape_multiply(tape, gradient,
-						 tape_unary(tape, UNARY_RECIPROCAL, 0, tape_scale(tape, root, 1, INNER_EPSILON)));
+						 tape_unary(tape, UNARY_RECIPROCAL, 0, tape_scale(tape, root, 1, ADAM_EPSILON)));
 }
 
 /* s = b2 s + (1 - b2), of a task without rows in the batch b2 s: then v is b2 v as well */
 static Var
 next_share(Tape *tape, Var share, Var w)
 {
-	return tape_axpy(tape, tape_scale(tape, vars_positive(tape, vars_sum_rows(tape, w)), 1 - INNER_BETA2, 0), INNER_BETA2, share);
+	return tape_axpy(tape, tape_scale(tape, vars_positive(tape, vars_sum_rows(tape, w)), 1 - ADAM_BETA2, 0), ADAM_BETA2, share);
 }
 
 /*
@@ -379,7 +380,7 @@ void
 inner_average_squares(Tape *tape, const LearnerSpec *spec, const TensorList *list, Var present,
 					  const Var *theta, const Var *phi, Var *gradients)
 {
-	double		seen = 1 - pow(INNER_BETA2, spec->options.inner_steps);
+	double		seen = 1 - pow(ADAM_BETA2, spec->options.inner_steps);
 
 	for (int i = 0; i < list->n; i++)
 		if (list->tensors[i].role == TENSOR_AVERAGE)

@@ -29,24 +29,28 @@
 /* Whole vectors of any width: see kernels.h. */
 #define VECTOR_NUMBERS 16
 
-bool
-winograd_fits(const Convolution *c)
-{
-	return c->stride == 1 && c->in.channels % VECTOR_NUMBERS == 0 && c->out.channels % VECTOR_NUMBERS == 0 &&
-		c->out.height > 1 && c->out.width > 1;
-}
-
-/* Windows of an image. */
+/* Windows of an image, and as many of what becomes of it. */
 static size_t
 windows_of(Plane plane)
 {
 	return (size_t) ((plane.height + 1) / 2) * ((plane.width + 1) / 2);
 }
 
+/*
+ * Not of a single window: kernels sum one row alone in another order, and an
+ * image must come to the same numbers alone and among others.
+ */
+bool
+winograd_fits(const Convolution *c)
+{
+	return c->stride == 1 && c->in.channels % VECTOR_NUMBERS == 0 && c->out.channels % VECTOR_NUMBERS == 0 &&
+		windows_of(c->in) > 1;
+}
+
 static int
 images_at_once(const Convolution *c)
 {
-	size_t		bytes = windows_of(c->out) * ELEMENTS * (c->in.channels + c->out.channels) * sizeof(real);
+	size_t		bytes = windows_of(c->in) * ELEMENTS * (c->in.channels + c->out.channels) * sizeof(real);
 
 	return bytes < WINDOW_BYTES ? (int) (WINDOW_BYTES / bytes) : 1;
 }
@@ -56,7 +60,7 @@ typedef struct Room
 {
 	int			images;			/* at a time */
 	real	   *filters;		/* (16, channels, filters) */
-	real	   *spare;			/* filters as they come, turned; or a pixel */
+	real	   *spare;			/* filters turned about; or a pixel */
 	real	   *windows_x;		/* (16, windows, channels) */
 	real	   *windows_y;		/* (16, windows, filters) */
 } Room;
@@ -76,7 +80,7 @@ make_room(const Convolution *c, real *scratch)
 	r.filters = scratch;
 	r.spare = r.filters + ELEMENTS * filters_size(c);
 	r.windows_x = r.spare + 9 * filters_size(c);
-	r.windows_y = r.windows_x + r.images * windows_of(c->out) * ELEMENTS * c->in.channels;
+	r.windows_y = r.windows_x + r.images * windows_of(c->in) * ELEMENTS * c->in.channels;
 	return r;
 }
 
@@ -84,7 +88,7 @@ static size_t
 winograd_scratch(const Convolution *c)
 {
 	return (ELEMENTS + 9) * filters_size(c) +
-		images_at_once(c) * windows_of(c->out) * ELEMENTS * ((size_t) c->in.channels + c->out.channels);
+		images_at_once(c) * windows_of(c->in) * ELEMENTS * ((size_t) c->in.channels + c->out.channels);
 }
 
 /* ---- filters ---- */
@@ -212,27 +216,32 @@ results_from_windows(Plane plane, int n, const real *m, real *spare, real *y)
 			}
 }
 
-/* y = conv(x, w), of filters as windows */
+/* ---- the three, for n images ---- */
+
+/* y = conv(x, w), with r->filters of w */
 static void
-convolve(Plane in, Plane out, const Room *r, int n, const real *x, const real *filters, real *windows_x, real *windows_y, real *y)
+convolve(const Convolution *c, const Room *r, int n, const real *x, real *y)
 {
+	int			channels = c->in.channels;
+	int			filters = c->out.channels;
+
 	for (int done = 0; done < n; done += r->images)
 	{
 		int			m = n - done < r->images ? n - done : r->images;
-		int			windows = (int) (m * windows_of(in));
+		int			windows = (int) (m * windows_of(c->in));
 
-		memset(r->spare, 0, in.channels * sizeof(real));
-		images_to_windows(in, m, x + done * plane_size(in), r->spare, windows_x);
+		memset(r->spare, 0, channels * sizeof(real));
+		images_to_windows(c->in, m, x + done * plane_size(c->in), r->spare, r->windows_x);
 		for (int e = 0; e < ELEMENTS; e++)
 		{
-			Product		p = {windows, out.channels, in.channels,
-				windows_x + (size_t) e * windows * in.channels, in.channels, 1,
-				filters + (size_t) e * in.channels * out.channels, out.channels, NULL, 0, 1, 0,
-			windows_y + (size_t) e * windows * out.channels, false};
+			Product		p = {windows, filters, channels,
+				r->windows_x + (size_t) e * windows * channels, channels, 1,
+				r->filters + e * filters_size(c), filters, NULL, 0, 1, 0,
+				r->windows_y + (size_t) e * windows * filters, false};
 
 			kernels()->product(&p);
 		}
-		results_from_windows(out, m, windows_y, r->spare, y + done * plane_size(out));
+		results_from_windows(c->out, m, r->windows_y, r->spare, y + done * plane_size(c->out));
 	}
 }
 
@@ -245,13 +254,15 @@ winograd_images(const Convolution *c, int n, const real *x, const real *w, real 
 	for (int i = 0; i < 9; i++)
 		pixels[i] = w + i * filters_size(c);
 	filters_to_windows(filters_size(c), pixels, r.filters);
-	convolve(c->in, c->out, &r, n, x, r.filters, r.windows_x, r.windows_y, y);
+	convolve(c, &r, n, x, y);
 }
 
+/* by the filters turned about, with channels and filters exchanged */
 static void
 winograd_input(const Convolution *c, int n, const real *g, const real *w, real *x, real *scratch)
 {
-	Room		r = make_room(c, scratch);
+	Convolution back = {c->out, c->in, c->stride};
+	Room		r = make_room(&back, scratch);
 	const real *pixels[9];
 
 	for (int i = 0; i < 9; i++)
@@ -262,7 +273,7 @@ winograd_input(const Convolution *c, int n, const real *g, const real *w, real *
 		pixels[8 - i] = turned;
 	}
 	filters_to_windows(filters_size(c), pixels, r.filters);
-	convolve(c->out, c->in, &r, n, g, r.filters, r.windows_y, r.windows_x, x);
+	convolve(&back, &r, n, g, x);
 }
 
 static void
@@ -277,7 +288,7 @@ winograd_filters(const Convolution *c, int n, const real *x, const real *g, real
 	for (int done = 0; done < n; done += r.images)
 	{
 		int			m = n - done < r.images ? n - done : r.images;
-		int			windows = (int) (m * windows_of(c->out));
+		int			windows = (int) (m * windows_of(c->in));
 
 		images_to_windows(c->in, m, x + done * plane_size(c->in), r.spare, r.windows_x);
 		results_to_windows(c->out, m, g + done * plane_size(c->out), r.spare, r.windows_y);

@@ -51,6 +51,8 @@ typedef struct Kernels
 	void		(*multiply) (size_t n, const real *a, const real *b, real *to);
 	void		(*scale) (size_t n, const real *a, real scale, real offset, real *to);	/* scale a + offset */
 	void		(*relu) (size_t n, const real *a, real *to);
+	void		(*reciprocal) (size_t n, const real *a, real *to);
+	void		(*root) (size_t n, const real *a, real *to);
 	void		(*mask) (size_t n, const real *a, const real *b, real *to);	/* a where b > 0, else 0 */
 
 	/*

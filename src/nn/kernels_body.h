@@ -638,6 +638,22 @@ KERNEL(relu)(size_t n, const real *a, real *to)
 }
 
 static KERNEL_TARGET void
+KERNEL(reciprocal)(size_t n, const real *a, real *to)
+{
+	_Pragma("GCC ivdep")
+	for (size_t i = 0; i < n; i++)
+		to[i] = 1 / a[i];
+}
+
+static KERNEL_TARGET void
+KERNEL(root)(size_t n, const real *a, real *to)
+{
+	_Pragma("GCC ivdep")
+	for (size_t i = 0; i < n; i++)
+		to[i] = (real) sqrt(a[i]);
+}
+
+static KERNEL_TARGET void
 KERNEL(mask)(size_t n, const real *a, const real *b, real *to)
 {
 	_Pragma("GCC ivdep")
@@ -909,6 +925,8 @@ static const Kernels KERNEL(set) = {
 	.multiply = KERNEL(multiply),
 	.scale = KERNEL(scale),
 	.relu = KERNEL(relu),
+	.reciprocal = KERNEL(reciprocal),
+	.root = KERNEL(root),
 	.mask = KERNEL(mask),
 	.column_squares = KERNEL(column_squares),
 	.column_products = KERNEL(column_products),

@@ -133,16 +133,25 @@ unary_forward(const Tape *tape, const TapeNode *node)
 				to[i] = order == 0 ? (real) log(a[i]) : power_derivative(a[i], -1, order - 1);
 			break;
 		case UNARY_RECIPROCAL:
-			for (size_t i = 0; i < n; i++)
-				to[i] = order == 0 ? 1 / a[i] : power_derivative(a[i], -1, order);
+			if (order == 0)
+				kernels()->reciprocal(n, a, to);
+			else
+				for (size_t i = 0; i < n; i++)
+					to[i] = power_derivative(a[i], -1, order);
 			break;
 		case UNARY_SQRT:
-			for (size_t i = 0; i < n; i++)
-				to[i] = order == 0 ? (real) sqrt(a[i]) : power_derivative(a[i], (real) 0.5, order);
+			if (order == 0)
+				kernels()->root(n, a, to);
+			else
+				for (size_t i = 0; i < n; i++)
+					to[i] = power_derivative(a[i], (real) 0.5, order);
 			break;
 		case UNARY_SQUARE:
-			for (size_t i = 0; i < n; i++)
-				to[i] = order == 0 ? a[i] * a[i] : order == 1 ? 2 * a[i] : order == 2 ? 2 : 0;
+			if (order == 0)
+				kernels()->multiply(n, a, a, to);
+			else
+				for (size_t i = 0; i < n; i++)
+					to[i] = order == 1 ? 2 * a[i] : order == 2 ? 2 : 0;
 			break;
 	}
 }

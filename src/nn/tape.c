@@ -3,7 +3,7 @@
  *	  Building and running a tape; its gradients.
  *
  * The operations themselves, each with its derivative beside it, are in
- * ops_matrix.c, ops_shape.c, ops_function.c, ops_conv.c and ops_norm.c.
+ * ops_*.c.
  */
 #include "nn/tape_private.h"
 

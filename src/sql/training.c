@@ -50,7 +50,7 @@ progress_notice(ProgressState *state, const Training *training, const Phase *pha
 	if (isfinite(phase->validation_loss))
 		appendStringInfo(&line, ", validation %.4f", phase->validation_loss);
 	if (rate > 0)
-		appendStringInfo(&line, ", %.0f tasks/s, at most %.0f s left", rate * options->meta_batch,
+		appendStringInfo(&line, ", %.*f tasks/s, at most %.0f s left", rate * options->meta_batch < 10 ? 1 : 0, rate * options->meta_batch,
 						 (options->iterations - phase->iteration) / rate);
 	ereport(NOTICE, (errmsg_internal("%s", line.data)));
 	pfree(line.data);

@@ -214,6 +214,15 @@ test_elements(const Kernels *set)
 			set->relu(n, a, to);
 			for (size_t i = 0; i < n; i++)
 				exact = exact && to[i] == (kept[i] > 0 ? kept[i] : 0);
+			for (size_t i = 0; i < n; i++)
+				kept[i] = a[i] = (real) (fabs(a[i]) + 0.1);
+			set->root(n, a, to);
+			for (size_t i = 0; i < n; i++)
+				exact = exact && to[i] == (real) sqrt(kept[i]);
+			memcpy(kept, a, n * sizeof(real));
+			set->reciprocal(n, a, to);
+			for (size_t i = 0; i < n; i++)
+				exact = exact && to[i] == 1 / kept[i];
 			if (!in_place)
 				free(to);
 			free(kept);
@@ -221,7 +230,7 @@ test_elements(const Kernels *set)
 			free(a);
 		}
 	is_close(worst, 0, TOLERANCE, "%s: sums and products of elements", set->name);
-	ok(exact, "%s: relu and mask", set->name);
+	ok(exact, "%s: relu, mask, roots and reciprocals", set->name);
 }
 
 static void
