@@ -82,23 +82,22 @@ adopt()
 {
 	name=$1 algorithm=$2
 	[ -n "$MODELS" ] && [ "$(ask "SELECT EXISTS (SELECT FROM meta.model WHERE name = 'omniglot_$name')")" = f ] || return 0
-	for file in "$MODELS/$name".*.safetensors
-	do
-		[ -f "$file" ] || continue
-		iterations=${file%.safetensors}
-		{
-			printf "SELECT decode('"
-			base64 "$file"
-			cat <<-END
-				', 'base64') AS params \\gset
-				WITH m AS (
-					INSERT INTO meta.model (name, source, task, target, features, algorithm)
-					VALUES ('omniglot_$name', $source, 'class_id', 'class_id', 'image', '$algorithm') RETURNING id)
-				INSERT INTO meta.version (model, version, digest, params, metrics)
-				SELECT id, 1, left(encode(sha256(:'params'), 'hex'), 32), :'params', '{"iterations": ${iterations##*.}}' FROM m;
-			END
-		} | run
-	done
+	# of several the one of the most iterations
+	file=$(find "$MODELS" -name "$name.*.safetensors" | sort -V | tail -n 1)
+	[ -n "$file" ] || return 0
+	iterations=${file%.safetensors}
+	{
+		printf "SELECT decode('"
+		base64 "$file"
+		cat <<-END
+			', 'base64') AS params \\gset
+			WITH m AS (
+				INSERT INTO meta.model (name, source, task, target, features, algorithm)
+				VALUES ('omniglot_$name', $source, 'class_id', 'class_id', 'image', '$algorithm') RETURNING id)
+			INSERT INTO meta.version (model, version, digest, params, metrics)
+			SELECT id, 1, left(encode(sha256(:'params'), 'hex'), 32), :'params', '{"iterations": ${iterations##*.}}' FROM m;
+		END
+	} | run
 }
 
 # Writes it, once its training has ended.

@@ -109,6 +109,25 @@ SELECT model, key, string_agg(DISTINCT CASE WHEN jsonb_typeof(value) = 'number' 
 FROM (VALUES ('member'), ('travel'), ('rides')) m (model), LATERAL meta.generate(model, 200) r, jsonb_each(r) GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT array_length(meta.embed('member'), 1) AS member, array_length(meta.embed('travel'), 1) AS travel, meta.log_likelihood('travel', p) < 0 AS likely
 FROM pupils p WHERE school = 1 AND nr = 1;
+-- a boolean that is learned as a number is one again
+CALL meta.train('squared', 'generate.pupils', 'school', 'member', features => 'age', order_by => 'nr', algorithm => 'vaml',
+				options => '{"iterations": 20, "hidden": [8], "loss": "squared"}');
+SELECT DISTINCT jsonb_typeof(r -> 'member') AS type FROM meta.generate('squared', 50) r;
+-- numbers as they come are modelled on their own scale
+CALL meta.train('raw', 'SELECT school, 500 + 10 * age AS points, score FROM generate.pupils', 'school', 'score', algorithm => 'vaml',
+				options => '{"iterations": 600, "hidden": [8], "latent": 2, "encode": {"points": "raw"}}');
+SELECT avg((r ->> 'points')::float8) BETWEEN 620 AND 640 AS mean, stddev((r ->> 'points')::float8) BETWEEN 22 AND 36 AS deviation FROM meta.generate('raw', 1000) r;
+SELECT avg(meta.log_likelihood('raw', p)) > avg(meta.log_likelihood('raw', q)) + 1 AS likelier
+FROM (SELECT 500 + 10 * age AS points, score FROM pupils LIMIT 200) p, LATERAL (SELECT p.points + 200 AS points, p.score) q;
+-- where a target cannot be predicted, and nothing is gained by training on, whole rows are learned still
+CREATE TABLE noise AS
+	SELECT s AS school, 100 + 20 * v + 5 * u('a', s::text, n::text) AS a, 3 * v + u('b', s::text, n::text) AS b, u('t', s::text, n::text) < 0.95 AS t,
+		   u('y', s::text, n::text) AS y
+	FROM generate_series(1, 120) s, generate_series(1, 20) n, LATERAL (SELECT u('v', s::text, n::text) AS v) l;
+CALL meta.train('noise', 'generate.noise', 'school', 'y', algorithm => 'vaml',
+				options => '{"metric": "mae", "iterations": 800, "hidden": [16], "latent": 2, "patience": 8}');
+SELECT corr((r ->> 'a')::float8, (r ->> 'b')::float8) > 0.8 AS alike, avg((r ->> 't')::boolean::int) > 0.88 AS flags FROM meta.generate('noise', 2000) r;
+SELECT (metrics ->> 'best_iteration')::int < 400 AND (metrics ->> 'iterations')::int > 400 AS went_on FROM meta.version v JOIN meta.model m ON m.id = v.model WHERE m.name = 'noise';
 
 -- errors
 CALL meta.train('shift', 'generate.pupils', 'school', 'score', features => 'age', order_by => 'nr', algorithm => 'random_intercept', options => '{"iterations": 10}');

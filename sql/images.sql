@@ -88,7 +88,40 @@ BEGIN
 END $do$;
 SELECT max(accuracy) FILTER (WHERE augment = 1) > max(accuracy) FILTER (WHERE augment = 0) + 0.1 AS better FROM public.shown;
 
+-- networks that leave more than one pixel, and tasks of which nothing is known yet
+CREATE TABLE public.large AS
+	SELECT g / 8 AS artist, g AS mark, decode(repeat(lpad(to_hex(g * 7 % 256), 2, '0'), 784), 'hex') AS grey,
+		   decode(repeat(lpad(to_hex(g * 7 % 256), 2, '0') || '00ff', 1024), 'hex') AS colour
+	FROM generate_series(0, 319) g;
+DO $do$
+DECLARE
+	a text;
+	n text;
+BEGIN
+	FOREACH a IN ARRAY ARRAY['maml', 'prototypical', 'alpaca', 'cnp', 'vaml', 'lstm', 'mann'] LOOP
+		FOREACH n IN ARRAY ARRAY['conv4', 'conv4_pool'] LOOP
+			CALL meta.train('large', 'SELECT artist, mark % 2 = 0 AS even, colour FROM public.large', task => 'artist', target => 'even', algorithm => a,
+							options => format('{"network": "%s", "filters": 4, "encode": {"colour": "image 32x32x3"}, "shots": [0, 3], "query": 3, "meta_batch": 2, "iterations": 2, "inner_steps": 1}', n)::jsonb);
+			IF (SELECT meta.predict('large', l) IS NULL FROM (SELECT colour FROM public.large LIMIT 1) l) THEN
+				RAISE '% cannot predict with %', a, n;
+			END IF;
+		END LOOP;
+	END LOOP;
+END $do$;
+CALL meta.train('large', 'SELECT artist, mark, grey FROM public.large', task => 'artist', target => 'mark', algorithm => 'maml',
+				options => '{"network": "conv4", "filters": 4, "encode": {"grey": "image 28x28"}, "query": 3, "meta_batch": 2, "iterations": 2, "inner_steps": 1}');
+SELECT meta.predict('large', l) IS NOT NULL AS predicted FROM (SELECT grey FROM public.large LIMIT 1) l;
+
 -- what is wrong is said
+CALL meta.train('wrong', $$SELECT mark, array[[1, 0], [0, 0]] AS pixels FROM public.marks$$, task => 'mark', target => 'mark', algorithm => 'prototypical',
+				options => '{"encode": {"pixels": "image 4x1"}, "way": 4, "shots": 1}');
+CALL meta.train('wrong', $$SELECT mark, array_fill(0, ARRAY[3, 4, 4]) AS pixels FROM public.marks$$, task => 'mark', target => 'mark', algorithm => 'prototypical',
+				options => '{"encode": {"pixels": "image 4x4x3"}, "way": 4, "shots": 1}');
+CALL meta.train('right', $$SELECT mark, array_fill(0, ARRAY[1, 4, 4]) AS pixels FROM public.marks$$, task => 'mark', target => 'mark', algorithm => 'prototypical',
+				options => '{"encode": {"pixels": "image 4x4"}, "way": 4, "shots": 1, "query": 2, "iterations": 2}');
+SELECT meta.adapt('right', r) FROM (SELECT mark, array_fill(0, ARRAY[2, 8]) AS pixels FROM public.marks WHERE mark <= 4) r;
+CALL meta.train('wrong', 'public.marks', task => 'mark', target => 'mark', features => 'image', algorithm => 'prototypical',
+				options => '{"encode": {"image": "image 1024x1024x4"}, "way": 4, "shots": 1}');
 CALL meta.train('wrong', 'public.marks', task => 'mark', target => 'mark', features => 'image', algorithm => 'prototypical',
 				options => '{"network": "conv4", "encode": {"image": "image 16x15"}, "way": 4, "shots": 1}');
 CALL meta.train('wrong', 'public.marks', task => 'mark', target => 'mark', features => 'image', algorithm => 'prototypical',
@@ -133,6 +166,6 @@ SELECT * FROM meta.evaluate('maml', shots => '{2}');
 RESET maintenance_work_mem;
 
 
-DELETE FROM meta.model WHERE name IN ('bytes', 'normed', 'plain', 'number', 'shown') OR name IN (SELECT algorithm FROM public.learned);
-DROP TABLE public.marks, public.params, public.learned, public.moved, public.shown;
+DELETE FROM meta.model WHERE name IN ('bytes', 'normed', 'plain', 'number', 'shown', 'large', 'right') OR name IN (SELECT algorithm FROM public.learned);
+DROP TABLE public.marks, public.params, public.learned, public.moved, public.shown, public.large;
 DROP FUNCTION public.draw;

@@ -403,11 +403,60 @@ column_vector(Column *column, Datum value, int *length)
 	return out;
 }
 
-float *
-column_pixels(Column *column, Datum value, int *length)
+/* Those of n sides that are more than 1, and how many there are. */
+static int
+long_sides(const int *sides, int n, int *to)
 {
-	float	   *pixels = column_vector(column, value, length);
+	int			count = 0;
 
+	for (int i = 0; i < n; i++)
+		if (sides[i] > 1)
+			to[count++] = sides[i];
+	return count;
+}
+
+/* The sides of an array: 3x32x32. */
+static char *
+sides_text(const int *sides, int n)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&text, "%s%d", i > 0 ? "x" : "", sides[i]);
+	return text.data;
+}
+
+/*
+ * Channels that come first, say, would be as many numbers in another order.
+ * An array of one dimension is taken as it is, and sides of 1 do not matter.
+ */
+static void
+check_sides(const Column *column, Datum value, const int *image)
+{
+	ArrayType  *array = DatumGetArrayTypeP(value);
+	int			of_array[MAXDIM];
+	int			of_image[3];
+	int			n = long_sides(ARR_DIMS(array), ARR_NDIM(array), of_array);
+	int			m = long_sides(image, 3, of_image);
+
+	if (n > 1 && (n != m || memcmp(of_array, of_image, n * sizeof(int)) != 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("an image of column \"%s\" has the dimensions %s, not %s", column->name,
+						sides_text(ARR_DIMS(array), ARR_NDIM(array)), sides_text(image, 3)),
+				 errdetail("The dimensions of an array are height, width and channels, in this order."),
+				 errhint("Say how large images are by the option encode, or turn the array in the source.")));
+}
+
+float *
+column_pixels(Column *column, Datum value, const int *image, int *length)
+{
+	float	   *pixels;
+
+	if (OidIsValid(column->element))
+		check_sides(column, value, image);
+	pixels = column_vector(column, value, length);
 	if (column->element != INT2OID && column->element != INT4OID && column->element != INT8OID)
 		return pixels;
 	for (int i = 0; i < *length; i++)

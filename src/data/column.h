@@ -121,10 +121,11 @@ extern const char *column_label(Column *column, Datum value, char *buffer, int *
 extern float *column_vector(Column *column, Datum value, int *length);
 
 /*
- * The same of an image: elements of integer arrays are 8-bit pixels, and
- * become numbers from 0 to 1; others are as they are.
+ * The same of an image of height, width and channels: elements of integer
+ * arrays are 8-bit pixels, and become numbers from 0 to 1; others are as they
+ * are.  An array of several dimensions must have the image's.
  */
-extern float *column_pixels(Column *column, Datum value, int *length);
+extern float *column_pixels(Column *column, Datum value, const int *image, int *length);
 
 /* The bytes of a bytea. */
 extern const unsigned char *column_bytes(const Column *column, Datum value, int *length);

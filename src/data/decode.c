@@ -118,6 +118,8 @@ push_value(JsonbParseState **state, ValueType type, double value)
 		push_number(state, value);
 	else if (type == VALUE_INTEGER)
 		push_number(state, rint(value));
+	else if (type == VALUE_BOOLEAN)
+		push_boolean(state, value >= 0.5);
 	else
 		push_text(state, time_text(type, value));
 }
@@ -161,7 +163,7 @@ push_feature(JsonbParseState **state, const Encoder *encoder, const real *x, con
 		push_truth(state, encoder->type, x[encoder->x] > 0.5);
 	else
 		push_value(state, encoder->type,
-				   encoder->mean + encoder->deviation * x[encoder->x]);
+				   encoder->kind == ENCODER_RAW ? x[encoder->x] : encoder->mean + encoder->deviation * x[encoder->x]);
 }
 
 static bool
@@ -205,7 +207,7 @@ encoding_log_scale(const Encoding *encoding, const bool *there, const real *x)
 	{
 		const Encoder *encoder = &encoding->encoders[i];
 
-		if (encoder->kind == ENCODER_NUMBER && shown(encoder, there, i) &&
+		if ((encoder->kind == ENCODER_NUMBER || encoder->kind == ENCODER_RAW) && shown(encoder, there, i) &&
 			!(encoder->indicator && x[encoder->x + 1] > 0.5))
 			sum -= log(encoder->deviation);
 	}

@@ -58,6 +58,7 @@ static const char *const type_names[] = {
 	[VALUE_TIMESTAMP] = "timestamp",
 	[VALUE_TIMESTAMPTZ] = "timestamptz",
 	[VALUE_INTERVAL] = "interval",
+	[VALUE_BOOLEAN] = "boolean",
 };
 
 const char *
@@ -108,6 +109,8 @@ encoding_columns(const Encoding *encoding, int *n)
 		columns[i].width = table ? 0 : encoder_values(encoder);
 		columns[i].indicator = encoder->indicator;
 		columns[i].missing = encoder->kind == ENCODER_BOOLEAN ? encoder->mean : 0;
+		columns[i].mean = encoder->kind == ENCODER_RAW ? encoder->mean : 0;
+		columns[i].deviation = encoder->kind == ENCODER_RAW ? encoder->deviation : 1;
 		switch (encoder->kind)
 		{
 			case ENCODER_NUMBER:
@@ -224,6 +227,7 @@ append_encoder(StringInfo out, const Encoder *encoder)
 	{
 		case ENCODER_NUMBER:
 		case ENCODER_BOOLEAN:
+		case ENCODER_RAW:
 			append_moments(out, encoder->mean, encoder->deviation);
 			break;
 		case ENCODER_CATEGORY:
@@ -238,8 +242,6 @@ append_encoder(StringInfo out, const Encoder *encoder)
 		case ENCODER_IMAGE:
 			appendStringInfo(out, ", \"image\": [%d, %d, %d]",
 							 encoder->image[0], encoder->image[1], encoder->image[2]);
-			break;
-		case ENCODER_RAW:
 			break;
 	}
 	append_type(out, encoder->type);
@@ -470,6 +472,12 @@ read_encoder(JsonbContainer *object, Encoder *encoder)
 			encoder->width = 1;
 			break;
 		case ENCODER_RAW:
+			/* models of before they were noted have none */
+			if (member(object, "mean") != NULL)
+			{
+				encoder->mean = double_of(member(object, "mean"), "a mean");
+				encoder->deviation = deviation_of(member(object, "deviation"));
+			}
 			encoder->width = 1;
 			break;
 		case ENCODER_CATEGORY:

@@ -27,7 +27,8 @@ typedef enum EncoderKind
 	ENCODER_VECTOR,				/* fixed length, as it is */
 	ENCODER_IMAGE,				/* bytea or integers: 8-bit pixels, scaled to 0..1;
 								 * other arrays as they are */
-	ENCODER_RAW					/* a number as it is */
+	ENCODER_RAW					/* a number as it is; mean and deviation are for
+								 * models of it */
 } EncoderKind;
 
 /* What a number was before it became one. */
@@ -40,7 +41,8 @@ typedef enum ValueType
 	VALUE_TIMETZ,
 	VALUE_TIMESTAMP,
 	VALUE_TIMESTAMPTZ,
-	VALUE_INTERVAL
+	VALUE_INTERVAL,
+	VALUE_BOOLEAN				/* of what is encoded as a number */
 } ValueType;
 
 typedef struct Encoder

@@ -293,6 +293,8 @@ value_type(const Column *column, bool boolean)
 			return VALUE_TIMESTAMPTZ;
 		case INTERVALOID:
 			return VALUE_INTERVAL;
+		case BOOLOID:
+			return VALUE_BOOLEAN;
 		default:
 			return VALUE_PLAIN;
 	}
@@ -323,6 +325,11 @@ fit_encoder(Fit *fit, int i, Encoder *encoder)
 			break;
 		case ENCODER_RAW:
 			encoder->type = value_type(&candidate->column, false);
+			if (isfinite(stats->m2))
+			{
+				encoder->mean = stats->mean;
+				encoder->deviation = deviation_of(encoder->column, stats);
+			}
 			break;
 		case ENCODER_CATEGORY:
 			encoder->labels = label_dict_sort(stats->labels);

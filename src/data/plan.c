@@ -78,8 +78,9 @@ open_list(TupleDesc desc, const List *names, const char *what, int *n)
 
 /* ---- option encode ---- */
 
+/* "image HxW" or "image HxWxC" of a column; false where it is something else. */
 static bool
-parse_image(const char *text, int *image)
+parse_image(const char *column, const char *text, int *image)
 {
 	int			end = 0;
 
@@ -90,10 +91,14 @@ parse_image(const char *text, int *image)
 		;
 	else
 		return false;
-	for (int i = 0; i < 3; i++)
-		if (image[i] < 1 || image[i] > ENCODING_MAX_INPUTS)
-			return false;
-	return (double) image[0] * image[1] * image[2] <= ENCODING_MAX_INPUTS;
+	if (Min(Min(image[0], image[1]), image[2]) < 1 || (double) image[0] * image[1] * image[2] > ENCODING_MAX_INPUTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"encode\" gives column \"%s\" a size that images cannot have: \"%s\"", column, text),
+				 errdetail("An image has at least one pixel, and at most %d numbers: height times width times channels.",
+						   ENCODING_MAX_INPUTS),
+				 errhint("Write the size as in \"image 28x28\" or \"image 32x32x3\"; larger images are to be scaled down in the source.")));
+	return true;
 }
 
 /* What the option says about a column; false where it says nothing. */
@@ -125,7 +130,7 @@ find_declared(const Jsonb *encode, const char *name, Declared *declared)
 				declared->kind = plain[i];
 				return true;
 			}
-		if (parse_image(word, declared->image))
+		if (parse_image(name, word, declared->image))
 		{
 			declared->kind = ENCODER_IMAGE;
 			return true;

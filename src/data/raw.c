@@ -122,7 +122,7 @@ append_rest(Candidate *candidate, Datum value, StringInfo out)
 	else
 	{
 		float	   *floats = candidate->kind == ENCODER_IMAGE ?
-			column_pixels(&candidate->column, value, &length) :
+			column_pixels(&candidate->column, value, candidate->image, &length) :
 			column_vector(&candidate->column, value, &length);
 
 		appendBinaryStringInfo(out, (const char *) floats, length * (int) sizeof(float));

@@ -241,7 +241,7 @@ read_item(ReaderItem *item, Datum value, bool null, float *x, int32 *c)
 		case ENCODER_IMAGE:
 			if (column->class == COLUMN_VECTOR)
 			{
-				float	   *floats = null ? NULL : column_pixels(column, value, &length);
+				float	   *floats = null ? NULL : column_pixels(column, value, encoder->image, &length);
 
 				encode_floats(encoder, floats, length, x + encoder->x);
 				if (floats != NULL)

@@ -29,6 +29,7 @@ struct Generator
 	const Generative *generative;
 	const real *theta;
 	void		(*interrupt) (void);
+	int			likely_rows;
 	GeneratorTape task;			/* mean and log variance of z */
 	GeneratorTape columns;		/* what is said of rows */
 	GeneratorTape target;		/* their outputs and variances */
@@ -38,7 +39,7 @@ struct Generator
 
 Generator *
 generator_create(Arena *arena, const Learner *learner, const LearnerSpec *spec,
-				 const TensorList *list, const real *theta, void (*interrupt) (void))
+				 const TensorList *list, const real *theta, int likely_rows, void (*interrupt) (void))
 {
 	Generator  *generator = arena_alloc(arena, 1, sizeof(Generator));
 
@@ -50,6 +51,7 @@ generator_create(Arena *arena, const Learner *learner, const LearnerSpec *spec,
 	generator->generative = learner->generative;
 	generator->theta = theta;
 	generator->interrupt = interrupt;
+	generator->likely_rows = likely_rows;
 	generator->z = arena_alloc(arena, learner->generative->latent(spec), sizeof(real));
 	return generator->z == NULL ? NULL : generator;
 }
@@ -70,7 +72,7 @@ begin(Generator *generator, GeneratorTape *gt)
 		gt->phi[i] = tape_leaf(tape, shape(1, list->tensors[i].rows, list->tensors[i].cols),
 							   (real *) generator->theta + list->tensors[i].offset);
 	gt->z = tape_leaf(tape, shape(1, 1, generator->generative->latent(generator->spec)), generator->z);
-	gt->rows = rows_leaves(tape, generator->spec, 1, GENERATE_ROWS);
+	gt->rows = rows_leaves(tape, generator->spec, 1, gt == &generator->likelihood ? generator->likely_rows : GENERATE_ROWS);
 	gt->results[0] = gt->results[1] = TAPE_NONE;
 	return true;
 }

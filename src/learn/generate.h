@@ -21,6 +21,9 @@ typedef struct Generative
 	/* Appends what a task's parameters say of z: (tasks, 1, latent) each. */
 	void		(*posterior) (Tape *tape, const LearnerSpec *spec, const Var *phi, Var *mean, Var *log_variance);
 
+	/* What the names of those tensors begin with that serve nothing but whole rows. */
+	const char *tensors;
+
 	/* Is a column modelled? */
 	bool		(*models) (const LearnerSpec *spec, int column);
 
@@ -56,9 +59,11 @@ typedef struct Generator Generator;
 /*
  * For a learner that has Learner.generative; NULL when the arena is full.
  * What it is given must stay in place; theta (list->size numbers) may change.
+ * likely_rows is how many rows at most, up to GENERATE_ROWS, are asked about at
+ * a time by generator_log_likelihood: it computes as many each time.
  */
 extern Generator *generator_create(Arena *arena, const Learner *learner, const LearnerSpec *spec,
-								   const TensorList *list, const real *theta, void (*interrupt) (void));
+								   const TensorList *list, const real *theta, int likely_rows, void (*interrupt) (void));
 
 /*
  * Builds what the log likelihood takes, so that nothing is allocated later.

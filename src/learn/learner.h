@@ -48,6 +48,8 @@ typedef struct RowColumn
 	int			width;			/* numbers, the indicator not counted; 0 of a table */
 	bool		indicator;		/* one more number follows: 1 where it is missing */
 	real		missing;		/* what the number is then */
+	real		mean;			/* of numbers as they come, and their deviation; */
+	real		deviation;		/* 0 and 1 of those that are standardised */
 } RowColumn;
 
 /* Everything that is fixed before the first iteration. */

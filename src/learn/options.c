@@ -29,7 +29,7 @@
 const OptionInfo option_table[] = {
 	/* the network */
 	{"hidden", OPTION_WIDTHS, "[64, 64]", 1, MAX_WIDTH, NULL, FIELD(hidden),
-	"Widths of the network's hidden layers, at most 8; [] is a linear model."},
+	"Widths of the network's hidden layers, at most 8; [] is a linear model. Convolutional networks have filters instead."},
 	/* the words in the order of UnaryKind */
 	{"activation", OPTION_CHOICE, "\"relu\"", 0, 0, "relu|tanh|sigmoid|softplus", FIELD(activation),
 	"Activation function of the hidden layers."},
@@ -37,12 +37,12 @@ const OptionInfo option_table[] = {
 	{"network", OPTION_CHOICE, "\"mlp\"", 0, 0, "mlp|conv4|conv4_pool", FIELD(network),
 	"Network: hidden layers on all inputs, or four 3x3 convolutions of an image column, with strides of 2 or with maximum pooling."},
 	{"filters", OPTION_INTEGER, "64", 1, 1024, NULL, FIELD(filters),
-	"Filters of each convolution."},
+	"Filters of each convolution (conv4, conv4_pool)."},
 	/* the words in the order of NormKind */
 	{"norm", OPTION_CHOICE, "null", 0, 0, "none|batch|running", FIELD(norm),
 	"Batch normalisation of the layers: over the rows at hand (a row alone: by its task's support rows), or after training by running averages; null is none, and for images batch where tasks adapt the layers, else running."},
 	{"skip", OPTION_BOOLEAN, "true", 0, 1, NULL, FIELD(skip),
-	"Whether a linear path leads past the hidden layers (wide and deep)."},
+	"Whether a linear path leads past the hidden layers (wide and deep); past convolutions none does."},
 
 	{"start_pooled", OPTION_BOOLEAN, "true", 0, 1, NULL, FIELD(start_pooled),
 	"Whether meta-training begins at the pooled network instead of at random."},
@@ -55,7 +55,7 @@ const OptionInfo option_table[] = {
 	{"inner_batch", OPTION_INTEGER, "0", 0, 10000, NULL, FIELD(inner_batch),
 	"Rows of a task that one gradient step takes, at most: the rows are dealt into as many batches, which steps take in turn; 0 takes all."},
 	{"inner_lr", OPTION_NUMBER, "0.01", 0, 100, NULL, FIELD(inner_lr),
-	"Learning rate of the inner steps, on the mean loss of the encoded target."},
+	"Learning rate of the inner steps, on the mean loss of the encoded target; lstm has learned its own."},
 	{"step_rates", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(step_rates),
 	"Whether every tensor has a learned rate of its own at each inner step (MAML++)."},
 	{"multi_step", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(multi_step),

@@ -565,6 +565,7 @@ log_likelihood(Tape *tape, const LearnerSpec *spec, const Var *phi, const RowVar
 static const Generative generative = {
 	.latent = latent_width,
 	.posterior = posterior,
+	.tensors = "columns.",
 	.models = columns_models,
 	.columns = said_of_rows,
 	.target = target_of_rows,

@@ -20,7 +20,7 @@
  * Hidden unit u sees the columns before column u mod n, and is seen by that
  * column and those after it.  What is said of a column, o's part for it:
  *
- *	  number			mean and log variance of a Gaussian
+ *	  number			mean and log variance of a Gaussian, standardised
  *	  boolean			a logit; so of a number that may be missing, for that
  *	  one-hot category	logits of the labels
  *	  table				a point, whose products with the labels' embeddings are,
@@ -365,7 +365,7 @@ typedef enum Wanted
 
 /*
  * The inputs of one kind, (tasks, rows, n), in the order in which they are
- * spoken of; and 1 where they are there, 0 where they are missing (TAPE_NONE:
+ * spoken of, standardised; and 1 where they are there, 0 where they are missing (TAPE_NONE:
  * they always are).
  */
 static Var
@@ -374,13 +374,15 @@ pick(Tape *tape, const LearnerSpec *spec, Wanted wanted, int n, Var x, Var *pres
 	int			inputs = tape_shape(tape, x).cols;	/* one more than the network's where effects are given */
 	Var			value;
 	Var			missing;
+	Var			offset;
 	real	   *v = constants(tape, inputs, n, &value);
 	real	   *m = constants(tape, inputs, n, &missing);
+	real	   *o = constants(tape, 1, n, &offset);
 	Places		places = {0};
 	bool		any = false;
 
 	*present = TAPE_NONE;
-	if (v == NULL || m == NULL)
+	if (v == NULL || m == NULL || o == NULL)
 		return TAPE_NONE;
 	for (int i = 0; i < spec->n_columns; i++)
 	{
@@ -392,7 +394,10 @@ pick(Tape *tape, const LearnerSpec *spec, Wanted wanted, int n, Var x, Var *pres
 		if (columns_models(spec, i))
 		{
 			if (number || flag)
-				v[(size_t) c->at * n + at] = 1;
+			{
+				v[(size_t) c->at * n + at] = 1 / c->deviation;
+				o[at] = -c->mean / c->deviation;
+			}
 			if ((number || flag) && c->indicator)
 			{
 				m[(size_t) (c->at + c->width) * n + at] = 1;
@@ -408,7 +413,7 @@ pick(Tape *tape, const LearnerSpec *spec, Wanted wanted, int n, Var x, Var *pres
 	}
 	if (any)
 		*present = tape_scale(tape, tape_affine(tape, x, false, missing, false, TAPE_NONE), -1, 1);
-	return tape_affine(tape, x, false, value, false, TAPE_NONE);
+	return tape_affine(tape, x, false, value, false, offset);
 }
 
 static Var
@@ -608,8 +613,8 @@ columns_draw(const LearnerSpec *spec, const Tensor *own, const Tensor *tables, c
 	switch (of->kind)
 	{
 		case INPUT_NUMBER:
-			x[of->at] = said[at.numbers] +
-				exp(LARGEST_LOG * tanh(said[all.numbers + at.numbers] / LARGEST_LOG) / 2) * rng_normal(rng);
+			x[of->at] = of->mean + of->deviation *
+				(said[at.numbers] + exp(LARGEST_LOG * tanh(said[all.numbers + at.numbers] / LARGEST_LOG) / 2) * rng_normal(rng));
 			break;
 		case INPUT_BOOLEAN:
 			x[of->at] = draw_flag(flag[0], rng);

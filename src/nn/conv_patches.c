@@ -135,6 +135,7 @@ patches_images(const Convolution *c, int n, const real *x, const real *w, real *
 	{
 		int			m = n - done < most ? n - done : most;
 
+		convolution_pause(c);
 		lay_out_images(c, m, x + done * plane_size(c->in), scratch);
 		product(scratch, false, w, (int) (m * patches_of(c)), c->out.channels, patch_size(c),
 				NULL, y + done * plane_size(c->out));
@@ -153,6 +154,7 @@ patches_input(const Convolution *c, int n, const real *g, const real *w, real *x
 	{
 		int			m = n - done < most ? n - done : most;
 
+		convolution_pause(c);
 		product(g + done * plane_size(c->out), false, turned, (int) (m * patches_of(c)), patch_size(c),
 				c->out.channels, NULL, scratch);
 		for (int i = 0; i < m; i++)
@@ -169,6 +171,7 @@ patches_filters(const Convolution *c, int n, const real *x, const real *g, real 
 	{
 		int			m = n - done < most ? n - done : most;
 
+		convolution_pause(c);
 		lay_out_images(c, m, x + done * plane_size(c->in), scratch);
 		product(scratch, true, g + done * plane_size(c->out), patch_size(c), c->out.channels,
 				(int) (m * patches_of(c)), w, w);

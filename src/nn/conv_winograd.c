@@ -230,6 +230,7 @@ convolve(const Convolution *c, const Room *r, int n, const real *x, real *y)
 		int			m = n - done < r->images ? n - done : r->images;
 		int			windows = (int) (m * windows_of(c->in));
 
+		convolution_pause(c);
 		memset(r->spare, 0, channels * sizeof(real));
 		images_to_windows(c->in, m, x + done * plane_size(c->in), r->spare, r->windows_x);
 		for (int e = 0; e < ELEMENTS; e++)
@@ -261,7 +262,7 @@ winograd_images(const Convolution *c, int n, const real *x, const real *w, real 
 static void
 winograd_input(const Convolution *c, int n, const real *g, const real *w, real *x, real *scratch)
 {
-	Convolution back = {c->out, c->in, c->stride};
+	Convolution back = {c->out, c->in, c->stride, c->interrupt};
 	Room		r = make_room(&back, scratch);
 	const real *pixels[9];
 
@@ -290,6 +291,7 @@ winograd_filters(const Convolution *c, int n, const real *x, const real *g, real
 		int			m = n - done < r.images ? n - done : r.images;
 		int			windows = (int) (m * windows_of(c->in));
 
+		convolution_pause(c);
 		images_to_windows(c->in, m, x + done * plane_size(c->in), r.spare, r.windows_x);
 		results_to_windows(c->out, m, g + done * plane_size(c->out), r.spare, r.windows_y);
 		for (int e = 0; e < ELEMENTS; e++)

@@ -23,6 +23,7 @@ typedef struct Convolution
 	Plane		in;				/* x, its channels those of w */
 	Plane		out;			/* y, its channels the filters */
 	int			stride;
+	void		(*interrupt) (void);	/* called between parts of the work; or NULL */
 } Convolution;
 
 /*
@@ -50,6 +51,14 @@ extern const ConvolutionMethod convolution_by_patches;
 /* Fewer multiplications, for some: conv_winograd.c. */
 extern const ConvolutionMethod convolution_by_winograd;
 extern bool winograd_fits(const Convolution *c);
+
+/* To be called where the work may be left off. */
+static inline void
+convolution_pause(const Convolution *c)
+{
+	if (c->interrupt)
+		c->interrupt();
+}
 
 /* The better of them. */
 static inline const ConvolutionMethod *

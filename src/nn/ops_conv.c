@@ -38,7 +38,7 @@ static Convolution
 convolution_of(const Tape *tape, const TapeNode *node)
 {
 	int			filters = node->op == OP_CONVOLVE_FILTERS ? node->shape.cols : tape_node(tape, node->in[1])->shape.cols;
-	Convolution c = {node->plane, plane_convolved(node->plane, node->stride, filters), node->stride};
+	Convolution c = {node->plane, plane_convolved(node->plane, node->stride, filters), node->stride, tape->interrupt};
 
 	return c;
 }

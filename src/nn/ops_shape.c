@@ -393,7 +393,7 @@ tape_reshape(Tape *tape, Var a, int rows, int cols)
 		return TAPE_NONE;
 	if (rows < 0 || cols < 0 || (int64_t) rows * cols != (int64_t) s.rows * s.cols)
 		return tape_fault(tape, "a matrix does not fit another shape");
-	if (a != TAPE_NONE && rows == s.rows)
+	if (a != TAPE_NONE && rows == s.rows && cols == s.cols)
 		return a;
 	return tape_append(tape, OP_RESHAPE, shape(s.tasks, rows, cols), a, TAPE_NONE, TAPE_NONE);
 }

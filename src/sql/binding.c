@@ -262,7 +262,7 @@ binding_generator(Binding *binding)
 
 		arena_init(arena, apply_grow, context, (size_t) maintenance_work_mem * 1024);
 		binding->generator = generator_create(arena, component->learner, &component->spec, &component->list,
-											  component->theta, apply_interrupt);
+											  component->theta, 1, apply_interrupt);
 		if (binding->generator == NULL)
 			binding_generator_fault("out of memory");
 	}

@@ -191,7 +191,8 @@ read_way(const Encoding *encoding, bool given, int way)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("way must be between 2 and %d, not %d", encoding->way, way),
 				 errdetail("The model was trained to tell %d classes apart, and more it cannot.", encoding->way),
-				 errhint("Train with a larger option way to tell more classes apart.")));
+				 errhint(way < 2 ? "Leave way out to evaluate as in training." :
+						 "Train with a larger option way to tell more classes apart.")));
 	return way;
 }
 

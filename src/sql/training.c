@@ -146,6 +146,9 @@ training_detail(const Training *training)
 		return errdetail("The time was up in the phase \"%s\" at iteration %d of %d, before \"%s\" began.",
 						 training->phases[training->phase].name, training->phases[training->phase].iteration,
 						 training->phases[training->phase].spec.options.iterations, phase->name);
+	if (!isfinite(phase->best_loss) && training_tasks(training, TASK_VALIDATION) > 0)
+		return errdetail("The %d validation tasks are too few for an episode, or too short: the last of %d iterations was kept.",
+						 training_tasks(training, TASK_VALIDATION), phase->iteration);
 	if (!isfinite(phase->best_loss))
 		return errdetail("There were no validation tasks: the last of %d iterations was kept.", phase->iteration);
 	return errdetail("Validation loss %.4f at iteration %d of %d.", phase->best_loss, phase->best_iteration,

@@ -63,9 +63,9 @@ checkpoint_encode(const Training *training)
 		/* 17 digits: the same number comes back */
 		st.metadata[st.n_metadata++] = (SafePair) {
 			psprintf("phase %d", p),
-			psprintf("%d %d %d %d %.17g %.17g %.17g %.17g %.17g", phase->iteration, phase->best_iteration, phase->strikes,
+			psprintf("%d %d %d %d %.17g %.17g %.17g %.17g %.17g %d %.17g", phase->iteration, phase->best_iteration, phase->strikes,
 					 phase->done, phase->best_score, phase->best_loss, phase->train_loss, phase->validation_loss,
-					 phase->metric)
+					 phase->metric, phase->rows_only, phase->rows_score)
 		};
 		if (phase->iteration == 0 && p != training->phase)
 			continue;			/* not begun: made anew from the seed */
@@ -83,7 +83,7 @@ checkpoint_encode(const Training *training)
 			tensor->size = phase->list.size * sizeof(real);
 			st.n_tensors++;
 		}
-		if (!phase->done && outer_rows(&phase->list) > 0)
+		if (!phase->done && !phase->rows_only && outer_rows(&phase->list) > 0)
 			st.tensors[st.n_tensors++] = (SafeTensor) {
 				.name = psprintf("%d/%s", p, ROWS_AT), .type = SAFE_I32, .n_dims = 1, .dims = {outer_rows(&phase->list)},
 				.data = (const char *) phase->rows_at, .size = outer_rows(&phase->list) * sizeof(int32)
@@ -191,11 +191,14 @@ checkpoint_restore(Training *training, const bytea *state)
 	{
 		Phase	   *phase = &training->phases[p];
 		int			done;
+		int			rows_only = 0;
+		int			read = sscanf(required(&st, psprintf("phase %d", p)), "%d %d %d %d %lf %lf %lf %lf %lf %d %lf",
+								  &phase->iteration, &phase->best_iteration, &phase->strikes, &done,
+								  &phase->best_score, &phase->best_loss, &phase->train_loss, &phase->validation_loss,
+								  &phase->metric, &rows_only, &phase->rows_score);
 
-		if (sscanf(required(&st, psprintf("phase %d", p)), "%d %d %d %d %lf %lf %lf %lf %lf",
-				   &phase->iteration, &phase->best_iteration, &phase->strikes, &done,
-				   &phase->best_score, &phase->best_loss, &phase->train_loss, &phase->validation_loss,
-				   &phase->metric) != 9)
+		/* of before whole rows were learned on: the first nine */
+		if ((read != 9 && read != 11) || (rows_only != 0 && phase->learner->generative == NULL))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("the checkpoint is damaged: the counters of phase %d cannot be read", p),
@@ -205,6 +208,7 @@ checkpoint_restore(Training *training, const bytea *state)
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("the checkpoint is damaged: iteration %d of phase %d", phase->iteration, p),
 					 errhint("Train the model anew.")));
+		phase->rows_only = rows_only != 0;
 		phase->done = done != 0 || phase->iteration == phase->spec.options.iterations;
 		for (int i = 0; i < lengthof(vectors); i++)
 		{

@@ -228,24 +228,106 @@ checked_iteration(Phase *phase, Bench *bench, bool first)
 #endif
 }
 
-/* Keeps the best parameters; true when patience is at its end. */
+/* ---- whole rows, learned on after patience has ended ---- */
+
 static bool
-validate(Phase *phase, Bench *bench, const Validation *validation)
+is_of_rows(const Phase *phase, const Tensor *tensor)
+{
+	const char *begin = phase->learner->generative->tensors;
+
+	return strncmp(tensor->name, begin, strlen(begin)) == 0;
+}
+
+/* Copies the tensors that serve whole rows alone, or the others. */
+static void
+copy_tensors(const Phase *phase, bool of_rows, real *to, const real *from)
+{
+	for (int i = 0; i < phase->list.n; i++)
+	{
+		const Tensor *tensor = &phase->list.tensors[i];
+
+		if (is_of_rows(phase, tensor) == of_rows)
+			memcpy(to + tensor->offset, from + tensor->offset, (Size) tensor->rows * tensor->cols * sizeof(real));
+	}
+}
+
+/* Loss of whole rows, given as many rows as validation goes to. */
+static double
+rows_loss(const Bench *bench, const Validation *validation)
+{
+	return scorer_rows_loss(bench->scorer, validation->shots[validation->n_shots - 1]);
+}
+
+/*
+ * What is predicted is often at its best long before whole rows are learned.
+ * Its parameters then stay as they are in best, and the others go on, from
+ * where they have got to; false where there are none.
+ */
+static bool
+begin_rows(Phase *phase, Bench *bench, const Validation *validation)
+{
+	real	   *average;
+
+	if (phase->rows_only || bench->scorer->generator == NULL)
+		return false;
+	average = numbers(phase->list.size);
+	memcpy(average, phase->average, phase->list.size * sizeof(real));
+	memcpy(phase->average, phase->best, phase->list.size * sizeof(real));
+	phase->rows_only = true;
+	phase->strikes = 0;
+	phase->rows_score = rows_loss(bench, validation);
+	copy_tensors(phase, true, phase->average, average);
+	copy_tensors(phase, false, phase->theta, phase->best);
+	pfree(average);
+	return true;
+}
+
+/* What the outer loop moves: in that part of a training, nothing else. */
+static const TensorList *
+moved(const Phase *phase)
+{
+	TensorList *list;
+
+	if (!phase->rows_only)
+		return &phase->list;
+	list = palloc(sizeof(TensorList));
+	*list = phase->list;
+	list->tensors = palloc(mul_size(list->n, sizeof(Tensor)));
+	memcpy(list->tensors, phase->list.tensors, list->n * sizeof(Tensor));
+	for (int i = 0; i < list->n; i++)
+		if (!is_of_rows(phase, &list->tensors[i]) && !tensor_is_own(&list->tensors[i]))
+			list->tensors[i].role = TENSOR_FIXED;
+	return list;
+}
+
+static void
+validate_rows(Phase *phase, const Bench *bench, const Validation *validation)
+{
+	double		score = rows_loss(bench, validation);
+
+	if (score < phase->rows_score)
+	{
+		phase->rows_score = score;
+		phase->strikes = 0;
+		copy_tensors(phase, true, phase->best, phase->average);
+	}
+	else
+		phase->strikes++;
+}
+
+/* ---- validation ---- */
+
+/* Notes what validation tasks say, and keeps the parameters if they are the best. */
+static void
+validate_predictions(Phase *phase, const Bench *bench, const Validation *validation)
 {
 	Scorer	   *scorer = bench->scorer;
 	int			metric = phase->spec.options.metric;
 	double		score;
 
-	outer_settle(bench->outer, phase->iteration);
-	if (scorer == NULL)
-	{
-		memcpy(phase->best, phase->average, phase->list.size * sizeof(real));
-		phase->best_iteration = phase->iteration;
-		return false;
-	}
 	score = phase->validation_loss = scorer_loss(scorer, validation->shots, validation->n_shots);
 	score += ROWS_SHARE * phase->spec.options.row_weight *
-		scorer_rows_loss(scorer, validation->shots[validation->n_shots - 1]);
+		rows_loss(bench, validation);
 	if (metric != OPTION_UNSET)
 	{
 		phase->metric = scorer_metric(scorer, metric, validation->shots, validation->n_shots);
@@ -264,6 +346,23 @@ validate(Phase *phase, Bench *bench, const Validation *validation)
 	}
 	else
 		phase->strikes++;
+}
+
+/* Keeps the best parameters; true when patience is at its end. */
+static bool
+validate(Phase *phase, Bench *bench, const Validation *validation)
+{
+	outer_settle(bench->outer, phase->iteration);
+	if (bench->scorer == NULL)
+	{
+		memcpy(phase->best, phase->average, phase->list.size * sizeof(real));
+		phase->best_iteration = phase->iteration;
+		return false;
+	}
+	if (phase->rows_only)
+		validate_rows(phase, bench, validation);
+	else
+		validate_predictions(phase, bench, validation);
 	return phase->spec.options.patience > 0 && phase->strikes >= phase->spec.options.patience;
 }
 
@@ -311,7 +410,7 @@ bench_create(Phase *phase, TaskSet *set, const Validation *validation)
 	/* no more than the tapes' own leaves, which the arena had room for */
 	rows_allocate(&bench->support, width, META_SLICE, classes * shots[1]);
 	rows_allocate(&bench->query, width, META_SLICE, classes * query);
-	bench->outer = outer_create(arena, &phase->list, phase->theta, phase->average, &phase->adam, phase->rows_at,
+	bench->outer = outer_create(arena, moved(phase), phase->theta, phase->average, &phase->adam, phase->rows_at,
 								(phase->learner->flags & LEARNER_PLAIN_OUTER) != 0,
 								phase->learner->flags & LEARNER_PLAIN_OUTER ? 0 : options->clip, step_rates, phase);
 	if (bench->outer == NULL)
@@ -346,7 +445,8 @@ phase_check(Phase *phase, TaskSet *set, const Validation *validation)
 	MemoryContextDelete(own);
 }
 
-static void
+/* True where it is to go on with whole rows alone, for which another bench is needed. */
+static bool
 run_iterations(Phase *phase, Bench *bench, const Validation *validation, int until, PhaseTick tick, void *context)
 {
 	const Options *options = &phase->spec.options;
@@ -356,6 +456,7 @@ run_iterations(Phase *phase, Bench *bench, const Validation *validation, int unt
 	while (!phase->done && phase->iteration < until)
 	{
 		bool		validated = false;
+		bool		rows_begin = false;
 
 		CHECK_FOR_INTERRUPTS();
 		if (phase->iteration == 0)
@@ -370,14 +471,17 @@ run_iterations(Phase *phase, Bench *bench, const Validation *validation, int unt
 		if (!isfinite(phase->train_loss))
 		{
 			phase->diverged = true;
-			break;
+			return false;
 		}
 		phase->iteration++;
 		if (phase->iteration % interval == 0 || phase->iteration >= options->iterations)
 		{
 			validated = true;
 			if (validate(phase, bench, validation))
-				phase->done = true;
+			{
+				rows_begin = phase->iteration < options->iterations && begin_rows(phase, bench, validation);
+				phase->done = !rows_begin;
+			}
 		}
 		if (phase->iteration >= options->iterations)
 			phase->done = true;
@@ -386,21 +490,26 @@ run_iterations(Phase *phase, Bench *bench, const Validation *validation, int unt
 			/* what was learned since the last validation may be the best */
 			if (!validated)
 				validate(phase, bench, validation);
-			break;
+			return false;
 		}
+		if (rows_begin)
+			return true;
 	}
+	return false;
 }
 
-void
-phase_run(Phase *phase, TaskSet *set, const Validation *validation, int until, PhaseTick tick, void *context)
+/* As phase_run; true where it is to be called again. */
+static bool
+run_part(Phase *phase, TaskSet *set, const Validation *validation, int until, PhaseTick tick, void *context)
 {
 	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta phase", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(own);
 	Bench	   *bench = bench_create(phase, set, validation);
+	volatile bool again = false;
 
 	PG_TRY();
 	{
-		run_iterations(phase, bench, validation, until, tick, context);
+		again = run_iterations(phase, bench, validation, until, tick, context);
 		team_leave();
 	}
 	PG_CATCH();
@@ -412,6 +521,14 @@ phase_run(Phase *phase, TaskSet *set, const Validation *validation, int until, P
 	PG_END_TRY();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(own);
+	return again;
+}
+
+void
+phase_run(Phase *phase, TaskSet *set, const Validation *validation, int until, PhaseTick tick, void *context)
+{
+	while (run_part(phase, set, validation, until, tick, context))
+		;
 }
 
 void

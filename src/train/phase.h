@@ -39,6 +39,9 @@ typedef struct Phase
 	double		validation_loss;	/* of the last validation */
 	double		metric;			/* of the last validation; NaN without the
 								 * option metric */
+	bool		rows_only;		/* what is predicted stands as in best, and whole
+								 * rows are learned on */
+	double		rows_score;		/* their loss in best, then */
 	bool		done;
 	bool		diverged;		/* the last loss is not finite: nothing of it
 								 * is to be kept */

@@ -102,7 +102,7 @@ scorer_want_rows(Scorer *scorer, Arena *arena, const TensorList *list, const rea
 {
 	if (scorer->learner->generative == NULL || scorer->spec->options.row_weight == 0)
 		return;
-	scorer->generator = generator_create(arena, scorer->learner, scorer->spec, list, theta, check_interrupts);
+	scorer->generator = generator_create(arena, scorer->learner, scorer->spec, list, theta, GENERATE_ROWS, check_interrupts);
 	if (scorer->generator == NULL)
 		scorer->out_of_memory();
 }

@@ -146,15 +146,15 @@ small_tasks(SmallTasks *small, const char *learner, LossKind loss, UnaryKind act
 	/* what the inputs are: no learner looks at the values for it */
 	if (n_embeddings > 0)
 	{
-		small->columns[small->spec.n_columns++] = (RowColumn) {INPUT_NUMBER, 0, 1, true, 0};
-		small->columns[small->spec.n_columns++] = (RowColumn) {INPUT_BOOLEAN, 2, 1, false, 0};
+		small->columns[small->spec.n_columns++] = (RowColumn) {INPUT_NUMBER, 0, 1, true, 0, 0, 1};
+		small->columns[small->spec.n_columns++] = (RowColumn) {INPUT_BOOLEAN, 2, 1, false, 0, 0, 1};
 		for (int j = 0; j < n_embeddings; j++)
-			small->columns[small->spec.n_columns++] = (RowColumn) {INPUT_TABLE, j, 0, false, 0};
+			small->columns[small->spec.n_columns++] = (RowColumn) {INPUT_TABLE, j, 0, false, 0, 0, 1};
 	}
 	else
 	{
-		small->columns[small->spec.n_columns++] = (RowColumn) {INPUT_ONE_HOT, 0, 2, false, 0};
-		small->columns[small->spec.n_columns++] = (RowColumn) {INPUT_NUMBER, 2, 1, false, 0};
+		small->columns[small->spec.n_columns++] = (RowColumn) {INPUT_ONE_HOT, 0, 2, false, 0, 0, 1};
+		small->columns[small->spec.n_columns++] = (RowColumn) {INPUT_NUMBER, 2, 1, false, 0, 0, 1};
 	}
 	small->spec.columns = small->columns;
 

@@ -34,7 +34,7 @@ static void
 test_likelihoods(SmallTasks *small, const GoldenClosed *golden, Applier *applier, Arena *arena, const char *name)
 {
 	static real phi[SMALL_MAX_SIZE] __attribute__((aligned(64)));
-	Generator  *generator = generator_create(arena, small->learner, &small->spec, &small->list, small->theta, NULL);
+	Generator  *generator = generator_create(arena, small->learner, &small->spec, &small->list, small->theta, GENERATE_ROWS, NULL);
 	double		got[GOLDEN_TASKS * GOLDEN_ROWS];
 	real		values[GENERATE_ROWS];
 	int			n = 0;

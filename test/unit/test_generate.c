@@ -19,9 +19,9 @@
 #define MAX_KINDS (2 * 2 * 3 * 3)
 
 static RowColumn columns[] = {
-	{INPUT_BOOLEAN, 0, 1, false, 0},
-	{INPUT_ONE_HOT, 1, 2, false, 0},
-	{INPUT_TABLE, 0, 0, false, 0},
+	{INPUT_BOOLEAN, 0, 1, false, 0, 0, 1},
+	{INPUT_ONE_HOT, 1, 2, false, 0, 0, 1},
+	{INPUT_TABLE, 0, 0, false, 0, 0, 1},
 };
 
 static const Embedding table[] = {{4, 2, false}};
@@ -97,8 +97,8 @@ test_shares(LossKind loss, int adapted)
 
 	make_small(&small, loss);
 	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
-	applier = applier_create(&arena, small.learner, &small.spec, &small.list, small.theta, NULL);
-	generator = generator_create(&arena, small.learner, &small.spec, &small.list, small.theta, NULL);
+	applier = applier_create(&arena, small.learner, &small.spec, &small.list, small.theta, GENERATE_ROWS, NULL);
+	generator = generator_create(&arena, small.learner, &small.spec, &small.list, small.theta, GENERATE_ROWS, NULL);
 
 	/* a task adapted to rows of a few kinds */
 	support = rows;
@@ -153,7 +153,7 @@ test_numbers(void)
 
 	small_tasks(&small, "vaml", LOSS_SQUARED, UNARY_TANH, true, 2, 0, 0, 5);
 	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
-	generator = generator_create(&arena, small.learner, &small.spec, &small.list, small.theta, NULL);
+	generator = generator_create(&arena, small.learner, &small.spec, &small.list, small.theta, GENERATE_ROWS, NULL);
 	for (int seed = 0; seed < 50; seed++)
 	{
 		Rows		both = {.width = {GOLDEN_INPUTS, 2, 1}, .x = x[0], .c = c[0], .y = y[0]};
@@ -196,7 +196,7 @@ test_full_arena(void)
 		Generator  *generator;
 
 		arena_init(&arena, heap_grow, &heap, limit);
-		generator = generator_create(&arena, small.learner, &small.spec, &small.list, small.theta, NULL);
+		generator = generator_create(&arena, small.learner, &small.spec, &small.list, small.theta, GENERATE_ROWS, NULL);
 		if (generator == NULL || generator_rows(generator, small.theta, 1, 0, 1, &rows) != NULL)
 			refused++;
 		else

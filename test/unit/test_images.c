@@ -153,7 +153,7 @@ test_methods(void)
 	for (int i = 0; i < 4; i++)
 	{
 		int			n = cases[i].images;
-		Convolution c = {cases[i].in, plane_convolved(cases[i].in, 1, cases[i].filters), 1};
+		Convolution c = {cases[i].in, plane_convolved(cases[i].in, 1, cases[i].filters), 1, NULL};
 		size_t		size_x = n * plane_size(c.in);
 		size_t		size_y = n * plane_size(c.out);
 		size_t		size_w = (size_t) 9 * c.in.channels * c.out.channels;
