@@ -35,6 +35,7 @@ typedef struct TaskRows
 	size_t		space;			/* rows of x for each */
 	int			cols;
 	const real *w;				/* or NULL */
+	void		(*interrupt) (void);	/* the tape's, or NULL */
 } TaskRows;
 
 size_t
@@ -66,7 +67,7 @@ scratch_of(const Tape *tape, int cols)
 static TaskRows
 rows_of(const Tape *tape, const TapeNode *x, Var w, int t)
 {
-	TaskRows	rows = {x->shape.rows, 1, x->shape.cols, NULL};
+	TaskRows	rows = {x->shape.rows, 1, x->shape.cols, NULL, tape->interrupt};
 
 	if (w != TAPE_NONE)
 	{
@@ -77,6 +78,14 @@ rows_of(const Tape *tape, const TapeNode *x, Var w, int t)
 		rows.w = weights->data + (weights->shape.tasks == 1 ? 0 : (size_t) t * rows.rows);
 	}
 	return rows;
+}
+
+/* Many images are many milliseconds' work. */
+static inline void
+pause_rows(const TaskRows *rows)
+{
+	if (rows->interrupt)
+		rows->interrupt();
 }
 
 static bool
@@ -144,6 +153,7 @@ moments(const TaskRows *rows, const real *x, Scratch *s, real *pivot, real *rate
 									  s->rows[3], s->rows[4]);
 			add_up(cols, s->rows[3], s->sums[0]);
 			add_up(cols, s->rows[4], s->sums[1]);
+			pause_rows(rows);
 		}
 	}
 	for (int c = 0; c < cols; c++)
@@ -444,7 +454,7 @@ normalise_pooled_forward(const Tape *tape, const TapeNode *node)
 
 		moments(&rows, from, &s, s.rows[0], s.rows[1], NULL);
 		shift_of(tape, node, t, offset);
-		for (int m = 0; m < images; m++, from += plane_size(plane))
+		for (int m = 0; m < images; m++, from += plane_size(plane), pause_rows(&rows))
 			for (int i = 0; i < out.height; i++, to += (size_t) out.width * cols)
 				if (image_counts(&rows, m, images))
 				{
@@ -541,9 +551,10 @@ normalise_pooled_input_forward(const Tape *tape, const TapeNode *node)
 			}
 			add_up(cols, s.rows[3], s.sums[2]);
 			add_up(cols, s.rows[4], s.sums[3]);
+			pause_rows(&rows);
 		}
 		input_factors(&s, n, cols);
-		for (int m = 0; m < images; m++, of_x += plane_size(plane), of_g += plane_size(out), to += plane_size(plane))
+		for (int m = 0; m < images; m++, of_x += plane_size(plane), of_g += plane_size(out), to += plane_size(plane), pause_rows(&rows))
 			if (image_counts(&rows, m, images))
 				spread_blended(of_x, of_g, plane, &s, to);
 			else

@@ -178,6 +178,29 @@ check_rotations(const Encoding *encoding)
 	}
 }
 
+/* Tells of classes that are too small for what an episode asks of them. */
+static void
+notice_small_classes(const Training *training)
+{
+	const TaskSet *set = training->set;
+	const Options *options = &training->options;
+	int			classes = 0;
+	int			small = 0;
+
+	for (int t = 0; t < set->n_tasks; t++)
+		if (set->tasks[t].role == TASK_TRAIN)
+		{
+			classes++;
+			small += set->tasks[t].rows < options->shots[1] + options->query;
+		}
+	if (small > 0)
+		ereport(NOTICE,
+				(errmsg("%d of %d classes to train on have fewer than %d rows, %d for support and %d for the query", small, classes,
+						options->shots[1] + options->query, options->shots[1], options->query),
+				 errdetail("They are given fewer query rows in an episode, and where they have none left for one, fewer support rows."),
+				 errhint("Lower the option shots or query for episodes that are all alike.")));
+}
+
 /* Hidden layers, or in their place convolutions by the option network. */
 static void
 choose_network(Training *training)
@@ -317,6 +340,8 @@ training_create(const Learner *learner, const Options *options, TaskSet *set,
 	if (options->augment > 0)
 		require_images(set->encoding, "augment");
 	choose_validation(training);
+	if (set->encoding->way > 0)
+		notice_small_classes(training);
 
 	spec.net = training->net;
 	spec.columns = encoding_columns(set->encoding, &spec.n_columns);

@@ -152,6 +152,22 @@ my $wide = q{'wide', task => 'student', target => 'score', order_by => 'nr', alg
 	options => '{"iterations": 400, "hidden": [32], "patience": 0, "checkpoint": 0, "encode": {"item": "category"}}'};
 goes_on('wide', $wide, 'maml', 'a training with a large table goes on');
 
+# Whole rows, which are learned on when what is predicted no longer gets better:
+# here soon, as it is noise.
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE noise AS
+		SELECT s AS student, n AS nr, (s * 37 + n * 101) % 89 AS a, (s * 37 + n * 101) % 89 * 3 + (s * 7 + n * 13) % 31 AS b,
+			('x' || left(md5(s || ' ' || n), 6))::bit(24)::int % 1000 AS score
+		FROM generate_series(1, 300) s, generate_series(1, 15) n;
+});
+my $noise = q{'noise', task => 'student', target => 'score', order_by => 'nr', algorithm => 'vaml',
+	options => '{"iterations": 400, "hidden": [32], "meta_batch": 16, "metric": "mae", "patience": 10, "checkpoint": 0}'};
+goes_on('noise', $noise, 'vaml', 'a training of whole rows goes on');
+is( $node->safe_psql('postgres', q{SELECT (metrics ->> 'best_iteration')::int < 200 AND (metrics ->> 'iterations')::int > 300
+		FROM meta.version v JOIN meta.model m ON m.id = v.model WHERE m.name = 'noise'}),
+	't', '... that was in that part of it');
+
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_ls_tmpdir()}), '0', 'no temporary files are left');
 
 $node->stop;
