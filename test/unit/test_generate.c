@@ -97,7 +97,7 @@ test_shares(LossKind loss, int adapted)
 
 	make_small(&small, loss);
 	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
-	applier = applier_create(&arena, small.learner, &small.spec, &small.list, small.theta, GENERATE_ROWS, NULL);
+	applier = applier_create(&arena, small.learner, &small.spec, &small.list, small.theta, NULL);
 	generator = generator_create(&arena, small.learner, &small.spec, &small.list, small.theta, GENERATE_ROWS, NULL);
 
 	/* a task adapted to rows of a few kinds */
