@@ -111,12 +111,10 @@ lay_out_images(const Convolution *c, int n, const real *x, real *patches)
  * to (n, m) = op(a) b + c.  These are long but narrow: where b fits a cache,
  * the kernels for small matrices are faster than the library, which packs a.
  */
-#define CACHED_NUMBERS (128 * 1024)
-
 static void
 product(const real *a, bool transpose_a, const real *b, int n, int m, int k, const real *c, real *to)
 {
-	if ((size_t) k * m <= CACHED_NUMBERS && (c == NULL || m % 16 == 0))
+	if ((size_t) k * m <= CONVOLUTION_CACHED && (c == NULL || m % 16 == 0))
 	{
 		Product		p = {n, m, k, a, transpose_a ? 1 : k, transpose_a ? n : 1, b, m, c, m, 1, 1, to, false};
 

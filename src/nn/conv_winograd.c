@@ -36,15 +36,22 @@ windows_of(Plane plane)
 	return (size_t) ((plane.height + 1) / 2) * ((plane.width + 1) / 2);
 }
 
+static size_t
+filters_size(const Convolution *c)
+{
+	return (size_t) c->in.channels * c->out.channels;
+}
+
 /*
- * Not of a single window: kernels sum one row alone in another order, and an
+ * Not of filters that no cache holds, for which the kernels are not made.  Not
+ * of a single window: kernels sum one row alone in another order, and an
  * image must come to the same numbers alone and among others.
  */
 bool
 winograd_fits(const Convolution *c)
 {
 	return c->stride == 1 && c->in.channels % VECTOR_NUMBERS == 0 && c->out.channels % VECTOR_NUMBERS == 0 &&
-		windows_of(c->in) > 1;
+		filters_size(c) <= CONVOLUTION_CACHED && windows_of(c->in) > 1;
 }
 
 static int
@@ -64,12 +71,6 @@ typedef struct Room
 	real	   *windows_x;		/* (16, windows, channels) */
 	real	   *windows_y;		/* (16, windows, filters) */
 } Room;
-
-static size_t
-filters_size(const Convolution *c)
-{
-	return (size_t) c->in.channels * c->out.channels;
-}
 
 static Room
 make_room(const Convolution *c, real *scratch)

@@ -45,6 +45,9 @@ typedef struct ConvolutionMethod
 	void		(*filters) (const Convolution *c, int n, const real *x, const real *g, real *w, real *scratch);
 } ConvolutionMethod;
 
+/* Numbers of a matrix that a cache holds. */
+#define CONVOLUTION_CACHED (128 * 1024)
+
 /* Any: conv_patches.c. */
 extern const ConvolutionMethod convolution_by_patches;
 
