@@ -71,13 +71,10 @@ convolve_cost(const Tape *tape, const TapeNode *node)
 static Var
 append(Tape *tape, OpCode op, Shape s, Plane plane, int stride, Var a, Var b)
 {
-	Var			v = tape_append(tape, op, s, a, b, TAPE_NONE);
+	Var			v = tape_append_plane(tape, op, s, plane, a, b, TAPE_NONE);
 
 	if (v != TAPE_NONE)
-	{
-		tape_node(tape, v)->plane = plane;
 		tape_node(tape, v)->stride = stride;
-	}
 	return v;
 }
 

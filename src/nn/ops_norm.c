@@ -419,7 +419,6 @@ tape_normalise_pooled(Tape *tape, Var x, Plane plane, Var w, Var shift)
 	Shape		s = tape_shape(tape, x);
 	Plane		out = plane_pooled(plane);
 	int			images;
-	Var			v;
 
 	if (tape->fault)
 		return TAPE_NONE;
@@ -429,10 +428,7 @@ tape_normalise_pooled(Tape *tape, Var x, Plane plane, Var w, Var shift)
 	if (!weights_fit(tape, w, s) || !row_fits(tape, shift, s) ||
 		(w != TAPE_NONE && images > 0 && images % tape_shape(tape, w).rows != 0))
 		return tape_fault(tape, "shapes do not fit in a normalisation");
-	v = tape_append(tape, OP_NORMALISE_POOLED, shape(s.tasks, images * out.height * out.width, s.cols), x, w, shift);
-	if (v != TAPE_NONE)
-		tape_node(tape, v)->plane = plane;
-	return v;
+	return tape_append_plane(tape, OP_NORMALISE_POOLED, shape(s.tasks, images * out.height * out.width, s.cols), plane, x, w, shift);
 }
 
 void
@@ -470,11 +466,7 @@ normalise_pooled_forward(const Tape *tape, const TapeNode *node)
 static Var
 append_pooled_input(Tape *tape, Var g, Var x, Var w, Plane plane)
 {
-	Var			v = tape_append(tape, OP_NORMALISE_POOLED_INPUT, tape_shape(tape, x), g, x, w);
-
-	if (v != TAPE_NONE)
-		tape_node(tape, v)->plane = plane;
-	return v;
+	return tape_append_plane(tape, OP_NORMALISE_POOLED_INPUT, tape_shape(tape, x), plane, g, x, w);
 }
 
 void

@@ -19,16 +19,6 @@ images_pool(Shape s, Plane plane)
 	return plane.height >= 2 && plane.width >= 2 && count_images(s, plane) >= 0;
 }
 
-static Var
-append(Tape *tape, OpCode op, Shape s, Plane plane, Var a, Var x)
-{
-	Var			v = tape_append(tape, op, s, a, x, TAPE_NONE);
-
-	if (v != TAPE_NONE)
-		tape_node(tape, v)->plane = plane;
-	return v;
-}
-
 Var
 tape_pick(Tape *tape, Var a, Var x, Plane plane)
 {
@@ -36,7 +26,7 @@ tape_pick(Tape *tape, Var a, Var x, Plane plane)
 	Plane		out = plane_pooled(plane);
 	int			images = count_images(s, plane);
 
-	return append(tape, OP_PICK, shape(s.tasks, images * out.height * out.width, out.channels), plane, a, x);
+	return tape_append_plane(tape, OP_PICK, shape(s.tasks, images * out.height * out.width, out.channels), plane, a, x, TAPE_NONE);
 }
 
 Var
@@ -100,7 +90,7 @@ pick_forward(const Tape *tape, const TapeNode *node)
 Var
 tape_spread(Tape *tape, Var a, Var x, Plane plane)
 {
-	return append(tape, OP_SPREAD, tape_shape(tape, x), plane, a, x);
+	return tape_append_plane(tape, OP_SPREAD, tape_shape(tape, x), plane, a, x, TAPE_NONE);
 }
 
 void

@@ -188,6 +188,16 @@ tape_append(Tape *tape, OpCode op, Shape s, Var a, Var b, Var c)
 	return tape->n_nodes++;
 }
 
+Var
+tape_append_plane(Tape *tape, OpCode op, Shape s, Plane plane, Var a, Var b, Var c)
+{
+	Var			v = tape_append(tape, op, s, a, b, c);
+
+	if (v != TAPE_NONE)
+		tape_node(tape, v)->plane = plane;
+	return v;
+}
+
 /* Has it the numbers of its first operand? */
 static inline bool
 is_alias(const TapeNode *node)

@@ -121,6 +121,9 @@ extern const Operation operations[OP_COUNT];
  */
 extern Var	tape_append(Tape *tape, OpCode op, Shape s, Var a, Var b, Var c);
 
+/* The same of an operation on images: see TapeNode.plane. */
+extern Var	tape_append_plane(Tape *tape, OpCode op, Shape s, Plane plane, Var a, Var b, Var c);
+
 /* Sets the tape's fault, if it has none yet; returns TAPE_NONE. */
 extern Var	tape_fault(Tape *tape, const char *fault);
 
