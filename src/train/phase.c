@@ -295,7 +295,7 @@ moved(const Phase *phase)
 	list->tensors = palloc(mul_size(list->n, sizeof(Tensor)));
 	memcpy(list->tensors, phase->list.tensors, list->n * sizeof(Tensor));
 	for (int i = 0; i < list->n; i++)
-		if (!is_of_rows(phase, &list->tensors[i]) && !tensor_is_own(&list->tensors[i]))
+		if (!is_of_rows(phase, &list->tensors[i]))
 			list->tensors[i].role = TENSOR_FIXED;
 	return list;
 }
