@@ -119,6 +119,29 @@ CALL meta.train('raw', 'SELECT school, 500 + 10 * age AS points, score FROM gene
 SELECT avg((r ->> 'points')::float8) BETWEEN 620 AND 640 AS mean, stddev((r ->> 'points')::float8) BETWEEN 22 AND 36 AS deviation FROM meta.generate('raw', 1000) r;
 SELECT avg(meta.log_likelihood('raw', p)) > avg(meta.log_likelihood('raw', q)) + 1 AS likelier
 FROM (SELECT 500 + 10 * age AS points, score FROM pupils LIMIT 200) p, LATERAL (SELECT p.points + 200 AS points, p.score) q;
+-- NULL is a label of a category, where training had some: one-hot and embedded, it is learned, judged and made up as another label in its place
+CREATE TABLE gaps AS
+	SELECT s AS school, n AS nr, CASE WHEN u('a', s::text, n::text) > 0.1 + 0.6 * l THEN 'known' END AS short,
+		   CASE WHEN u('b', s::text, n::text) > l THEN 'label ' || floor(20 * u('c', s::text, n::text)) END AS long,
+		   CASE WHEN u('d', s::text, n::text) < 0.3 THEN 'x' ELSE 'y' END AS always, 10 * l + u('y', s::text, n::text) AS y
+	FROM generate_series(1, 150) s, generate_series(1, 20) n, LATERAL (SELECT u('l', s::text) AS l) l;
+CREATE TABLE filled AS SELECT school, nr, coalesce(short, 'none') AS short, coalesce(long, 'none') AS long, always, y FROM gaps;
+CALL meta.train('gaps', 'generate.gaps', 'school', 'y', order_by => 'nr', algorithm => 'vaml',
+				options => '{"exclude": ["nr"], "iterations": 200, "outer_lr": 0.005, "hidden": [16], "patience": 0}');
+CALL meta.train('filled', 'generate.filled', 'school', 'y', order_by => 'nr', algorithm => 'vaml',
+				options => '{"exclude": ["nr"], "iterations": 200, "outer_lr": 0.005, "hidden": [16], "patience": 0}');
+SELECT count(*) FILTER (WHERE g ->> 'short' IS NULL) > 600 AS short, count(*) FILTER (WHERE g ->> 'long' IS NULL) > 600 AS long,
+	   count(*) FILTER (WHERE g ->> 'always' IS NULL) AS always,
+	   bool_and(g || jsonb_build_object('short', coalesce(g ->> 'short', 'none'), 'long', coalesce(g ->> 'long', 'none')) = f) AS same
+FROM generate_series(1, 100) seed, LATERAL ROWS FROM (meta.generate('gaps', 30, seed), meta.generate('filled', 30, seed)) r (g, f);
+SELECT bool_and(meta.log_likelihood('gaps', none) = meta.log_likelihood('filled', f)) AS same,
+	   bool_and(meta.log_likelihood('gaps', none) <> meta.log_likelihood('gaps', another)) AS "NULL is judged",
+	   bool_and(meta.predict('gaps', none) <> meta.predict('gaps', another)) AS "and no unknown label",
+	   bool_and(meta.log_likelihood('gaps', missing) = meta.log_likelihood('gaps', unknown) AND meta.predict('gaps', missing) = meta.predict('gaps', unknown)) AS "unless training had none"
+FROM gaps g, jsonb_populate_record(g, '{"short": null, "long": null}') none, jsonb_populate_record(g, '{"short": null, "long": "another"}') another,
+	 jsonb_populate_record(g, '{"always": null}') missing, jsonb_populate_record(g, '{"always": "z"}') unknown,
+	 jsonb_populate_record(NULL::filled, to_jsonb(g) || '{"short": "none", "long": "none"}') f
+WHERE g.school = 1;
 -- where a target cannot be predicted, and nothing is gained by training on, whole rows are learned still
 CREATE TABLE noise AS
 	SELECT s AS school, 100 + 20 * v + 5 * u('a', s::text, n::text) AS a, 3 * v + u('b', s::text, n::text) AS b, u('t', s::text, n::text) < 0.95 AS t,

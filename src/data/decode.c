@@ -151,8 +151,8 @@ push_feature(JsonbParseState **state, const Encoder *encoder, const real *x, con
 	push_key(state, encoder->column);
 	if (encoder->kind == ENCODER_CATEGORY)
 	{
-		code = encoder->one_hot ? hot(x + encoder->x, encoder->n_labels) : c[encoder->c];
-		if (code > 0)
+		code = encoder_is_table(encoder) ? c[encoder->c] : hot(x + encoder->x, encoder->n_labels);
+		if (code > 0 && code <= encoder->n_labels)
 			push_text(state, encoder->labels[code - 1]);
 		else
 			push_null(state);

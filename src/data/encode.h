@@ -73,14 +73,14 @@ encode_number(const Encoder *encoder, double value, float *x)
 		x[1] = missing ? 1.0f : 0.0f;
 }
 
-/* Codes count from 1; 0 is "unknown" or missing. */
+/* Codes count from 1; 0 is what is not known. */
 static inline void
 encode_code(const Encoder *encoder, int32 code, float *x, int32 *c)
 {
-	if (!encoder->one_hot)
+	if (encoder_is_table(encoder))
 		c[encoder->c] = code;
 	else
-		for (int i = 0; i < encoder->n_labels; i++)
+		for (int i = 0; i < encoder->width; i++)
 			x[encoder->x + i] = (i + 1 == code) ? 1.0f : 0.0f;
 }
 

@@ -73,9 +73,9 @@ encoder_kind_name(EncoderKind kind)
  * little, and each task adapts what stands behind it.
  */
 static int
-embedding_width(int n_labels)
+embedding_width(int n_codes)
 {
-	return Max(2, Min(16, (int) rint(1.6 * pow((double) n_labels, 0.56))));
+	return Max(2, Min(16, (int) rint(1.6 * pow((double) n_codes, 0.56))));
 }
 
 Embedding *
@@ -89,8 +89,8 @@ encoding_embeddings(const Encoding *encoding)
 
 		if (encoder->c < 0)
 			continue;
-		embeddings[encoder->c].size = encoder->n_labels + 1;
-		embeddings[encoder->c].width = embedding_width(encoder->n_labels);
+		embeddings[encoder->c].size = encoder_codes(encoder) + 1;
+		embeddings[encoder->c].width = embedding_width(encoder_codes(encoder));
 	}
 	return embeddings;
 }
@@ -103,11 +103,12 @@ encoding_columns(const Encoding *encoding, int *n)
 	for (int i = 0; i < encoding->n_encoders; i++)
 	{
 		const Encoder *encoder = &encoding->encoders[i];
-		bool		table = encoder->c >= 0;
+		bool		category = encoder->kind == ENCODER_CATEGORY;
+		bool		table = encoder_is_table(encoder);
 
 		columns[i].at = table ? encoder->c : encoder->x;
-		columns[i].width = table ? 0 : encoder_values(encoder);
-		columns[i].indicator = encoder->indicator;
+		columns[i].width = category ? encoder->width : encoder_values(encoder);
+		columns[i].indicator = encoder->indicator && !category;
 		columns[i].missing = encoder->kind == ENCODER_BOOLEAN ? encoder->mean : 0;
 		columns[i].mean = encoder->kind == ENCODER_RAW ? encoder->mean : 0;
 		columns[i].deviation = encoder->kind == ENCODER_RAW ? encoder->deviation : 1;
@@ -144,7 +145,7 @@ encoding_layout(Encoding *encoding)
 		Encoder    *encoder = &encoding->encoders[i];
 
 		encoder->x = encoder->c = -1;
-		if (encoder->kind == ENCODER_CATEGORY && !encoder->one_hot)
+		if (encoder_is_table(encoder))
 			encoder->c = c++;
 		else
 			encoder->x = (int) x;
@@ -481,8 +482,6 @@ read_encoder(JsonbContainer *object, Encoder *encoder)
 			encoder->width = 1;
 			break;
 		case ENCODER_CATEGORY:
-			if (encoder->indicator)
-				damaged("an indicator");
 			encoder->one_hot = flag_of(member(object, "one_hot"), "one_hot");
 			encoder->labels = labels_of(member(object, "labels"), &encoder->n_labels,
 										encoder->one_hot ? ENCODING_MAX_ONE_HOT : MAX_LABELS, true, "labels");
@@ -510,7 +509,7 @@ read_encoder(JsonbContainer *object, Encoder *encoder)
 				break;
 			}
 	}
-	if (encoder->indicator)
+	if (encoder->indicator && !encoder_is_table(encoder))
 		encoder->width++;
 }
 

@@ -53,7 +53,8 @@ typedef struct Encoder
 	double		mean;
 	double		deviation;
 	bool		indicator;		/* NULLs occurred in training: one more input,
-								 * 1 where the value is missing */
+								 * 1 where the value is missing; of a category
+								 * one more code, after those of the labels */
 	bool		one_hot;		/* category: inputs instead of an embedding */
 	int			width;			/* numeric inputs used, indicator included */
 	int			image[3];		/* height, width, channels */
@@ -102,7 +103,7 @@ typedef struct Encoding
 #define ENCODING_MAX_CLASSES 1024
 #define ENCODING_MAX_ONE_HOT 8	/* more labels than this are embedded */
 
-/* Entries of embedding tables (size = n_labels + 1), width.c of them. */
+/* Tables of embeddings (size: codes and 0), width.c of them. */
 extern Embedding *encoding_embeddings(const Encoding *encoding);
 
 /* What its columns became among a row's inputs. */
@@ -117,11 +118,32 @@ extern bool encoding_layout(Encoding *encoding);
 /* "number", "category", ...: the word of a kind. */
 extern const char *encoder_kind_name(EncoderKind kind);
 
-/* Numbers of the encoder's values themselves, the indicator not counted. */
+/* Is it a category of so many labels that they are embedded? */
+static inline bool
+encoder_is_table(const Encoder *encoder)
+{
+	return encoder->kind == ENCODER_CATEGORY && !encoder->one_hot;
+}
+
+/* Numbers of the encoder's values themselves, the indicator not counted; not of a table. */
 static inline int
 encoder_values(const Encoder *encoder)
 {
 	return encoder->width - (encoder->indicator ? 1 : 0);
+}
+
+/* Codes of a category, from 1 on: its labels, and NULL where that occurred in training. */
+static inline int
+encoder_codes(const Encoder *encoder)
+{
+	return encoder->n_labels + (encoder->indicator ? 1 : 0);
+}
+
+/* The code of NULL: its own, or that of what is not known, 0. */
+static inline int32
+encoder_null_code(const Encoder *encoder)
+{
+	return encoder->indicator ? encoder->n_labels + 1 : 0;
 }
 
 /* The size of an image column's images. */

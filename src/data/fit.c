@@ -311,7 +311,7 @@ fit_encoder(Fit *fit, int i, Encoder *encoder)
 	encoder->mean = 0;
 	encoder->deviation = 1;
 	encoder->width = 1;
-	encoder->indicator = stats->missing > 0 && candidate->kind != ENCODER_CATEGORY;
+	encoder->indicator = stats->missing > 0;
 	switch (candidate->kind)
 	{
 		case ENCODER_NUMBER:
@@ -334,7 +334,7 @@ fit_encoder(Fit *fit, int i, Encoder *encoder)
 		case ENCODER_CATEGORY:
 			encoder->labels = label_dict_sort(stats->labels);
 			encoder->n_labels = stats->labels->n;
-			encoder->one_hot = encoder->n_labels <= ENCODING_MAX_ONE_HOT;
+			encoder->one_hot = encoder_codes(encoder) <= ENCODING_MAX_ONE_HOT;
 			encoder->width = encoder->one_hot ? encoder->n_labels : 0;
 			compare_with_task(stats, fit->task + 1);
 			break;
@@ -352,7 +352,7 @@ fit_encoder(Fit *fit, int i, Encoder *encoder)
 			encoder->width = candidate->image[0] * candidate->image[1] * candidate->image[2];
 			break;
 	}
-	if (encoder->indicator)
+	if (encoder->indicator && !encoder_is_table(encoder))
 		encoder->width++;
 }
 
@@ -494,7 +494,7 @@ fit_finish(Fit *fit, const LoadRequest *request)
 static inline int32
 slot_code(LabelDict *labels, uint64 hash)
 {
-	LabelEntry *entry = hash == LABEL_NULL ? NULL : label_dict_find(labels, hash);
+	LabelEntry *entry = label_dict_find(labels, hash);
 
 	return entry == NULL ? 0 : entry->code;
 }
@@ -524,7 +524,7 @@ encode_features(Fit *fit, float *x, int32 *c)
 		switch (encoder->kind)
 		{
 			case ENCODER_CATEGORY:
-				encode_code(encoder, slot_code(stats->labels, slot), x, c);
+				encode_code(encoder, slot == LABEL_NULL ? encoder_null_code(encoder) : slot_code(stats->labels, slot), x, c);
 				break;
 			case ENCODER_VECTOR:
 			case ENCODER_IMAGE:

@@ -43,8 +43,8 @@ describe_encoder(StringInfo out, const Encoder *encoder)
 	switch (encoder->kind)
 	{
 		case ENCODER_CATEGORY:
-			appendStringInfo(out, "category of %d labels, %s", encoder->n_labels,
-							 encoder->one_hot ? "one-hot" : "embedded");
+			appendStringInfo(out, "category of %d labels%s, %s", encoder->n_labels,
+							 encoder->indicator ? " and NULL" : "", encoder->one_hot ? "one-hot" : "embedded");
 			break;
 		case ENCODER_VECTOR:
 			appendStringInfo(out, "vector of %d", encoder_values(encoder));
@@ -56,7 +56,8 @@ describe_encoder(StringInfo out, const Encoder *encoder)
 			appendStringInfoString(out, encoder_kind_name(encoder->kind));
 			break;
 	}
-	appendStringInfo(out, "%s)", encoder->indicator ? ", with an indicator of missing values" : "");
+	appendStringInfo(out, "%s)", encoder->indicator && encoder->kind != ENCODER_CATEGORY ?
+					 ", with an indicator of missing values" : "");
 }
 
 static void

@@ -217,7 +217,7 @@ read_item(ReaderItem *item, Datum value, bool null, float *x, int32 *c)
 			break;
 		case ENCODER_CATEGORY:
 			{
-				int32		code = 0;
+				int32		code = encoder_null_code(encoder);
 
 				if (!null)
 				{

@@ -31,8 +31,8 @@ extern Var	columns_say(Tape *tape, const LearnerSpec *spec, const Var *own, Var 
 
 /*
  * Appends the log likelihood of rows' modelled columns under what was said of
- * them, (tasks, rows, 1).  A number that is missing counts by its being so; a
- * category that is not known does not count.  tables are the network's tensors.
+ * them, (tasks, rows, 1).  A value that is missing counts by its being so; a
+ * label that is not known does not count.  tables are the network's tensors.
  */
 extern Var	columns_log_likelihood(Tape *tape, const LearnerSpec *spec, const Var *own, const Var *tables,
 								   Var said, Var in, Var x, Var c);
