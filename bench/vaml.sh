@@ -18,9 +18,9 @@
 # 2. 100 rows that vaml makes up for the task, and 100 rows of the training table
 #	 drawn at random.  Means: squared differences to those of the task's rows,
 #	 of numbers in deviations of the training table, of labels of shares, added
-#	 up over the columns.  Correlations: mean absolute differences over pairs of
-#	 columns (a category counts as 1 for its most frequent label, else 0; of a
-#	 column that does not vary they are 0).
+#	 up over the columns (NULL is a label).  Correlations: mean absolute
+#	 differences over pairs of columns (a category counts as 1 for its most
+#	 frequent label, else 0; of a column that does not vary they are 0).
 # 3. Root mean squared error at k rows, of the same held-out tasks, beside alpaca
 #	 and random_intercept.
 #
@@ -121,7 +121,7 @@ measure()
 		CREATE TEMP TABLE label AS
 			SELECT name, value, share, row_number() OVER (PARTITION BY name ORDER BY share DESC, value) = 1 AS most
 			FROM (SELECT name, value, count(*)::float8 / sum(count(*)) OVER (PARTITION BY name) AS share
-				  FROM cell WHERE kind NOT IN ('number', 'raw') AND NOT held AND value IS NOT NULL GROUP BY 1, 2) s;
+				  FROM cell WHERE kind NOT IN ('number', 'raw') AND NOT held GROUP BY 1, 2) s;
 
 		-- 1. log likelihood
 		CREATE TEMP TABLE likelihood AS
@@ -130,10 +130,11 @@ measure()
 		CREATE TEMP TABLE independent AS
 			SELECT task, avg(total) AS independent
 			FROM (SELECT task, place, sum(CASE
-							WHEN n.name IS NOT NULL AND value IS NULL THEN CASE WHEN missing > 0 THEN ln(missing) ELSE 0 END
-							WHEN n.name IS NOT NULL THEN ln(1 - missing) - ln(deviation) - 0.5 * ln(2 * pi()) - 0.5 * ((value::float8 - mean) / deviation) ^ 2
+							WHEN n.name IS NOT NULL AND c.value IS NULL THEN CASE WHEN missing > 0 THEN ln(missing) ELSE 0 END
+							WHEN n.name IS NOT NULL THEN ln(1 - missing) - ln(deviation) - 0.5 * ln(2 * pi()) - 0.5 * ((c.value::float8 - mean) / deviation) ^ 2
 							ELSE coalesce(ln(share), 0) END) AS total
-				  FROM cell c JOIN adapted a USING (task) LEFT JOIN number n USING (name) LEFT JOIN label l USING (name, value)
+				  FROM cell c JOIN adapted a USING (task) LEFT JOIN number n USING (name)
+					   LEFT JOIN label l ON l.name = c.name AND l.value IS NOT DISTINCT FROM c.value
 				  WHERE place > $support GROUP BY 1, 2) r GROUP BY 1;
 
 		-- 2. rows: the task's own, made up, drawn
@@ -150,13 +151,13 @@ measure()
 		CREATE TEMP TABLE figure AS			-- a mean or a share
 			SELECT task, source, name, '' AS value, avg((value::float8 - mean) / deviation) AS mean FROM three JOIN number USING (name) GROUP BY 1, 2, 3
 			UNION ALL
-			SELECT task, source, t.name, l.value, avg((t.value = l.value)::int) FROM three t JOIN label l USING (name) GROUP BY 1, 2, 3, 4;
+			SELECT task, source, t.name, coalesce(l.value, 'NULL'), avg((t.value IS NOT DISTINCT FROM l.value)::int) FROM three t JOIN label l USING (name) GROUP BY 1, 2, 3, 4;
 		CREATE TEMP TABLE means AS
 			SELECT f.task, f.source, sum((f.mean - own.mean) ^ 2) AS means
 			FROM figure f JOIN figure own ON own.task = f.task AND own.source = 'own' AND own.name = f.name AND own.value = f.value
 			WHERE f.source <> 'own' GROUP BY 1, 2;
 		CREATE TEMP TABLE coded AS
-			SELECT task, source, place, name, CASE WHEN n.name IS NOT NULL THEN t.value::float8 ELSE (t.value = l.value)::int END AS x
+			SELECT task, source, place, name, CASE WHEN n.name IS NOT NULL THEN t.value::float8 ELSE (t.value IS NOT DISTINCT FROM l.value)::int END AS x
 			FROM three t LEFT JOIN number n USING (name) LEFT JOIN label l USING (name) WHERE n.name IS NOT NULL OR l.most;
 		CREATE TEMP TABLE pair AS
 			SELECT a.task, a.source, a.name AS one, b.name AS other, coalesce(corr(a.x, b.x), 0) AS r
