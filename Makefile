@@ -63,7 +63,7 @@ $(filter-out src/nn/%,$(OBJS)): $(wildcard $(addsuffix /*.h,$(ROOMS)))
 
 # Means and deviations have the same bits on every processor: no instruction
 # that multiplies and adds at once.
-src/data/numbers.o: override CFLAGS += -ffp-contract=off
+src/data/numbers.o src/data/fit.o: override CFLAGS += -ffp-contract=off
 
 # Said once and before the first compilation, not by the compiler.
 $(OBJS): | openblas

@@ -81,7 +81,7 @@ embedding_width(int n_codes)
 Embedding *
 encoding_embeddings(const Encoding *encoding)
 {
-	Embedding  *embeddings = palloc(sizeof(Embedding) * Max(encoding->width.c, 1));
+	Embedding  *embeddings = palloc0(sizeof(Embedding) * Max(encoding->width.c, 1));
 
 	for (int i = 0; i < encoding->n_encoders; i++)
 	{

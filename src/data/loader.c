@@ -467,7 +467,6 @@ loader_finish(Loader *loader)
 						   loader->fit == NULL);
 	pack_rows(loader, encoding, packer);
 	set = packer_finish(packer);
-	set->n_skipped = loader->counts.read - loader->counts.of[ROW_USABLE];
 	check_rows(&loader->counts);
 
 	if (loader->fit != NULL)

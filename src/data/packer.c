@@ -55,6 +55,7 @@ struct Packer
 	int			max_tasks;
 
 	/* the run: rows of equal task and order_by values */
+	int32		ties;			/* of its rows, emitted before the one at work */
 	StringInfoData run_task;
 	StringInfoData run_order;
 	char	   *run;			/* its records as byteas, and room for one more */
@@ -134,7 +135,7 @@ packer_create(MemoryContext result, const Encoding *encoding, const struct Optio
 	packer->sha = sha256_begin();
 	packer->limit = (Size) maintenance_work_mem * 1024 / 4;
 	packer->record_bytes = record_bytes(encoding);
-	Assert(packer->record_bytes == PACKED_FLAGS(packed) + sizeof(uint64));
+	Assert(packer->record_bytes == PACKED_TIES(packed) + sizeof(uint64));
 	packer->run_stride = INTALIGN(VARHDRSZ + packer->record_bytes);
 	packer->run_limit = Max((int64) ((Size) maintenance_work_mem * 1024 / 8 / packer->run_stride),
 							(int64) (RUN_BYTES_MIN / packer->run_stride));
@@ -178,11 +179,10 @@ write_chunk(Packer *packer)
 }
 
 static void
-emit_row(Packer *packer, const char *record, bool tied)
+emit_row(Packer *packer, const char *record)
 {
 	PackedRows *packed = packer->packed;
-	Size		size = PACKED_FLAGS(packed);
-	uint32		flags = tied ? PACKED_TIED : 0;
+	Size		size = PACKED_TIES(packed);
 	float		offset = 0;
 	char	   *to;
 
@@ -201,7 +201,7 @@ emit_row(Packer *packer, const char *record, bool tied)
 	}
 	to = packer->chunk + packer->used;
 	memcpy(to, record, size);
-	memcpy(to + size, &flags, sizeof(flags));
+	memcpy(to + size, &packer->ties, sizeof(packer->ties));
 	memcpy(to + PACKED_OFFSET(packed), &offset, sizeof(offset));
 	packer->used += packed->row_bytes;
 	packer->set->n_rows++;
@@ -216,7 +216,7 @@ task_group(Packer *packer, const char *record)
 	uint64		hash;
 	LabelEntry *entry;
 
-	memcpy(&hash, record + PACKED_FLAGS(packer->packed), sizeof(hash));
+	memcpy(&hash, record + PACKED_TIES(packer->packed), sizeof(hash));
 	if (packer->groups == NULL || hash == LABEL_NULL)
 		return -1;
 	entry = label_dict_find(packer->groups, hash);
@@ -289,7 +289,8 @@ emit_run_row(Packer *packer, const char *record, bool first)
 {
 	if (packer->task_rows++ == 0)
 		packer->task.group = task_group(packer, record);
-	emit_row(packer, record, !first && packer->ordered);
+	packer->ties = first || !packer->ordered ? 0 : packer->ties + 1;
+	emit_row(packer, record);
 }
 
 /* A run has outgrown memory: its records go to a sort of its own. */

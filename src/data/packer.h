@@ -3,8 +3,9 @@
  *	  Encoded rows, given in the order of tasks, become a task set.
  *
  * A packed row is width.x floats, width.c codes, the target (a float, or a
- * class as an integer), the weight, and flags.  A record is the same without
- * flags, followed by the hash of the row's group.
+ * class as an integer), the weight, how many rows right before it have its
+ * order_by values, and its offset (taskset_set_offsets).  A record is the same
+ * up to the weight, followed by the hash of the row's group.
  */
 #ifndef DATA_PACKER_H
 #define DATA_PACKER_H
@@ -13,8 +14,6 @@
 
 #include "data/labels.h"
 #include "data/taskset.h"
-
-#define PACKED_TIED 0x01		/* same order_by values as the row before */
 
 typedef struct PackedRows
 {
@@ -35,8 +34,8 @@ typedef struct PackedRows
 #define PACKED_C(p) ((Size) (p)->width.x * sizeof(float))
 #define PACKED_Y(p) (PACKED_C(p) + (Size) (p)->width.c * sizeof(int32))
 #define PACKED_W(p) (PACKED_Y(p) + sizeof(float))
-#define PACKED_FLAGS(p) (PACKED_W(p) + sizeof(float))
-#define PACKED_OFFSET(p) (PACKED_FLAGS(p) + sizeof(uint32))
+#define PACKED_TIES(p) (PACKED_W(p) + sizeof(float))
+#define PACKED_OFFSET(p) (PACKED_TIES(p) + sizeof(int32))
 
 typedef struct Packer Packer;
 

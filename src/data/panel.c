@@ -16,18 +16,9 @@
 static int
 query_start(TaskSet *set, const Task *task, int max_shots)
 {
-	int			at = max_shots;
-	bool		tied = true;
-
-	if (max_shots == 0)
-		return 0;
-	for (; at < task->rows; at++)
-	{
-		taskset_ties(set, task, at, 1, &tied);
-		if (!tied)
-			break;
-	}
-	return at;
+	if (max_shots == 0 || max_shots >= task->rows || taskset_tie_start(set, task, max_shots) == max_shots)
+		return max_shots;
+	return taskset_tie_end(set, task, max_shots);
 }
 
 int

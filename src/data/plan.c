@@ -85,9 +85,9 @@ parse_image(const char *column, const char *text, int *image)
 	int			end = 0;
 
 	image[2] = 1;
-	if (sscanf(text, "image %dx%d%n", &image[0], &image[1], &end) == 2 && text[end] == '\0')
+	if (sscanf(text, "image %8dx%8d%n", &image[0], &image[1], &end) == 2 && text[end] == '\0')
 		;
-	else if (sscanf(text, "image %dx%dx%d%n", &image[0], &image[1], &image[2], &end) == 3 && text[end] == '\0')
+	else if (sscanf(text, "image %8dx%8dx%8d%n", &image[0], &image[1], &image[2], &end) == 3 && text[end] == '\0')
 		;
 	else
 		return false;

@@ -134,7 +134,6 @@ sampler_create(TaskSet *set, const Options *options, const int shots[2], int que
 	}
 	most = Max(most, shots[1] + query);
 	sampler->chosen = palloc(sizeof(int) * most);
-	sampler->tied = palloc(sizeof(bool) * most);
 	sampler->classes = palloc(sizeof(int) * sampler->way);
 	sampler->augment = options->augment;
 	sampler->image = zeros(1, set->encoding->width.x, sizeof(real));
@@ -192,21 +191,10 @@ sampler_draw_shots(const Sampler *sampler, Rng *rng)
 static int
 untied_cut(Sampler *sampler, const Task *task, int cut)
 {
-	bool		tied;
+	int			start = taskset_tie_start(sampler->set, task, cut);
+	int			end = start == cut ? cut : taskset_tie_end(sampler->set, task, cut);
 
-	for (int at = cut; at < task->rows; at++)
-	{
-		taskset_ties(sampler->set, task, at, 1, &tied);
-		if (!tied)
-			return at;
-	}
-	for (int at = cut - 1; at > 0; at--)
-	{
-		taskset_ties(sampler->set, task, at, 1, &tied);
-		if (!tied)
-			return at;
-	}
-	return 0;
+	return end < task->rows ? end : start;
 }
 
 void

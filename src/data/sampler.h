@@ -30,7 +30,6 @@ typedef struct Sampler
 	int		   *tasks;			/* positions in set->tasks */
 	double	   *cumulative;		/* of the tasks' weights */
 	int		   *chosen;			/* scratch: row numbers of one task */
-	bool	   *tied;			/* scratch */
 	real	   *image;			/* scratch */
 	int		   *classes;		/* scratch: positions in tasks, of an episode */
 } Sampler;

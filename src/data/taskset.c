@@ -214,25 +214,38 @@ taskset_set_offsets(TaskSet *set, const Task *task, int from, int n, const float
 	pfree(chunk);
 }
 
-void
-taskset_ties(TaskSet *set, const Task *task, int from, int n, bool *tied)
+int
+taskset_tie_start(TaskSet *set, const Task *task, int at)
 {
-	PackedRows *packed = set->packed;
+	int			got;
+	int32		ties;
 
-	check_range(task, from, n);
-	while (n > 0)
+	check_range(task, at, 1);
+	memcpy(&ties, fetch(set->packed, task, at, 1, &got) + PACKED_TIES(set->packed), sizeof(ties));
+	return at - ties;
+}
+
+int
+taskset_tie_end(TaskSet *set, const Task *task, int at)
+{
+	int			start = taskset_tie_start(set, task, at);
+	int			tied = at;
+	int			untied = at + 1;
+
+	/* in strides that double, as ties are mostly few, and then by halves */
+	for (int stride = 1; untied < task->rows && taskset_tie_start(set, task, untied) == start; stride *= 2)
 	{
-		int			got;
-		const char *row = fetch(packed, task, from, n, &got);
-
-		for (int i = 0; i < got; i++, row += packed->row_bytes)
-		{
-			uint32		flags;
-
-			memcpy(&flags, row + PACKED_FLAGS(packed), sizeof(flags));
-			*tied++ = (flags & PACKED_TIED) != 0;
-		}
-		from += got;
-		n -= got;
+		tied = untied;
+		untied = stride < task->rows - tied ? tied + stride : task->rows;
 	}
+	while (untied - tied > 1)
+	{
+		int			middle = tied + (untied - tied) / 2;
+
+		if (taskset_tie_start(set, task, middle) == start)
+			tied = middle;
+		else
+			untied = middle;
+	}
+	return untied;
 }

@@ -34,7 +34,6 @@ typedef struct TaskSet
 	int			n_tasks;
 	Task	   *tasks;			/* by task key */
 	int64		n_rows;
-	int64		n_skipped;		/* rows left out: no target, or no task key */
 	char		digest[65];		/* SHA-256 of the packed rows, hexadecimal */
 	int			n_groups;
 	char	  **groups;			/* labels of the "by" column */
@@ -71,10 +70,12 @@ extern void taskset_prefetch(const TaskSet *set, const Task *task);
 extern void taskset_set_offsets(TaskSet *set, const Task *task, int from, int n, const float *offsets);
 
 /*
- * True where row i of the task has the same order_by values as row i - 1;
- * never without order_by.  Fills tied[0 .. n) for rows [from, from + n).
+ * The rows that have the order_by values of row at: the first of them, and the
+ * first after them (task->rows, if there is none).  Without order_by it is
+ * alone.
  */
-extern void taskset_ties(TaskSet *set, const Task *task, int from, int n, bool *tied);
+extern int	taskset_tie_start(TaskSet *set, const Task *task, int at);
+extern int	taskset_tie_end(TaskSet *set, const Task *task, int at);
 
 /* The role of a task: a hash of (seed, key) cut by the options' shares. */
 extern TaskRole task_role(uint64 key, const Options *options);

@@ -159,14 +159,14 @@ bucket_of(int rows, int buckets)
 	return bucket;
 }
 
+#define LINE 64
+#define ALIGNED_MAX 32768		/* numbers that are worth a copy */
+
 /*
  * A tensor of the model, of which predictions read whole vectors, at the
  * beginning of a cache line: behind one of a single number it does not lie
  * there, and each vector would be read from two.  NULL when out of memory.
  */
-#define LINE 64
-#define ALIGNED_MAX 32768		/* numbers that are worth a copy */
-
 static const real *
 model_numbers(Applier *applier, int i)
 {
@@ -251,7 +251,7 @@ build_adapt(Applier *applier, AdaptTape *at, int rows)
 	if (theta == NULL)
 		return "out of memory";
 	applier->learner->adapt(&at->tape, &spec, applier->list, &at->support, theta, at->phi);
-	moments_adapt(&at->tape, &spec, applier->list, &at->support, at->theta, at->phi);
+	moments_adapt(&at->tape, &spec, &at->support, at->theta, at->phi);
 	tape_finish(&at->tape, at->phi, applier->list->n);
 	at->built = at->tape.fault == NULL;
 	return at->tape.fault;

@@ -217,7 +217,8 @@ factor(Tape *tape, Var a, Var b)
 
 /*
  * What a step's gradient of a tensor is multiplied with, but for inner_lr.
- * Steps beyond those of training have the rates of its last one.
+ * Steps beyond those of training have the rates of its last one, where it had
+ * one.
  */
 static Var
 learned_rate(Tape *tape, const TensorList *list, const Var *theta, const char *name, int step)
@@ -231,7 +232,8 @@ learned_rate(Tape *tape, const TensorList *list, const Var *theta, const char *n
 	{
 		int			trained = tape_shape(tape, steps).cols;
 
-		steps = scale_value(tape, vars_slice(tape, steps, step < trained ? step : trained - 1, 1));
+		steps = trained == 0 ? TAPE_NONE :
+			scale_value(tape, vars_slice(tape, steps, step < trained ? step : trained - 1, 1));
 	}
 	return factor(tape, each, steps);
 }

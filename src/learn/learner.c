@@ -91,7 +91,8 @@ surprise_rows(Tape *tape, LossKind kind, Var outputs, Var variance, Var y)
 	return kind == LOSS_SQUARED ? tape_scale(tape, gaussian_surprise(tape, losses, variance), 0.5, 0) : losses;
 }
 
-Var
+/* As loss_mean, of losses that are already there, (tasks, rows, 1). */
+static Var
 weighted_mean(Tape *tape, Var rows, Var w)
 {
 	int			tasks = tape_shape(tape, rows).tasks;

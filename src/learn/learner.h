@@ -261,9 +261,6 @@ extern Var	gaussian_surprise(Tape *tape, Var square, Var variance);
  */
 extern Var	surprise_rows(Tape *tape, LossKind kind, Var outputs, Var variance, Var y);
 
-/* As loss_mean, of losses that are already there, (tasks, rows, 1). */
-extern Var	weighted_mean(Tape *tape, Var rows, Var w);
-
 /*
  * Sums of the rows' losses per task, (tasks, 1, 1), scaled so that they add up
  * to as many mean losses over all rows as there are tasks with rows: a task

@@ -60,8 +60,7 @@ enum
 	STEP_HIDDEN,				/* (context, 2): f and i, as all that follows */
 	STEP_VALUE,					/* (1, 2) */
 	STEP_LAST,					/* (1, 2) */
-	STEP_BIAS,					/* (1, 2) */
-	OWN_TENSORS
+	STEP_BIAS					/* (1, 2) */
 };
 
 /* What a rule remembers of a tensor. */

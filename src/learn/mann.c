@@ -72,8 +72,7 @@ enum
 	STATE_USAGE,				/* w^u: (1, memory) */
 	STATE_WEIGHTS,				/* w^r: (HEADS, memory) */
 	STATE_READ,					/* r: (1, HEADS features) */
-	STATE_LAST,					/* v: (1, values) */
-	END
+	STATE_LAST					/* v: (1, values) */
 };
 
 /* No fewer slots than are written at once. */

@@ -47,8 +47,7 @@ layer_moments(Tape *tape, const LearnerSpec *spec, const RowVars *rows, const Va
 }
 
 void
-moments_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
-			  const RowVars *support, const Var *theta, Var *phi)
+moments_adapt(Tape *tape, const LearnerSpec *spec, const RowVars *support, const Var *theta, Var *phi)
 {
 	Var		   *moments;
 
@@ -57,7 +56,6 @@ moments_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	moments = layer_moments(tape, spec, support, phi, theta);
 	for (int l = 0; moments && l < spec->net.n_hidden; l++)
 		phi[network_moments_at(&spec->net, l)] = moments[l];
-	(void) list;
 }
 
 void

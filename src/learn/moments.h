@@ -31,8 +31,7 @@ extern Var *moments_hidden(Tape *tape, const TensorList *list, MomentsUse use, c
  * The moments of an adapted task: phi's TENSOR_MOMENTS become those of the
  * support as the adapted network sees it; of a task without rows, theta's.
  */
-extern void moments_adapt(Tape *tape, const LearnerSpec *spec, const TensorList *list,
-						  const RowVars *support, const Var *theta, Var *phi);
+extern void moments_adapt(Tape *tape, const LearnerSpec *spec, const RowVars *support, const Var *theta, Var *phi);
 
 /*
  * What the averages are moved by: gradients of tensors that are averaged, the

@@ -156,13 +156,13 @@ option_find(const char *name)
 	return NULL;
 }
 
+#define MAX_NAME 32
+
 /*
  * Edits (insertions, deletions, replacements, swaps of neighbours) that turn
  * a into b; case does not count.  b is a name of the table; of a, no more is
  * looked at than a name could resemble.
  */
-#define MAX_NAME 32
-
 static int
 edit_distance(const char *a, const char *b)
 {

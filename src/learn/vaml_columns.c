@@ -172,12 +172,6 @@ hidden_units(const LearnerSpec *spec)
 	return n > 0 ? n : 1;
 }
 
-int
-columns_count(const LearnerSpec *spec)
-{
-	return LABEL_BIAS + all_places(spec).tables;
-}
-
 bool
 columns_layout(const LearnerSpec *spec, int latent, TensorList *list)
 {

@@ -7,9 +7,8 @@
 
 #include "learn/learner.h"
 
-/* Its tensors: as many as columns_count says, in the list from a position on. */
+/* Appends its tensors to the list; false where they are too many. */
 extern bool columns_layout(const LearnerSpec *spec, int latent, TensorList *list);
-extern int	columns_count(const LearnerSpec *spec);
 extern void columns_initialise(const LearnerSpec *spec, const Tensor *own, Rng *rng, real *values);
 
 /*

@@ -13,7 +13,8 @@
 
 /* ---- repeating ---- */
 
-void
+/* to[...] = from repeated to shape s (from's shape is f); s covers f. */
+static void
 repeat_into(real *to, Shape s, const real *from, Shape f)
 {
 	size_t		step_task = f.tasks == 1 ? 0 : (size_t) f.rows * f.cols;

@@ -451,7 +451,10 @@ node_cost(const Tape *tape, const TapeNode *node)
 		case OP_MATMUL_SUM:
 			return size * a.tasks * (node->transpose_a ? a.rows : a.cols);
 		case OP_SOLVE:
+		case OP_FACTOR:
 			return size * a.rows;
+		case OP_QUADRATIC:
+			return size * a.rows * a.cols;
 		case OP_CONVOLVE:
 		case OP_CONVOLVE_INPUT:
 		case OP_CONVOLVE_FILTERS:

@@ -115,7 +115,8 @@ typedef struct Operation
 extern const Operation operations[OP_COUNT];
 
 /*
- * Appends a node with memory for its numbers and returns its number.  What the
+ * Appends a node and returns its number; the memory for its numbers comes
+ * later, from tape_memory.  What the
  * operation needs besides is filled in through tape_node(), whose pointer is
  * good until the next append.
  */
@@ -141,9 +142,6 @@ tape_node(const Tape *tape, Var v)
 
 /* The common shape of two operands that are repeated to each other. */
 extern bool shape_common(Shape a, Shape b, Shape *common);
-
-/* to[...] = from repeated to shape s (from's shape is f); s covers f. */
-extern void repeat_into(real *to, Shape s, const real *from, Shape f);
 
 /* Elements of a node: its shape was valid when it was appended. */
 static inline size_t

@@ -233,8 +233,8 @@ callsite_bytes(CallSite *site, Datum params)
 	return site->bytes;
 }
 
-static void
-raise_missing_version(const char *digest)
+void
+callsite_missing_version(const char *digest)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -269,7 +269,7 @@ callsite_load(CallSite *site, const char *digest, const bytea *model)
 		SPI_connect();
 		model = catalog_params_by_digest(digest);
 		if (model == NULL)
-			raise_missing_version(digest);
+			callsite_missing_version(digest);
 		binding->model = cache_add(model, digest, context);
 		SPI_finish();
 	}
@@ -349,19 +349,20 @@ callsite_bind(CallSite *site, const char *digest, const bytea *model)
 		{
 			stored = digest_is_stored(digest);
 			if (!stored)
-				raise_missing_version(digest);
+				callsite_missing_version(digest);
 		}
 		binding = callsite_load(site, digest, model);
 		binding->asked = binding->stored = stored;
 	}
 	else if (model == NULL && !callsite_is_stored(binding))
-		raise_missing_version(digest);
+		callsite_missing_version(digest);
 
 	binding->used = ++site->clock;
 	return binding;
 }
 
-Binding *
+/* The model that a subject, found from the argument, names. */
+static Binding *
 callsite_bind_subject(CallSite *site, const Subject *subject, Datum argument)
 {
 	Binding    *binding;

@@ -15,6 +15,7 @@
 #include "access/htup_details.h"
 #include "fmgr.h"
 
+#include "compat.h"
 #include "data/row_reader.h"
 #include "learn/apply.h"
 #include "learn/generate.h"
@@ -106,8 +107,8 @@ extern bytea *callsite_bytes(CallSite *site, Datum params);
  */
 extern Binding *callsite_bind(CallSite *site, const char *digest, const bytea *model);
 
-/* The model that a subject, found from the argument, names. */
-extern Binding *callsite_bind_subject(CallSite *site, const Subject *subject, Datum argument);
+/* The error of params whose model's version, of that digest, is not there for the current user. */
+pg_noreturn extern void callsite_missing_version(const char *digest);
 
 /*
  * The binding of a function's first argument, params or (by_name) a model's

@@ -72,7 +72,7 @@ emit(void *context, const Figure *result)
 	tuplestore_putvalues(out->store, out->desc, values, nulls);
 }
 
-/* The shots argument, ascending as given; NULL: the usual ones, as far as tasks are long enough. */
+/* The shots argument, in its order; NULL: the usual ones, as far as tasks are long enough. */
 static int
 read_shots(ArrayType *array, const TaskSet *set, int *shots, int max)
 {
@@ -117,7 +117,7 @@ read_shots(ArrayType *array, const TaskSet *set, int *shots, int max)
 	return n;
 }
 
-/* The same for N-way episodes, whose classes the tasks are. */
+/* Says what N-way episodes are made of, whose classes the tasks are; an error if there are none. */
 static void
 report_episodes(const Panel *panel, int others)
 {

@@ -10,6 +10,7 @@
 #include "utils/jsonb.h"
 
 #include "compat.h"
+#include "sql/callsite.h"
 #include "store/catalog.h"
 #include "store/params.h"
 
@@ -58,10 +59,7 @@ fetch_base(const bytea *task)
 	bytea	   *params = find_base(task, base);
 
 	if (params == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("model version %s does not exist", base),
-				 errdetail("These parameters hold only what adaptation to a task changed, and stand on that version, which was dropped or belongs to another role.")));
+		callsite_missing_version(base);
 	return params;
 }
 

@@ -256,8 +256,7 @@ all_probabilities(const Binding *binding)
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	if (encoding->target_kind == TARGET_BINARY)
 	{
-		/* Trained with squared loss, it may leave the interval. */
-		double		p = Min(Max(binding->values[0], 0.0), 1.0);
+		double		p = binding->values[0];
 
 		push_probability(&state, "false", 1 - p);
 		push_probability(&state, "true", p);

@@ -221,7 +221,7 @@ read_network(Network *net, JsonbContainer *object, const Encoding *encoding)
 		net->n_embeddings != encoding->width.c)
 		params_damaged("A network does not fit the encoders.");
 
-	read = (Embedding *) palloc((net->n_embeddings + 1) * sizeof(Embedding));
+	read = (Embedding *) palloc0((net->n_embeddings + 1) * sizeof(Embedding));
 	for (int i = 0; i < net->n_embeddings; i++)
 	{
 		JsonbValue *pair = getIthJsonbValueFromContainer(embeddings, (uint32) i);

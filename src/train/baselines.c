@@ -13,6 +13,7 @@
 
 #include "learn/vars.h"
 #include "train/train.h"
+#include "train/visit.h"
 
 /* Candidates of the spread of logits between tasks. */
 static const double logit_spreads[] = {0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6};
@@ -102,7 +103,7 @@ visit_cross_fit(void *context, const Task *task, const Rows *rows, bool first, b
 		fit->weight = fit->sum = fit->squares = 0;
 	fault = applier_predict(fit->appliers[fold], fit->thetas[fold], rows, fit->outputs);
 	if (fault)
-		memory_error();
+		computation_error("cross-fit", fault);
 	for (int r = 0; r < rows->rows; r++)
 	{
 		double		residual = rows->y[r] - fit->outputs[r];
@@ -380,6 +381,8 @@ baseline_fit(Training *training, const Learner *learner, Component *component)
 	const Phase *pooled = pooled_phase(training, FOLD_ALL);
 	LearnerSpec spec = baseline_spec(training, learner);
 	bool		intercept = strcmp(learner->name, "random_intercept") == 0;
+
+	Assert(pooled != NULL || (learner->flags & LEARNER_NO_POOL));
 
 	if (intercept && training->intercept)
 	{

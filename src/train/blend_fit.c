@@ -453,7 +453,10 @@ blend_fit(Training *training, Component *component)
 		MemoryContextDelete(own);
 	}
 	if (!finite)
+	{
+		training->choice_line = "random_intercept: what others predict of validation tasks is not finite.";
 		return;
+	}
 	drop_light_parts(&fit);
 	find_main_phase(&fit);
 	note_choice(&fit, n_trained);

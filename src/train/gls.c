@@ -30,9 +30,7 @@
 #include "utils/memutils.h"
 
 #include "train/train.h"
-
-/* Rows looked at: beyond that, every n-th task. */
-#define MAX_ROWS 1000000
+#include "train/visit.h"
 
 /* Rounds of coefficients and variance components. */
 #define ROUNDS 4
@@ -88,59 +86,6 @@ residuals_components(const ResidualSums *sums)
 		v.task = MIN_COMPONENT * v.noise;
 	}
 	return v;
-}
-
-void
-visit_training_tasks(TaskSet *set, TaskVisit visit, void *context)
-{
-	int64		rows = 0;
-	int64		stride;
-	int64		seen = 0;
-
-	for (int t = 0; t < set->n_tasks; t++)
-		if (set->tasks[t].role == TASK_TRAIN)
-			rows += set->tasks[t].rows;
-	stride = rows / MAX_ROWS + 1;
-	for (int t = 0; t < set->n_tasks; t++)
-		if (set->tasks[t].role == TASK_TRAIN && seen++ % stride == 0)
-			visit(context, &set->tasks[t]);
-}
-
-typedef struct RowsWalk
-{
-	TaskSet    *set;
-	Rows		rows;
-	RowsVisit	visit;
-	void	   *context;
-} RowsWalk;
-
-static void
-walk_rows(void *context, const Task *task)
-{
-	RowsWalk   *walk = context;
-	Rows	   *rows = &walk->rows;
-
-	for (int from = 0; from < task->rows; from += VISIT_MAX_ROWS)
-	{
-		CHECK_FOR_INTERRUPTS();
-		rows->rows = Min(VISIT_MAX_ROWS, task->rows - from);
-		taskset_read(walk->set, task, from, rows->rows, rows, 0);
-		walk->visit(walk->context, task, rows, from == 0, from + rows->rows == task->rows);
-	}
-}
-
-void
-visit_training_rows(TaskSet *set, RowsVisit visit, void *context)
-{
-	/* the rows' memory goes: a fit is hundreds of passes */
-	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta rows", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(own);
-	RowsWalk	walk = {.set = set, .visit = visit, .context = context};
-
-	rows_allocate(&walk.rows, set->encoding->width, 1, VISIT_MAX_ROWS);
-	visit_training_tasks(set, walk_rows, &walk);
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(own);
 }
 
 /* A vector of coefficients: numbers, then each table, then the intercept. */

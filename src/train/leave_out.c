@@ -29,6 +29,7 @@
 #include "utils/memutils.h"
 
 #include "train/train.h"
+#include "train/visit.h"
 
 #define EFFECT_STEPS 5
 
@@ -38,7 +39,8 @@ typedef struct LeaveOut
 	const LinearIntercept *model;
 	Width		width;
 	int		   *first;			/* of each table's categories among all */
-	Rows		rows;			/* a chunk of the task at work */
+	int			chunk;			/* rows looked at together */
+	Rows		rows;			/* these, of the task at work */
 	double	   *curvature;		/* H of every category */
 	double	   *effect;			/* of every task of the set */
 
@@ -76,10 +78,10 @@ static void
 sum_task(LeaveOut *lo, const Task *task, double effect, bool by_category)
 {
 	lo->slope = lo->bend = 0;
-	for (int from = 0; from < task->rows; from += VISIT_MAX_ROWS)
+	for (int from = 0; from < task->rows; from += lo->chunk)
 	{
 		CHECK_FOR_INTERRUPTS();
-		lo->rows.rows = Min(VISIT_MAX_ROWS, task->rows - from);
+		lo->rows.rows = Min(lo->chunk, task->rows - from);
 		taskset_read(lo->set, task, from, lo->rows.rows, &lo->rows, 0);
 		for (int r = 0; r < lo->rows.rows; r++)
 		{
@@ -117,10 +119,11 @@ task_effect(LeaveOut *lo, const Task *task)
 static void
 end_task(LeaveOut *lo, const Task *task, bool add)
 {
-	for (int from = 0; from < task->rows; from += VISIT_MAX_ROWS)
+	for (int from = 0; from < task->rows; from += lo->chunk)
 	{
-		int			n = Min(VISIT_MAX_ROWS, task->rows - from);
+		int			n = Min(lo->chunk, task->rows - from);
 
+		CHECK_FOR_INTERRUPTS();
 		taskset_read(lo->set, task, from, n, &lo->rows, 0);
 		for (int r = 0; r < n; r++)
 			for (int j = 0; j < lo->width.c; j++)
@@ -139,10 +142,11 @@ write_offsets(LeaveOut *lo, const Task *task)
 {
 	float		offsets[VISIT_MAX_ROWS];
 
-	for (int from = 0; from < task->rows; from += VISIT_MAX_ROWS)
+	for (int from = 0; from < task->rows; from += lo->chunk)
 	{
-		int			n = Min(VISIT_MAX_ROWS, task->rows - from);
+		int			n = Min(lo->chunk, task->rows - from);
 
+		CHECK_FOR_INTERRUPTS();
 		taskset_read(lo->set, task, from, n, &lo->rows, 0);
 		for (int r = 0; r < n; r++)
 		{
@@ -190,6 +194,7 @@ leave_out(TaskSet *set, const Network *net, const LinearIntercept *model)
 	LeaveOut	lo = {set, model, set->encoding->width};
 	Size		n = 0;
 
+	lo.chunk = visit_chunk(&lo.width);
 	lo.effect = MemoryContextAllocHuge(own, mul_size(set->n_tasks + 1, sizeof(double)));
 	lo.first = palloc(sizeof(int) * (lo.width.c + 1));
 	for (int j = 0; j < lo.width.c; j++)
@@ -202,7 +207,7 @@ leave_out(TaskSet *set, const Network *net, const LinearIntercept *model)
 	lo.own = lo.pull + n;
 	for (Size i = 0; i < n; i++)
 		lo.curvature[i] = LOGIT_RIDGE_CATEGORY;
-	rows_allocate(&lo.rows, lo.width, 1, VISIT_MAX_ROWS);
+	rows_allocate(&lo.rows, lo.width, 1, lo.chunk);
 	visit_training_tasks(set, visit_curvature, &lo);
 	visit_training_tasks(set, visit_offsets, &lo);
 	MemoryContextSwitchTo(old);

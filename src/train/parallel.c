@@ -35,6 +35,9 @@
 /* What PostgreSQL takes beside our segment, for session and transaction: some 1.4 MB. */
 #define BESIDE (2 * 1024 * 1024)
 
+/* Where no worker was to be had, the others' may have ended after this. */
+#define AGAIN_MILLISECONDS 10000
+
 /* Looks before sleeping: some 50 microseconds. */
 #define LOOKS 1000
 
@@ -91,8 +94,7 @@ struct Team
 	TeamShared *shared;
 	char	   *numbers;
 	int			drawn;			/* meta-iteration whose rows are there, or -1 */
-	bool		alone;			/* no worker came: not to be tried again until
-								 * the next section */
+	TimestampTz again;			/* no worker came: not to be tried before */
 };
 
 PGDLLEXPORT void meta_train_worker(dsm_segment *segment, shm_toc *toc);
@@ -379,8 +381,10 @@ enter(Team *team)
 
 	if (current == team)
 		return true;
-	team->alone = team->alone || !has_room(add_size(team->size, sizeof(TeamShared) + BESIDE));
-	if (team->alone)
+	if (team->again > 0 && GetCurrentTimestamp() < team->again)
+		return false;
+	team->again = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), AGAIN_MILLISECONDS);
+	if (!has_room(add_size(team->size, sizeof(TeamShared) + BESIDE)))
 		return false;
 
 	/* the snapshot is for the workers' start alone; none can be taken in parallel mode */
@@ -425,11 +429,11 @@ enter(Team *team)
 		DestroyParallelContext(context);
 		ExitParallelMode();
 		drop_snapshot(team);
-		team->alone = true;
 		return false;
 	}
 	team->context = context;
 	team->drawn = -1;
+	team->again = 0;
 	current = team;
 	return true;
 }

@@ -399,11 +399,7 @@ bench_create(Phase *phase, TaskSet *set, const Validation *validation)
 	meta_step_init(&bench->step, arena, phase->learner, &phase->spec, &phase->list, phase->theta,
 				   classes * shots[0], classes * shots[1], classes * query, check_interrupts);
 	if (bench->step.fault)
-	{
-		if (strcmp(bench->step.fault, "out of memory") == 0)
-			memory_error();
-		elog(ERROR, "cannot build the computation of \"%s\": %s", phase->learner->name, bench->step.fault);
-	}
+		computation_error(phase->learner->name, bench->step.fault);
 
 	width.x += phase->spec.net.given;
 

@@ -41,8 +41,8 @@ drop_hopeless(Training *training)
 	{
 		const Phase *phase = &training->phases[p];
 
-		if (!phase->done && phase->iteration > heat_end(phase))
-			return;				/* that was decided before */
+		if (phase->iteration > heat_end(phase))
+			return;				/* that was decided before; a longer run's loss says nothing of a heat's */
 		leader = Min(leader, phase->best_loss);
 	}
 	for (int p = training->first_candidate; p < training->n_phases; p++)

@@ -12,6 +12,7 @@
 #include "learn/generate.h"
 #include "nn/metrics.h"
 #include "store/params.h"
+#include "train/memory.h"
 
 /* Raises that an arena is full, in the words of whoever scores; does not return. */
 typedef void (*OutOfMemory) (void);
@@ -39,15 +40,6 @@ typedef struct Scorer
 	double	   *weight;
 	double	   *spread;			/* variances on the target's scale */
 } Scorer;
-
-/* An arena over a child of the current memory context, up to maintenance_work_mem. */
-extern Arena *memory_arena(const char *name);
-
-/* The error of a training's arena that is full: an OutOfMemory. */
-pg_noreturn extern void memory_error(void);
-
-/* For Tape.interrupt. */
-extern void check_interrupts(void);
 
 /* theta must stay in place; it may change between calls. */
 extern Scorer *scorer_create(Arena *arena, OutOfMemory out_of_memory, const Panel *panel, const Learner *learner,

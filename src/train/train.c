@@ -417,7 +417,8 @@ training_run(Training *training, TrainingTick tick, void *context)
 	while ((phase = race_next(training, &until)) != NULL)
 	{
 		training->phase = (int) (phase - training->phases);
-		if (training->phase > 0 && training->phase >= training->first_candidate && training->options.start_pooled)
+		/* what comes before candidates is the pooled network */
+		if (training->first_candidate > 0 && training->phase >= training->first_candidate && training->options.start_pooled)
 			start_pooled(training, phase);
 		phase_run(phase, training->set, &training->validation, until, phase_tick, &tc);
 		if (phase->diverged && can_spare(training, phase))

@@ -183,16 +183,6 @@ extern VarianceComponents logistic_gls_fit(TaskSet *set, const LearnerSpec *spec
 /* A category's prior precision in the latter, in units of the logit's. */
 #define LOGIT_RIDGE_CATEGORY 1.0
 
-/* Calls visit for the training tasks that fits look at: where they have very many rows, every n-th. */
-typedef void (*TaskVisit) (void *context, const Task *task);
-extern void visit_training_tasks(TaskSet *set, TaskVisit visit, void *context);
-
-/* The same for their rows, a chunk of one task at a time: at most VISIT_MAX_ROWS rows. */
-#define VISIT_MAX_ROWS 1024
-
-typedef void (*RowsVisit) (void *context, const Task *task, const Rows *rows, bool first, bool last);
-extern void visit_training_rows(TaskSet *set, RowsVisit visit, void *context);
-
 /* ---- leave_out.c ---- */
 
 /* The linear form of a random intercept for a binary target. */
