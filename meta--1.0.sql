@@ -96,6 +96,9 @@ CREATE TABLE meta.history (
 	metric float8
 );
 
+-- rows have no key of their own, and databases that publish all tables delete by one
+ALTER TABLE meta.history REPLICA IDENTITY FULL;
+
 CREATE INDEX history_model_idx ON meta.history (model, version, at);
 
 COMMENT ON TABLE meta.history IS 'Progress of trainings: one row per report. Rows of a training at work appear with each of its commits.';
@@ -128,6 +131,7 @@ COMMENT ON COLUMN meta.checkpoint.state IS 'state of learner and optimiser';
  */
 CREATE FUNCTION meta.model_guard() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'meta_model_guard' LANGUAGE C;
+REVOKE EXECUTE ON FUNCTION meta.model_guard() FROM PUBLIC;	-- nobody else's trigger; its own needs no right
 COMMENT ON FUNCTION meta.model_guard() IS 'trigger on meta.model: trained_by must be a role whose rights the current user has';
 
 CREATE TRIGGER guard
@@ -413,6 +417,7 @@ CREATE FUNCTION meta.training(OUT model text, OUT owner name, OUT state text, OU
 					WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
 			   AND l.classid OPERATOR(pg_catalog.=) 'meta.model'::pg_catalog.regclass::pg_catalog.oid
 			   AND l.objid OPERATOR(pg_catalog.=) (m.id OPERATOR(pg_catalog.&) 4294967295)::pg_catalog.oid
+			   AND l.objsubid OPERATOR(pg_catalog.=) 0
 			   AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'
 			   AND l.granted
 		 LEFT JOIN LATERAL

@@ -200,8 +200,18 @@ SELECT meta.adapt(params, r) FROM public.news r, public.params WHERE params.stud
 SELECT meta.describe(meta.adapt(second, r)) ->> 'kind' AS kind FROM public.news r, public.own;
 RESET ROLE;
 
+-- rows of many classes are refused where they would take more memory than is given
+CREATE TABLE public.many AS SELECT i / 50 AS task, (i % 7)::real AS x, 'class ' || i % 500 AS class FROM generate_series(0, 4999) i;
+CALL meta.train('many', 'public.many', 'task', 'class', features => 'x', algorithm => 'prototypical',
+				options => '{"iterations": 2, "hidden": [4], "features": 2, "meta_batch": 2, "query": 2, "shots": 2}');
+SET maintenance_work_mem = '8MB';
+SELECT meta.adapt('many', m) IS NOT NULL AS adapted FROM public.many m WHERE task < 10;
+SELECT meta.adapt('many', m) IS NOT NULL AS adapted FROM public.many m;
+RESET maintenance_work_mem;
+DROP TABLE public.many;
+
 -- the base is gone
-DELETE FROM meta.model WHERE name IN ('adapt', 'shift');
+DELETE FROM meta.model WHERE name IN ('adapt', 'shift', 'many');
 \set VERBOSITY sqlstate
 SELECT meta.adapt(params, r) FROM public.news r, public.params WHERE params.student = 101 GROUP BY params;
 \set VERBOSITY default

@@ -126,6 +126,23 @@ RESET ROLE;
 SELECT (SELECT count(*) FROM meta.version WHERE model = :ada) AS versions, (SELECT count(*) FROM meta.history WHERE model = :ada) AS history,
 	   (SELECT count(*) FROM meta.checkpoint WHERE model = :ada) AS checkpoints;
 
+-- the guard of meta.model is no trigger for other tables
+SET ROLE meta_ada;
+CREATE TEMP TABLE theirs (trained_by int);
+CREATE TRIGGER guard BEFORE INSERT ON theirs FOR EACH ROW EXECUTE FUNCTION meta.model_guard();
+RESET ROLE;
+CREATE TRIGGER guard BEFORE INSERT ON theirs FOR EACH ROW EXECUTE FUNCTION meta.model_guard();
+INSERT INTO theirs VALUES (12345);
+DROP TABLE theirs;
+-- a database that publishes all tables trains and forgets as others do
+SET client_min_messages = error;
+CREATE PUBLICATION meta_all FOR ALL TABLES;
+RESET client_min_messages;
+INSERT INTO meta.model (name, task, target, algorithm) VALUES ('published', 'a', 'b', 'pooled');
+INSERT INTO meta.history (model, version, phase, iteration) SELECT id, 1, 'pooled', 1 FROM meta.model;
+DELETE FROM meta.model;
+DROP PUBLICATION meta_all;
+
 -- the view is the reference: it has every option and algorithm, with meaning
 SELECT count(*) > 20 AS many, bool_and(meaning ~ '\.$' AND type IS NOT NULL AND "default" IS NOT NULL) AS complete,
 	   bool_and((type = 'word') = (choices IS NOT NULL)) AS choices, bool_and(low <= high) AS ranges

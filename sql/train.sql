@@ -298,6 +298,15 @@ CALL meta.resume('stopped');
 ROLLBACK;
 SELECT model, state, phase, iteration FROM meta.training;
 DROP TRIGGER interrupt ON meta.history;
+-- the kind of target must be what it was, whatever the options have become
+BEGIN;
+UPDATE meta.model SET options = options || '{"loss": "softmax"}', algorithm = 'prototypical' WHERE name = 'stopped';
+CALL meta.resume('stopped');
+ROLLBACK;
+BEGIN;
+UPDATE meta.model SET options = options || '{"way": 2}' WHERE name = 'stopped';
+CALL meta.resume('stopped');
+ROLLBACK;
 -- the source must be what it was
 BEGIN;
 UPDATE answers SET x = x + 0.001 WHERE student = 7 AND nr = 3;

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
 #include "data/labels.h"
@@ -47,6 +48,13 @@ label_dict_add(LabelDict *dict, uint64 hash, const char *text, int length)
 
 	if (!found)
 	{
+		/* where a database knows no encoding, text may be anything; models are in UTF-8 */
+		if (GetDatabaseEncoding() == PG_SQL_ASCII && !pg_verify_mbstr(PG_UTF8, text, length, true))
+			ereport(ERROR,
+					(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+					 errmsg("column \"%s\" holds text that is not valid in UTF-8", dict->column),
+					 errdetail("The encoding of the database is SQL_ASCII, and models keep labels in UTF-8."),
+					 errhint("Leave the column out with the option exclude, or convert its text to UTF-8 in the source.")));
 		entry->text = MemoryContextAlloc(dict->context, length + 1);
 		memcpy(entry->text, text, length);
 		entry->text[length] = '\0';

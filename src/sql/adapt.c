@@ -436,6 +436,10 @@ state_rows(const AdaptState *state, const Encoding *encoding, Labels *labels, Ro
 	const char *at = state->data;
 	Size		i;
 
+	/* a class is one number in the state, and as many here as there are classes */
+	if (encoding->target_kind == TARGET_CLASS &&
+		mul_size(n, sizeof(real) * width.y) > (Size) maintenance_work_mem * 1024)
+		binding_out_of_memory("adapt", (int) n);
 	for (i = 0; i < n; i++)
 	{
 		memcpy(&sorted[i].key_length, at, sizeof(uint32));

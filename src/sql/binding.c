@@ -155,6 +155,16 @@ binding_start_applier(Binding *binding)
 	binding->applier_fresh = true;
 }
 
+void
+binding_out_of_memory(const char *what, int rows)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("not enough memory to %s on %d rows", what, rows),
+			 errdetail("maintenance_work_mem is %d kB.", maintenance_work_mem),
+			 errhint("Raise maintenance_work_mem, or give fewer rows of a task.")));
+}
+
 /*
  * Was the fault a full arena of an applier that has collected tapes of other
  * shapes?  Then it is started anew, and true is returned.  Not enough room for
@@ -166,11 +176,7 @@ binding_again(Binding *binding, int rows, const char *what)
 	if (!binding->arena.full)
 		return false;
 	if (binding->applier_fresh)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("not enough memory to %s on %d rows", what, rows),
-				 errdetail("maintenance_work_mem is %d kB.", maintenance_work_mem),
-				 errhint("Raise maintenance_work_mem, or give fewer rows of a task.")));
+		binding_out_of_memory(what, rows);
 	binding_start_applier(binding);
 	return true;
 }

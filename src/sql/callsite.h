@@ -150,6 +150,7 @@ extern void binding_take_phi(Binding *binding);
  * or why rows cannot be adapted on.  binding_predict and binding_variance use
  * binding->phi, and what they return is calibrated.
  */
+pg_noreturn extern void binding_out_of_memory(const char *what, int rows);
 extern const char *binding_adapt(Binding *binding, const Rows *support, const real *from, real *to);
 extern void binding_predict(Binding *binding, const Rows *rows, real *outputs);
 extern void binding_variance(Binding *binding, const Rows *rows, real *variances);

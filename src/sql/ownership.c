@@ -10,13 +10,24 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
+
+/* Any other table may have a column trained_by that is something else. */
+static bool
+is_model_table(Relation relation)
+{
+	char	   *schema = get_namespace_name(RelationGetNamespace(relation));
+
+	return schema != NULL && strcmp(schema, "meta") == 0 && strcmp(RelationGetRelationName(relation), "model") == 0;
+}
 
 PG_FUNCTION_INFO_V1(meta_model_guard);
 
@@ -27,17 +38,20 @@ meta_model_guard(PG_FUNCTION_ARGS)
 	HeapTuple	row;
 	Name		trained_by;
 	Oid			role;
+	int			column;
 	bool		null;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || !is_model_table(trigger->tg_relation))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("meta.model_guard must be called by the trigger of meta.model")));
 
 	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
-	trained_by = DatumGetName(SPI_getbinval(row, trigger->tg_relation->rd_att,
-											SPI_fnumber(trigger->tg_relation->rd_att, "trained_by"), &null));
+	column = SPI_fnumber(trigger->tg_relation->rd_att, "trained_by");
+	if (column <= 0 || SPI_gettypeid(trigger->tg_relation->rd_att, column) != NAMEOID)
+		elog(ERROR, "meta.model has no column \"trained_by\" of type name");
+	trained_by = DatumGetName(SPI_getbinval(row, trigger->tg_relation->rd_att, column, &null));
 
 	/* NULL is refused by the column; a dump restores what roles were dropped */
 	if (null || superuser())

@@ -22,6 +22,7 @@
 #include "utils/varlena.h"
 
 #include "compat.h"
+#include "data/hash.h"
 #include "store/catalog.h"
 #include "store/statement.h"
 
@@ -41,6 +42,31 @@ training_tag(LOCKTAG *tag, int64 model)
 	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, relation, (uint32) model, 0);
 }
 
+static void
+raise_being_trained(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("model \"%s\" is being trained", name),
+			 errdetail("Another session holds the lock of its training."),
+			 errhint("The view meta.training shows how far it is, and its process.")));
+}
+
+/*
+ * A name that is not there yet, until the transaction ends: who takes it as
+ * well is refused, and does not wait for a row that nobody sees.
+ */
+static void
+lock_name(const char *name)
+{
+	LOCKTAG		tag;
+
+	training_tag(&tag, (int64) hash_bytes64(name, strlen(name)));
+	tag.locktag_field4 = 1;
+	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		raise_being_trained(name);
+}
+
 void
 training_lock(int64 model, const char *name)
 {
@@ -57,11 +83,7 @@ training_lock(int64 model, const char *name)
 			LockRelease(&tag, ExclusiveLock, session);
 			break;
 		case LOCKACQUIRE_NOT_AVAIL:
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_IN_USE),
-					 errmsg("model \"%s\" is being trained", name),
-					 errdetail("Another session holds the lock of its training."),
-					 errhint("The view meta.training shows how far it is, and its process.")));
+			raise_being_trained(name);
 	}
 }
 
@@ -231,6 +253,7 @@ catalog_claim(const ModelRow *row)
 			training_unlock(id);	/* dropped or renamed meanwhile */
 			continue;
 		}
+		lock_name(row->name);
 		id = insert_model(row);
 		if (id != 0)
 		{

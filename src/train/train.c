@@ -246,6 +246,27 @@ add_phase(Training *training, const char *name, const Learner *learner, const Le
 	phase_init(&training->phases[training->n_phases++], name, learner, spec, fold);
 }
 
+/*
+ * An encoding is fitted to what its training's options say of the target; one
+ * that is read from a checkpoint may meet options that were changed since.
+ */
+static void
+check_target(const Training *training)
+{
+	const Encoding *encoding = training->set->encoding;
+	TargetKind	kind = encoding->target_kind;
+
+	if ((training->loss == LOSS_SOFTMAX) == (kind == TARGET_CLASS) &&
+		(training->loss == LOSS_LOGISTIC) == (kind == TARGET_BINARY) &&
+		training->options.way == encoding->way)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the options are for another kind of target than the training began with"),
+			 errdetail("The target \"%s\" was encoded for other values of the options \"loss\" and \"way\".", encoding->target),
+			 errhint("Set these options back, or begin anew with CALL meta.train.")));
+}
+
 /* Raises that the learner cannot learn such a target. */
 static void
 check_learner(const Training *training)
@@ -332,6 +353,7 @@ training_create(const Learner *learner, const Options *options, TaskSet *set,
 	training->options = *options;
 	training->set = set;
 	training->loss = training_loss(options, set->encoding);
+	check_target(training);
 	check_learner(training);
 	check_metric(training);
 	choose_network(training);
