@@ -117,8 +117,27 @@ SELECT DISTINCT jsonb_typeof(r -> 'member') AS type FROM meta.generate('squared'
 CALL meta.train('raw', 'SELECT school, 500 + 10 * age AS points, score FROM generate.pupils', 'school', 'score', algorithm => 'vaml',
 				options => '{"iterations": 600, "hidden": [8], "latent": 2, "encode": {"points": "raw"}}');
 SELECT avg((r ->> 'points')::float8) BETWEEN 620 AND 640 AS mean, stddev((r ->> 'points')::float8) BETWEEN 22 AND 36 AS deviation FROM meta.generate('raw', 1000) r;
+SELECT avg((r ->> 'points')::float8) BETWEEN 620 AND 640 AS mean, stddev((r ->> 'points')::float8) BETWEEN 22 AND 40 AS deviation
+FROM (SELECT meta.adapt('raw', p) AS params FROM (SELECT school, 500 + 10 * age AS points, score FROM pupils) p GROUP BY school) t, meta.generate(params, 20) r;
 SELECT avg(meta.log_likelihood('raw', p)) > avg(meta.log_likelihood('raw', q)) + 1 AS likelier
 FROM (SELECT 500 + 10 * age AS points, score FROM pupils LIMIT 200) p, LATERAL (SELECT p.points + 200 AS points, p.score) q;
+-- what all rows of a task share, made-up ones share, too; and tasks made up from nothing are spread as tasks are
+CREATE TABLE kinds AS
+	SELECT s AS school, CASE WHEN u('k', s::text) < 0.3 THEN 'small' ELSE 'large' END AS kind, round(100 * u('z', s::text))::int AS places, u('r', s::text, n::text) < 0.5 AS r,
+		   CASE WHEN u('k', s::text) < 0.3 THEN 5 ELSE 0 END + 2 * u('l', s::text) + u('y', s::text, n::text) AS y
+	FROM generate_series(1, 200) s, generate_series(1, 20) n;
+CALL meta.train('kinds', 'generate.kinds', 'school', 'y', features => 'kind, places, r', algorithm => 'vaml',
+				options => '{"iterations": 800, "outer_lr": 0.005, "hidden": [16], "patience": 0}');
+CREATE TABLE made_kinds AS
+	SELECT seed, count(DISTINCT r ->> 'kind') AS kinds, min(r ->> 'kind') AS kind, stddev((r ->> 'places')::float8) AS within, avg((r ->> 'places')::float8) AS places,
+		   count(DISTINCT r ->> 'r') AS others, avg((r ->> 'y')::float8) AS y
+	FROM generate_series(1, 300) seed, LATERAL meta.generate('kinds', 16, seed) r GROUP BY 1;
+SELECT avg((kinds = 1)::int) > 0.95 AS kind, avg(within) < 0.3 * stddev(places) AS places, avg((others = 2)::int) > 0.95 AS and_no_other,
+	   avg((kind = 'small')::int) BETWEEN 0.15 AND 0.45 AS small, avg(places) BETWEEN 40 AND 60 AS mean, stddev(places) BETWEEN 15 AND 45 AS spread,
+	   avg(y) FILTER (WHERE kind = 'small') - avg(y) FILTER (WHERE kind = 'large') BETWEEN 4 AND 6 AS together
+FROM made_kinds;
+-- one seed draws other rows of other tasks
+SELECT count(DISTINCT r) > 90 AS other FROM (SELECT meta.adapt('kinds', k) AS params FROM kinds k GROUP BY school LIMIT 100) t, LATERAL (SELECT r - 'kind' - 'r' AS r FROM meta.generate(params, 1) r) m;
 -- NULL is a label of a category, where training had some: one-hot and embedded, it is learned, judged and made up as another label in its place
 CREATE TABLE gaps AS
 	SELECT s AS school, n AS nr, CASE WHEN u('a', s::text, n::text) > 0.1 + 0.6 * l THEN 'known' END AS short,

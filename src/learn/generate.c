@@ -3,13 +3,19 @@
  *	  Learners that model whole rows, at work.
  *
  * A row is made up column by column: what is said of a column depends on those
- * before it, so the same tape runs once per column, on GENERATE_ROWS rows at a
- * time.  Each row has random numbers of its own, and so has the task.
+ * before it, so the same tape runs once per column, on up to GENERATE_ROWS rows
+ * at a time.  Each row has random numbers of its own, and so has the task.
+ *
+ * Rows of a task agree in more than z says: a student has one year of birth.
+ * So the rows made up so far are looked at as the task's own would be, after
+ * 1, 2, 4, ... of them.
  */
 #include "learn/generate.h"
 
 #include <math.h>
 #include <string.h>
+
+#include "learn/apply.h"
 
 typedef struct GeneratorTape
 {
@@ -24,6 +30,7 @@ typedef struct GeneratorTape
 struct Generator
 {
 	Arena	   *arena;
+	const Learner *learner;
 	const LearnerSpec *spec;
 	const TensorList *list;
 	const Generative *generative;
@@ -31,10 +38,19 @@ struct Generator
 	void		(*interrupt) (void);
 	int			likely_rows;
 	GeneratorTape task;			/* mean and log variance of z */
+	GeneratorTape drawn;		/* z, from noise in its place */
 	GeneratorTape columns;		/* what is said of rows */
 	GeneratorTape target;		/* their outputs and variances */
 	GeneratorTape likelihood;
 	real	   *z;
+
+	/* the task whose rows are being made up */
+	Applier    *applier;		/* NULL: no task yet */
+	const real *from;			/* its parameters, */
+	real	   *phi;			/* and after the rows so far */
+	uint64_t	seed;
+	int64_t		made;
+	Rows		seen;			/* the first GENERATE_ROWS of them */
 };
 
 Generator *
@@ -46,6 +62,7 @@ generator_create(Arena *arena, const Learner *learner, const LearnerSpec *spec,
 	if (generator == NULL)
 		return NULL;
 	generator->arena = arena;
+	generator->learner = learner;
 	generator->spec = spec;
 	generator->list = list;
 	generator->generative = learner->generative;
@@ -89,7 +106,9 @@ build(Generator *generator, GeneratorTape *gt)
 	{
 		if (!begin(generator, gt))
 			return "out of memory";
-		if (gt == &generator->task)
+		if (gt == &generator->drawn)
+			gt->results[0] = g->draw_task(tape, spec, gt->phi, gt->z);
+		else if (gt == &generator->task)
 			g->posterior(tape, spec, gt->phi, &gt->results[0], &gt->results[1]);
 		else if (gt == &generator->columns)
 			gt->results[0] = g->columns(tape, spec, gt->phi, gt->z, gt->rows.x, gt->rows.c);
@@ -139,17 +158,69 @@ generator_task(Generator *generator, const real *phi, real *mean, real *deviatio
 	return NULL;
 }
 
-/* The task: its latent variables. */
-static const char *
-draw_task(Generator *generator, const real *phi, uint64_t seed)
+/* What tells tasks apart, so that one seed does not draw the same of all of them (FNV-1a). */
+static uint64_t
+own_hash(const TensorList *list, const real *phi)
 {
-	const GeneratorTape *gt = &generator->task;
-	Rng			rng = rng_stream(seed, RNG_SAMPLE, 0, 0);
-	const char *fault = generator_task(generator, phi, generator->z, NULL);
+	uint64_t	hash = UINT64_C(14695981039346656037);
 
-	for (int i = 0; i < generator->generative->latent(generator->spec) && fault == NULL; i++)
-		generator->z[i] += exp(tape_data(&gt->tape, gt->results[1])[i] / 2) * rng_normal(&rng);
-	return fault;
+	for (int i = 0; i < list->n; i++)
+	{
+		const Tensor *tensor = &list->tensors[i];
+		const unsigned char *bytes = (const unsigned char *) (phi + tensor->offset);
+
+		for (size_t b = 0; b < (size_t) tensor->rows * tensor->cols * sizeof(real) && tensor_is_own(tensor); b++)
+			hash = (hash ^ bytes[b]) * UINT64_C(1099511628211);
+	}
+	return hash;
+}
+
+/* Memory for the rows of a task. */
+static bool
+reserve_task(Generator *generator)
+{
+	Arena	   *arena = generator->arena;
+	Width		width = {generator->spec->net.inputs, generator->spec->net.n_embeddings, generator->spec->net.outputs};
+	Rows	   *seen = &generator->seen;
+
+	if (generator->applier != NULL)
+		return true;
+	*seen = (Rows) {.width = width, .tasks = 1};
+	seen->x = arena_alloc(arena, (size_t) GENERATE_ROWS * width.x + 1, sizeof(real));
+	seen->c = arena_alloc(arena, (size_t) GENERATE_ROWS * width.c + 1, sizeof(int32_t));
+	seen->y = arena_alloc(arena, (size_t) GENERATE_ROWS * width.y, sizeof(real));
+	seen->w = arena_alloc(arena, GENERATE_ROWS, sizeof(real));
+	generator->phi = arena_alloc(arena, generator->list->size + 1, sizeof(real));
+	if (!seen->x || !seen->c || !seen->y || !seen->w || !generator->phi)
+		return false;
+	for (int r = 0; r < GENERATE_ROWS; r++)
+		seen->w[r] = 1;
+	generator->applier = applier_create(arena, generator->learner, generator->spec, generator->list, generator->theta,
+										generator->interrupt);
+	return generator->applier != NULL;
+}
+
+const char *
+generator_begin(Generator *generator, const real *phi, uint64_t seed)
+{
+	int			n = generator->generative->latent(generator->spec);
+	const char *fault = build(generator, &generator->drawn);
+	Rng			rng;
+
+	if (fault)
+		return fault;
+	if (!reserve_task(generator))
+		return "out of memory";
+	generator->from = phi;
+	generator->seed = seed ^ own_hash(generator->list, phi);
+	generator->made = 0;
+	memcpy(generator->phi, phi, generator->list->size * sizeof(real));
+	rng = rng_stream(generator->seed, RNG_SAMPLE, 0, 0);
+	for (int i = 0; i < n; i++)
+		generator->z[i] = rng_normal(&rng);
+	replay(generator, &generator->drawn, phi, NULL);
+	memcpy(generator->z, tape_data(&generator->drawn.tape, generator->drawn.results[0]), n * sizeof(real));
+	return NULL;
 }
 
 /* A target from outputs and, of a number, a variance. */
@@ -184,8 +255,9 @@ draw_target(const LearnerSpec *spec, const real *outputs, const real *variance, 
 	}
 }
 
-const char *
-generator_rows(Generator *generator, const real *phi, uint64_t seed, int64_t first, int n, Rows *rows)
+/* Makes up the next n rows, which do not see each other. */
+static const char *
+make_rows(Generator *generator, int n, Rows *rows)
 {
 	const LearnerSpec *spec = generator->spec;
 	const Generative *g = generator->generative;
@@ -194,10 +266,8 @@ generator_rows(Generator *generator, const real *phi, uint64_t seed, int64_t fir
 	GeneratorTape *target = &generator->target;
 	Rng			rng[GENERATE_ROWS];
 	real		w[GENERATE_ROWS] = {0};
-	const char *fault = draw_task(generator, phi, seed);
+	const char *fault = build(generator, said);
 
-	if (fault == NULL)
-		fault = build(generator, said);
 	if (fault == NULL)
 		fault = build(generator, target);
 	if (fault)
@@ -207,7 +277,7 @@ generator_rows(Generator *generator, const real *phi, uint64_t seed, int64_t fir
 	rows->rows = n;
 	rows->w = w;
 	for (int r = 0; r < n; r++)
-		rng[r] = rng_stream(seed, RNG_SAMPLE, 1, first + r);
+		rng[r] = rng_stream(generator->seed, RNG_SAMPLE, 1, generator->made + r);
 	memset(rows->x, 0, (size_t) n * width.x * sizeof(real));
 	memset(rows->c, 0, (size_t) n * width.c * sizeof(int32_t));
 	memset(rows->y, 0, (size_t) n * width.y * sizeof(real));
@@ -215,7 +285,7 @@ generator_rows(Generator *generator, const real *phi, uint64_t seed, int64_t fir
 	{
 		if (!g->models(spec, column))
 			continue;
-		replay(generator, said, phi, rows);
+		replay(generator, said, generator->phi, rows);
 		for (int r = 0; r < n; r++)
 		{
 			int			cols = tape_shape(&said->tape, said->results[0]).cols;
@@ -224,13 +294,56 @@ generator_rows(Generator *generator, const real *phi, uint64_t seed, int64_t fir
 					&rng[r], rows->x + (size_t) r * width.x, rows->c + (size_t) r * width.c);
 		}
 	}
-	replay(generator, target, phi, rows);
+	replay(generator, target, generator->phi, rows);
 	for (int r = 0; r < n; r++)
 		draw_target(spec, tape_data(&target->tape, target->results[0]) + (size_t) r * width.y,
 					target->results[1] == TAPE_NONE ? NULL : tape_data(&target->tape, target->results[1]) + r,
 					&rng[r], rows->y + (size_t) r * width.y);
 	rows->w = NULL;
+	generator->made += n;
 	return NULL;
+}
+
+/* The first power of two after made: where rows made up so far are next looked at. */
+static int
+next_look(int64_t made)
+{
+	int			look = 1;
+
+	while (look <= made)
+		look *= 2;
+	return look;
+}
+
+const char *
+generator_next(Generator *generator, int n, Rows *rows)
+{
+	Width		width = rows->width;
+	Rows	   *seen = &generator->seen;
+	const char *fault = NULL;
+	int			batch;
+
+	for (int done = 0; done < n && fault == NULL; done += batch)
+	{
+		int64_t		made = generator->made;
+		int			look = made < GENERATE_ROWS ? next_look(made) : 0;
+		Rows		part = *rows;
+
+		batch = look > 0 && look - made < n - done ? (int) (look - made) : n - done;
+		part.x += (size_t) done * width.x;
+		part.c += (size_t) done * width.c;
+		part.y += (size_t) done * width.y;
+		fault = make_rows(generator, batch, &part);
+		if (fault != NULL || look == 0)
+			continue;
+		memcpy(seen->x + made * width.x, part.x, (size_t) batch * width.x * sizeof(real));
+		memcpy(seen->c + made * width.c, part.c, (size_t) batch * width.c * sizeof(int32_t));
+		memcpy(seen->y + made * width.y, part.y, (size_t) batch * width.y * sizeof(real));
+		seen->rows = (int) generator->made;
+		if (seen->rows == look)
+			fault = applier_adapt(generator->applier, seen, generator->from, generator->phi);
+	}
+	return fault;
 }
 
 const char *

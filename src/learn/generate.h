@@ -4,8 +4,8 @@
  *	  numbers, rows that are made up, and how likely rows are.
  *
  * Such a learner takes a task for a draw of latent variables z, and a row of
- * it for a draw of its columns one by one, each given z and the columns before
- * it, and of its target at last.  Columns that are vectors, images, or
+ * it for a draw of its columns one by one, each given z, the task's rows so
+ * far, and the columns before it, and of its target at last.  Columns that are vectors, images, or
  * categories of very many labels are not modelled: they stay unknown.
  */
 #ifndef LEARN_GENERATE_H
@@ -20,6 +20,21 @@ typedef struct Generative
 
 	/* Appends what a task's parameters say of z: (tasks, 1, latent) each. */
 	void		(*posterior) (Tape *tape, const LearnerSpec *spec, const Var *phi, Var *mean, Var *log_variance);
+
+	/*
+	 * Appends draws of z, (tasks, draws, latent), from standard normal noise of
+	 * that shape: by the posterior, or of a task without rows as the training
+	 * tasks are spread, once that is set.
+	 */
+	Var			(*draw_task) (Tape *tape, const LearnerSpec *spec, const Var *phi, Var noise);
+
+	/*
+	 * Sets, in the values of all tensors, how training tasks are spread: z's
+	 * mean, and a root of its covariance (latent, latent), of which noise is
+	 * multiplied with the transpose.
+	 */
+	void		(*set_prior) (const LearnerSpec *spec, const TensorList *list, const double *mean, const double *root,
+							  real *values);
 
 	/* What the names of those tensors begin with that serve nothing but whole rows. */
 	const char *tensors;
@@ -79,11 +94,14 @@ extern const char *generator_reserve(Generator *generator);
 extern const char *generator_task(Generator *generator, const real *phi, real *mean, real *deviation);
 
 /*
- * Makes up rows first .. first + n - 1, n at most GENERATE_ROWS, of one task:
- * rows->x, c and y, where there is room for GENERATE_ROWS of them.  The same
- * seed draws the same task and rows, however many are asked for at a time.
+ * Draws a task by phi, which must stay in place, and makes up rows of it:
+ * generator_next the next n of them, at most GENERATE_ROWS, into rows->x, c and
+ * y.  The first GENERATE_ROWS rows count as rows of the task for those after
+ * them, as rows adapted on do.  The same seed draws the same task and rows,
+ * however many are asked for at a time; another task's parameters draw others.
  */
-extern const char *generator_rows(Generator *generator, const real *phi, uint64_t seed, int64_t first, int n, Rows *rows);
+extern const char *generator_begin(Generator *generator, const real *phi, uint64_t seed);
+extern const char *generator_next(Generator *generator, int n, Rows *rows);
 
 /* The log likelihood of up to GENERATE_ROWS rows. */
 extern const char *generator_log_likelihood(Generator *generator, const real *phi, const Rows *rows, real *likelihood);

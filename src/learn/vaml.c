@@ -83,6 +83,17 @@ enum
 	COLUMNS						/* the first of vaml_columns.c */
 };
 
+/* Positions after vaml_columns.c's. */
+enum
+{
+	PRIOR_MEAN,					/* (1, d) */
+	PRIOR_ROOT,					/* (d, d) */
+	PRIOR_SET					/* (1, 1): 1 where the others are set */
+};
+
+/* Far from 0 in what tells no rows from any. */
+#define NO_ROWS 1e6
+
 static int
 latent_width(const LearnerSpec *spec)
 {
@@ -142,7 +153,10 @@ vaml_layout(const LearnerSpec *spec, TensorList *list)
 		tensor_add(list, "output.bias", 1, head_outputs(spec), TENSOR_SHARED) >= 0 &&
 		task_sums_layout(spec, h, list) &&
 		tensor_add(list, "state.inputs", 1, in, TENSOR_STATE) >= 0 &&
-		columns_layout(spec, d, list);
+		columns_layout(spec, d, list) &&
+		tensor_add(list, "prior.mean", 1, d, TENSOR_FIXED) >= 0 &&
+		tensor_add(list, "prior.root", d, d, TENSOR_FIXED) >= 0 &&
+		tensor_add(list, "prior.set", 1, 1, TENSOR_FIXED) >= 0;
 }
 
 static void
@@ -210,7 +224,7 @@ add_rows(Tape *tape, const LearnerSpec *spec, const TensorList *list, NetworkLay
 	e = tape_axpy(tape, e, 1, tape_multiply(tape, tape_affine(tape, layers.in, false, own[ENCODER_ROW], false, TAPE_NONE),
 											tape_affine(tape, residual, false, own[ENCODER_RESIDUAL], false, TAPE_NONE)));
 	task_sums_add(tape, support, e, residual, information, own + SUMS, out + SUMS);
-	out[STATE_INPUTS] = tape_axpy(tape, own[STATE_INPUTS], 1, vars_sum_rows(tape, tape_multiply(tape, layers.in, support->w)));
+	out[STATE_INPUTS] = tape_axpy(tape, own[STATE_INPUTS], 1, vars_sum_rows(tape, tape_multiply(tape, columns_see(tape, spec, layers.in), support->w)));
 }
 
 static void
@@ -261,6 +275,49 @@ static Var
 draws(Tape *tape, Var mean, Var log_variance, Var noise)
 {
 	return tape_axpy(tape, tape_multiply(tape, noise, vars_exponential(tape, log_variance, 0.5)), 1, mean);
+}
+
+/* The tensors that say how training tasks are spread, the last of all. */
+static int
+prior_at(const LearnerSpec *spec)
+{
+	return network_count(&spec->net) + COLUMNS + columns_count(spec);
+}
+
+/*
+ * As draws, but of a task without rows by how training tasks are spread: what
+ * the reader says of no rows is learned beside much else, and does not meet
+ * the tasks' own z well enough for rows that are made up to be like theirs.
+ */
+static Var
+draw_task(Tape *tape, const LearnerSpec *spec, const Var *phi, Var noise)
+{
+	const Var  *prior = phi + prior_at(spec);
+	Var			rows = phi[network_count(&spec->net) + SUMS + SUM_ROWS];
+	Var			none = tape_unary(tape, UNARY_RELU, 0, tape_scale(tape, rows, -NO_ROWS, 1));
+	Var			set = tape_unary(tape, UNARY_RELU, 0, tape_scale(tape, prior[PRIOR_SET], NO_ROWS, 1 - NO_ROWS));
+	Var			mean,
+				log_variance;
+	Var			z,
+				spread;
+
+	posterior(tape, spec, phi, &mean, &log_variance);
+	z = draws(tape, mean, log_variance, noise);
+	spread = tape_affine(tape, noise, false, prior[PRIOR_ROOT], true, prior[PRIOR_MEAN]);
+	return tape_axpy(tape, z, 1, tape_multiply(tape, tape_axpy(tape, spread, -1, z), tape_multiply(tape, none, set)));
+}
+
+static void
+set_prior(const LearnerSpec *spec, const TensorList *list, const double *mean, const double *root, real *values)
+{
+	const Tensor *prior = &list->tensors[prior_at(spec)];
+	int			d = latent_width(spec);
+
+	for (int i = 0; i < d; i++)
+		values[prior[PRIOR_MEAN].offset + i] = mean[i];
+	for (int i = 0; i < d * d; i++)
+		values[prior[PRIOR_ROOT].offset + i] = root[i];
+	values[prior[PRIOR_SET].offset] = 1;
 }
 
 /* ---- the first decoder: targets ---- */
@@ -531,14 +588,10 @@ log_likelihood(Tape *tape, const LearnerSpec *spec, const Var *phi, const RowVar
 	const Var  *own = phi + network_count(&spec->net);
 	int			samples = spec->options.samples;
 	Seen		seen = see(tape, spec, phi, layers_of(tape, spec, phi, rows->x, rows->c));
-	Var			mean,
-				log_variance;
 	Var			known = known_of(tape, spec, phi);
-	Var			z;
+	Var			z = draw_task(tape, spec, phi, normal_draws(tape, samples, latent_width(spec)));
 	Var			all = TAPE_NONE;
 
-	posterior(tape, spec, phi, &mean, &log_variance);
-	z = draws(tape, mean, log_variance, normal_draws(tape, samples, latent_width(spec)));
 	for (int m = 0; m < samples; m++)
 	{
 		Var			index = tape_index(tape, shape(tape_shape(tape, rows->x).tasks, 1, 1));
@@ -565,6 +618,8 @@ log_likelihood(Tape *tape, const LearnerSpec *spec, const Var *phi, const RowVar
 static const Generative generative = {
 	.latent = latent_width,
 	.posterior = posterior,
+	.draw_task = draw_task,
+	.set_prior = set_prior,
 	.tensors = "columns.",
 	.models = columns_models,
 	.columns = said_of_rows,

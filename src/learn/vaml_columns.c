@@ -172,6 +172,12 @@ hidden_units(const LearnerSpec *spec)
 	return n > 0 ? n : 1;
 }
 
+int
+columns_count(const LearnerSpec *spec)
+{
+	return LABEL_BIAS + all_places(spec).tables;
+}
+
 bool
 columns_layout(const LearnerSpec *spec, int latent, TensorList *list)
 {
@@ -319,6 +325,36 @@ masks(Tape *tape, const LearnerSpec *spec, const Places *all, Var *input, Var *h
 }
 
 Var
+columns_see(Tape *tape, const LearnerSpec *spec, Var in)
+{
+	int			n = network_in_width(&spec->net);
+	bool		any = false;
+	Var			rate,
+				offset;
+	real	   *r,
+			   *o;
+
+	for (int i = 0; i < spec->n_columns; i++)
+		any = any || spec->columns[i].mean != 0 || spec->columns[i].deviation != 1;
+	if (!any)
+		return in;
+	r = constants(tape, 1, n, &rate);
+	o = constants(tape, 1, n, &offset);
+	for (int k = 0; k < n && r && o; k++)
+		r[k] = 1;
+	for (int i = 0; i < spec->n_columns && r && o; i++)
+	{
+		const RowColumn *c = &spec->columns[i];
+
+		if (c->kind != INPUT_NUMBER)
+			continue;
+		r[c->at] = 1 / c->deviation;
+		o[c->at] = -c->mean / c->deviation;
+	}
+	return tape_axpy(tape, tape_multiply(tape, in, rate), 1, offset);
+}
+
+Var
 columns_known(Tape *tape, const Var *own, Var rows, Var inputs)
 {
 	Var			all = tape_axpy(tape, rows, 1, scale_value(tape, own[KNOWN_COUNT]));
@@ -336,6 +372,7 @@ columns_say(Tape *tape, const LearnerSpec *spec, const Var *own, Var in, Var z, 
 	Var			h,
 				o;
 
+	in = columns_see(tape, spec, in);
 	masks(tape, spec, &all, &input, &hidden, &direct);
 	h = tape_affine(tape, z, false, own[INPUT_LATENT], false, own[INPUT_BIAS]);
 	h = tape_affine(tape, known, false, own[INPUT_KNOWN], false, h);

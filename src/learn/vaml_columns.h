@@ -7,7 +7,8 @@
 
 #include "learn/learner.h"
 
-/* Appends its tensors to the list; false where they are too many. */
+/* How many tensors it has, and what appends them to the list: false where they are too many. */
+extern int	columns_count(const LearnerSpec *spec);
 extern bool columns_layout(const LearnerSpec *spec, int latent, TensorList *list);
 extern void columns_initialise(const LearnerSpec *spec, const Tensor *own, Rng *rng, real *values);
 
@@ -16,9 +17,12 @@ extern void columns_initialise(const LearnerSpec *spec, const Tensor *own, Rng *
  */
 extern bool columns_models(const LearnerSpec *spec, int column);
 
+/* Appends the network inputs of rows, (tasks, rows, .), numbers standardised that come as they are. */
+extern Var	columns_see(Tape *tape, const LearnerSpec *spec, Var in);
+
 /*
  * Appends what is known of a task's columns from its support: the k rows,
- * (tasks, 1, 1), and the sum of their network inputs, (tasks, 1, .).
+ * (tasks, 1, 1), and the sum of what is seen of them, (tasks, 1, .).
  */
 extern Var	columns_known(Tape *tape, const Var *own, Var rows, Var inputs);
 

@@ -108,6 +108,7 @@ generate(FunctionCallInfo fcinfo, bool by_name)
 
 	chunk = AllocSetContextCreate(CurrentMemoryContext, "meta generate", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(chunk);
+	binding_generator_fault(generator_begin(generator, binding->phi, (uint64) seed));
 	for (int32 first = 0; first < n; first += GENERATE_ROWS)
 	{
 		Rows		rows = {.width = encoding->width};
@@ -116,7 +117,7 @@ generate(FunctionCallInfo fcinfo, bool by_name)
 		rows.x = palloc(sizeof(real) * GENERATE_ROWS * Max(rows.width.x, 1));
 		rows.c = palloc(sizeof(int32) * GENERATE_ROWS * Max(rows.width.c, 1));
 		rows.y = palloc(sizeof(real) * GENERATE_ROWS * rows.width.y);
-		binding_generator_fault(generator_rows(generator, binding->phi, (uint64) seed, first, in_chunk, &rows));
+		binding_generator_fault(generator_next(generator, in_chunk, &rows));
 		for (int r = 0; r < in_chunk; r++)
 		{
 			bool		null = false;

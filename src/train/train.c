@@ -504,6 +504,7 @@ training_finish(Training *training)
 	remember_tasks(model, training->set);
 	model->components = palloc0(sizeof(Component) * (1 + lengthof(baselines)));
 	main_component(training, &model->components[model->n_components++]);
+	task_prior_fit(training, &model->components[0]);
 	for (int i = 0; i < lengthof(baselines); i++)
 	{
 		const Learner *learner = learner_find(baselines[i]);

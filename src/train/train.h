@@ -183,6 +183,11 @@ extern VarianceComponents logistic_gls_fit(TaskSet *set, const LearnerSpec *spec
 /* A category's prior precision in the latter, in units of the logit's. */
 #define LOGIT_RIDGE_CATEGORY 1.0
 
+/* ---- task_prior.c ---- */
+
+/* Sets how training tasks are spread, where the component's learner models rows, in a copy of theta. */
+extern void task_prior_fit(const Training *training, Component *component);
+
 /* ---- leave_out.c ---- */
 
 /* The linear form of a random intercept for a binary target. */

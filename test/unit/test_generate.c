@@ -15,6 +15,9 @@
 #define SHARE_TOLERANCE 0.02
 #define TASKS 8000
 
+/* Rows of a task, more than are looked at by those after them. */
+#define SEVERAL (GENERATE_ROWS + 6)
+
 /* A boolean, two labels, three labels in a table, and what is predicted: two values, or three classes. */
 #define MAX_KINDS (2 * 2 * 3 * 3)
 
@@ -124,7 +127,9 @@ test_shares(LossKind loss, int adapted)
 	/* one row of each of many tasks */
 	for (int seed = 0; seed < TASKS && fault == NULL; seed++)
 	{
-		fault = generator_rows(generator, phi, seed, 0, 1, &rows);
+		fault = generator_begin(generator, phi, seed);
+		if (fault == NULL)
+			fault = generator_next(generator, 1, &rows);
 		counts[kind_of(n_targets, classes, x, c, y)]++;
 	}
 	for (int kind = 0; kind < kinds; kind++)
@@ -139,9 +144,9 @@ static void
 test_numbers(void)
 {
 	static SmallTasks small;
-	real		x[2][2 * GOLDEN_INPUTS];
-	int32_t		c[2][2 * 2];
-	real		y[2][2];
+	static real x[2][SEVERAL * GOLDEN_INPUTS];
+	static int32_t c[2][SEVERAL * 2];
+	static real y[2][SEVERAL];
 	bool		same = true;
 	bool		missing = false;
 	bool		there = false;
@@ -156,13 +161,25 @@ test_numbers(void)
 	generator = generator_create(&arena, small.learner, &small.spec, &small.list, small.theta, GENERATE_ROWS, NULL);
 	for (int seed = 0; seed < 50; seed++)
 	{
-		Rows		both = {.width = {GOLDEN_INPUTS, 2, 1}, .x = x[0], .c = c[0], .y = y[0]};
-		Rows		second = {.width = {GOLDEN_INPUTS, 2, 1}, .x = x[1], .c = c[1], .y = y[1]};
+		Rows		all = {.width = {GOLDEN_INPUTS, 2, 1}, .x = x[0], .c = c[0], .y = y[0]};
+		int			at = 0;
 
-		generator_rows(generator, small.theta, seed, 0, 2, &both);
-		generator_rows(generator, small.theta, seed, 1, 1, &second);
-		same = same && memcmp(x[0] + GOLDEN_INPUTS, x[1], GOLDEN_INPUTS * sizeof(real)) == 0 &&
-			memcmp(c[0] + 2, c[1], 2 * sizeof(int32_t)) == 0 && fabs((double) y[0][1] - (double) y[1][0]) < 1e-5;
+		generator_begin(generator, small.theta, seed);
+		generator_next(generator, SEVERAL, &all);
+		generator_begin(generator, small.theta, seed);
+		for (int n = 1 + seed % 7; at < SEVERAL; at += n)
+		{
+			Rows		part = {.width = all.width, .x = x[1] + at * GOLDEN_INPUTS, .c = c[1] + at * 2, .y = y[1] + at};
+
+			n = n < SEVERAL - at ? n : SEVERAL - at;
+			generator_next(generator, n, &part);
+		}
+		/* more rows at a time are other sums of the same numbers */
+		for (int i = 0; i < SEVERAL * GOLDEN_INPUTS; i++)
+			same = same && fabs((double) x[0][i] - (double) x[1][i]) < 1e-4;
+		for (int i = 0; i < SEVERAL; i++)
+			same = same && c[0][2 * i] == c[1][2 * i] && c[0][2 * i + 1] == c[1][2 * i + 1] &&
+				fabs((double) y[0][i] - (double) y[1][i]) < 1e-4;
 		missing = missing || (x[0][1] == 1 && x[0][0] == 0);
 		there = there || (x[0][1] == 0 && x[0][0] != 0);
 		same = same && c[0][0] > 0 && c[0][0] < golden_embeddings[0].size && c[0][1] > 0 && c[0][1] < golden_embeddings[1].size;
@@ -171,6 +188,57 @@ test_numbers(void)
 	ok(missing && there, "a number may be missing");
 	is_string(generator_task(generator, small.theta, mean, deviation), NULL, "a task in a few numbers");
 	ok(deviation[0] > 0 && deviation[1] > 0 && deviation[2] > 0, "and how far off they may be");
+	heap_free(&heap);
+}
+
+/* A task without rows lies where tasks are said to be spread; one with rows does not look at that. */
+static void
+test_prior(void)
+{
+	static SmallTasks small;
+	static real phi[SMALL_MAX_SIZE] __attribute__((aligned(64)));
+	real		x[GOLDEN_INPUTS];
+	int32_t		c[2];
+	real		y[1];
+	real		w[1] = {1};
+	real		before[2];
+	real		after[2];
+	Rows		row = {.width = {GOLDEN_INPUTS, 2, 1}, .tasks = 1, .rows = 1, .x = x, .c = c, .y = y, .w = w};
+	double		mean[GOLDEN_CLASSES + 2] = {0};
+	double		root[(GOLDEN_CLASSES + 2) * (GOLDEN_CLASSES + 2)] = {0};
+	int			d;
+	Heap		heap = {0};
+	Arena		arena;
+	Applier    *applier;
+	Generator  *generator;
+
+	small_tasks(&small, "vaml", LOSS_SQUARED, UNARY_TANH, true, 2, 0, 0, 5);
+	d = small.learner->generative->latent(&small.spec);
+	for (int i = 0; i < small.list.n; i++)
+		if (small.tensors[i].role == TENSOR_STATE)
+			memset(small.theta + small.tensors[i].offset, 0,
+				   sizeof(real) * small.tensors[i].rows * small.tensors[i].cols);
+	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
+	applier = applier_create(&arena, small.learner, &small.spec, &small.list, small.theta, NULL);
+	generator = generator_create(&arena, small.learner, &small.spec, &small.list, small.theta, 1, NULL);
+	for (int j = 0; j < GOLDEN_INPUTS; j++)
+		x[j] = 0.1 * j;
+	c[0] = c[1] = 1;
+	y[0] = 0.3;
+	applier_adapt(applier, &row, NULL, phi);
+	generator_log_likelihood(generator, small.theta, &row, &before[0]);
+	generator_log_likelihood(generator, phi, &row, &before[1]);
+	for (int i = 0; i < d; i++)
+	{
+		mean[i] = 1;
+		root[i * d + i] = 0.5;
+	}
+	small.learner->generative->set_prior(&small.spec, &small.list, mean, root, small.theta);
+	generator_log_likelihood(generator, small.theta, &row, &after[0]);
+	applier_adapt(applier, &row, NULL, phi);
+	generator_log_likelihood(generator, phi, &row, &after[1]);
+	ok(after[0] != before[0], "a task without rows is one of those that training saw");
+	ok(after[1] == before[1], "a task with rows is what they say");
 	heap_free(&heap);
 }
 
@@ -197,7 +265,8 @@ test_full_arena(void)
 
 		arena_init(&arena, heap_grow, &heap, limit);
 		generator = generator_create(&arena, small.learner, &small.spec, &small.list, small.theta, GENERATE_ROWS, NULL);
-		if (generator == NULL || generator_rows(generator, small.theta, 1, 0, 1, &rows) != NULL)
+		if (generator == NULL || generator_begin(generator, small.theta, 1) != NULL ||
+			generator_next(generator, 1, &rows) != NULL)
 			refused++;
 		else
 		{
@@ -218,6 +287,7 @@ main(void)
 	test_shares(LOSS_SOFTMAX, 0);
 	test_shares(LOSS_SOFTMAX, 7);
 	test_numbers();
+	test_prior();
 	test_full_arena();
 	return tap_done();
 }

@@ -58,7 +58,8 @@ def tensors(case):
             ('columns.input.known', (n + 1, 2 * h)), ('columns.input.bias', (1, 2 * h)),
             ('columns.hidden.weight', (2 * h, said)), ('columns.direct.weight', (n, said)), ('columns.direct.latent', (d, said)),
             ('columns.direct.known', (n + 1, said)), ('columns.said.bias', (1, said)), ('columns.count.bias', (1, 1))] + [
-            ('columns.label.%d.bias' % j, (size, 1)) for j, (size, _) in enumerate(base.EMBEDDINGS) if case['embeddings']]
+            ('columns.label.%d.bias' % j, (size, 1)) for j, (size, _) in enumerate(base.EMBEDDINGS) if case['embeddings']] + [
+            ('prior.mean', (1, d)), ('prior.root', (d, d)), ('prior.set', (1, 1))]
     return base.tensors(case) + [
         ('spread.bias', (1, 1)), ('noise.bias', (1, 1)), ('count.bias', (1, 1)),
         ('encoder.0.weight', (in_width(case) + 2 * k, h)), ('encoder.0.bias', (1, h)),
