@@ -96,6 +96,7 @@ CALL meta.train('bad', 'answers', 'student', 'score', options => '1');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"inner_step": 3}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"Hidden": [3]}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"learning_rate": 3}');
+CALL meta.train('bad', 'answers', 'student', 'score', options => '{"algorithm": "maml"}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"inner_steps": "3"}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"inner_steps": 2.5}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"inner_steps": 1001}');
@@ -243,6 +244,11 @@ SELECT meta.predict('teacher''s', a) IS NOT NULL AS predicts FROM answers a LIMI
 CALL meta.resume('teacher''s');
 SELECT * FROM meta.evaluate('teacher''s');
 SELECT count(*) > 0 AS evaluates FROM meta.evaluate('teacher''s', source => 'answers', shots => '{0}');
+-- of few tasks there are no intervals
+SELECT bool_and(value IS NOT NULL) AS figures, count(lower) + count(upper) + count(difference_lower) AS intervals, max(tasks) AS tasks
+FROM meta.evaluate('teacher''s', source => 'SELECT student + 1000 AS student, nr, x, skill, "answeredAt", score FROM answers WHERE student <= 4', shots => '{0}') WHERE method = 'pooled';
+SELECT count(*) = count(lower) AND count(*) = count(upper) AS intervals
+FROM meta.evaluate('teacher''s', source => 'SELECT student + 1000 AS student, nr, x, skill, "answeredAt", score FROM answers WHERE student <= 5', shots => '{0}') WHERE method = 'pooled';
 CALL meta.train('teacher''s', 'answers', 'student', 'score', algorithm => 'pooled', options => '{"iterations": 5, "hidden": []}');
 RESET ROLE;
 SELECT owner, trained_by FROM meta.model WHERE name = 'teacher''s';

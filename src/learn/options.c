@@ -213,7 +213,7 @@ option_closest(const char *name)
 			fewest = edits;
 		}
 	}
-	return closest;
+	return 2 * (size_t) fewest <= strlen(name) ? closest : NULL;
 }
 
 /* How many words a choice has. */

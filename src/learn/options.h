@@ -114,7 +114,10 @@ extern const OptionInfo option_table[];
 /* By name, or NULL. */
 extern const OptionInfo *option_find(const char *name);
 
-/* The valid name that takes the fewest edits from a mistyped one. */
+/*
+ * The valid name that takes the fewest edits from a mistyped one; NULL where
+ * these are more than half of its letters.
+ */
 extern const char *option_closest(const char *name);
 
 /*

@@ -161,6 +161,7 @@ evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, 
 	else if (panel->n_tasks == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
+				 panel->n_too_short == 0 ? errmsg("there are no test tasks") :
 				 errmsg("no test task has more than %d rows", max_shots),
 				 errdetail("%d tasks are test tasks with too few rows; %d belong to training and validation.",
 						   panel->n_too_short, others),
@@ -170,6 +171,10 @@ evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, 
 				(errmsg("%d test tasks with %lld query rows", panel->n_tasks, (long long) panel->n_query),
 				 errdetail("Left out: %d tasks of training and validation, %d with too few rows for %d shots.",
 						   others, panel->n_too_short, max_shots)));
+	if (panel->n_tasks < INTERVAL_TASKS)
+		ereport(NOTICE,
+				(errmsg("%d test tasks are too few for intervals, which take %d", panel->n_tasks, INTERVAL_TASKS),
+				 errhint("Train with a larger option test, or name a source with more tasks.")));
 	out->set = set;
 	evaluate_model(model, panel, shots, n_shots, seed, by_group, emit, out);
 }

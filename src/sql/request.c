@@ -209,6 +209,18 @@ check_episodes(TrainRequest *request)
 	options->shots[0] = Max(options->shots[0], 1);
 }
 
+/* Is a name that no option has an argument of the procedure, or of the aggregate? */
+static bool
+is_argument(const TrainRequest *request, const char *name)
+{
+	static const char *const arguments[] = {"task", "target", "model", "source", "order_by", "algorithm"};
+
+	for (int i = 0; i < (request->aggregate ? 2 : lengthof(arguments)); i++)
+		if (strcmp(name, arguments[i]) == 0)
+			return true;
+	return false;
+}
+
 /* The options as given, on top of the learner's defaults. */
 static void
 parse_options(TrainRequest *request)
@@ -248,6 +260,10 @@ parse_options(TrainRequest *request)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("unknown option \"%s\"", name),
+					 is_argument(request, name) ?
+					 errhint("It is an argument of meta.train: %s => ...", name) :
+					 option_closest(name) == NULL ?
+					 errhint("SELECT * FROM meta.options shows every option.") :
 					 errhint("Perhaps you meant \"%s\". SELECT * FROM meta.options shows every option.",
 							 option_closest(name))));
 		set_option(request, info, &value);

@@ -243,6 +243,19 @@ load_and_run(Run *run, TrainRequest *request, const ModelRow *row, LoadRequest *
 	PG_END_TRY();
 }
 
+/* A model of that name may be in use, where another target would go unnoticed. */
+static void
+notice_other_purpose(const ModelRow *before, const ModelRow *row)
+{
+	if (before == NULL || (strcmp(before->target, row->target) == 0 && strcmp(before->task, row->task) == 0))
+		return;
+	ereport(NOTICE,
+			(errmsg("model \"%s\" exists, and is given another purpose", row->name),
+			 errdetail("So far it predicts \"%s\" by \"%s\"; its next version predicts \"%s\" by \"%s\".",
+					   before->target, before->task, row->target, row->task),
+			 errhint("Cancel the training, and choose another name, if the former is still in use.")));
+}
+
 /*
  * CALL meta.train(model, source, task, target, features, order_by, algorithm,
  * options)
@@ -278,6 +291,7 @@ meta_train(PG_FUNCTION_ARGS)
 	row.source = source_qualify(row.source, &load.relation);
 	run.before = catalog_find(row.name);
 	run.model = catalog_claim(&row);
+	notice_other_purpose(run.before, &row);
 	load_and_run(&run, &request, &row, &load, NULL);
 	SPI_finish();
 	MemoryContextSwitchTo(old);

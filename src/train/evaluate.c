@@ -120,9 +120,9 @@ compare_doubles(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* The middle 95 % of n numbers, NaN left out; sorts them. */
+/* The middle 95 % of n numbers over draws of so many tasks, NaN left out; sorts them. */
 static void
-interval(double *numbers, int n, double *lower, double *upper)
+interval(double *numbers, int n, int tasks, double *lower, double *upper)
 {
 	int			kept = 0;
 
@@ -130,7 +130,7 @@ interval(double *numbers, int n, double *lower, double *upper)
 		if (!isnan(numbers[i]))
 			numbers[kept++] = numbers[i];
 	*lower = *upper = NAN;
-	if (kept == 0)
+	if (kept == 0 || tasks < INTERVAL_TASKS)
 		return;
 	qsort(numbers, kept, sizeof(double), compare_doubles);
 	*lower = numbers[(int) (0.025 * (kept - 1) + 0.5)];
@@ -217,12 +217,12 @@ fill_figures(Evaluation *e, int shots, const Members *members, int metric, doubl
 			figure->difference = figure->value - values[reference][metric];
 			for (int b = 0; b < RESAMPLES; b++)
 				differences[b] = e->methods[m].replicates[metric][b] - e->methods[reference].replicates[metric][b];
-			interval(differences, RESAMPLES, &figure->difference_lower, &figure->difference_upper);
+			interval(differences, RESAMPLES, members->n, &figure->difference_lower, &figure->difference_upper);
 		}
 	}
 	/* sorting comes last: differences need the replicates in order */
 	for (int m = 0; m < e->n_methods; m++)
-		interval(e->methods[m].replicates[metric], RESAMPLES, &figures[m].lower, &figures[m].upper);
+		interval(e->methods[m].replicates[metric], RESAMPLES, members->n, &figures[m].lower, &figures[m].upper);
 }
 
 /*

@@ -8,6 +8,9 @@
 #include "nn/metrics.h"
 #include "train/score.h"
 
+/* Of fewer tasks no interval is given: drawn again and again from so few, it would be far too narrow. */
+#define INTERVAL_TASKS 5
+
 /* One figure. */
 typedef struct Figure
 {
@@ -17,7 +20,7 @@ typedef struct Figure
 	int			group;			/* -1: all tasks */
 	double		value;
 	double		lower;			/* 95 % interval over tasks; NaN where the
-								 * metric is undefined */
+								 * metric is undefined, or tasks are few */
 	double		upper;
 	double		difference;		/* to random_intercept, on the same tasks; NaN
 								 * for itself and where there is none */
