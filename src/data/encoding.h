@@ -60,6 +60,8 @@ typedef struct Encoder
 	int			image[3];		/* height, width, channels */
 	int			n_labels;
 	char	  **labels;			/* sorted bytewise; code = position + 1 */
+	struct LabelDict *dict;		/* the same, to be looked up in, once they have
+								 * been (encoder_dict); goes with the encoding */
 	int			x;				/* first numeric input, or -1 */
 	int			c;				/* embedded column, or -1 */
 } Encoder;

@@ -11,6 +11,7 @@
 #include "access/htup_details.h"
 #include "access/tupmacs.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #include "data/encode.h"
 #include "data/identifiers.h"
@@ -130,6 +131,22 @@ note_outcome(RowReader *reader, const Column *column)
 	reader->last_outcome = Max(reader->last_outcome, column->at);
 }
 
+/* A cached model's rows are read statement after statement, and to enter thousands of labels takes longer than that. */
+static LabelDict *
+encoder_dict(const Encoding *encoding, int i)
+{
+	Encoder    *encoder = &encoding->encoders[i];
+
+	if (encoder->dict == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(encoding->encoders));
+
+		encoder->dict = label_dict_from(encoder->column, encoder->labels, encoder->n_labels);
+		MemoryContextSwitchTo(old);
+	}
+	return encoder->dict;
+}
+
 RowReader *
 row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target)
 {
@@ -151,8 +168,7 @@ row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target)
 		if (!encoder_takes(item->encoder->kind, &item->column))
 			unfit_column(&item->column, encoder_noun(item->encoder->kind), encoder_cast(item->encoder->kind));
 		if (item->encoder->kind == ENCODER_CATEGORY)
-			item->labels = label_dict_from(item->encoder->column, item->encoder->labels,
-										   item->encoder->n_labels);
+			item->labels = encoder_dict(encoding, i);
 		item->offset = column_offset(desc, item->column.at);
 		reader->fixed &= item->offset >= 0;
 		reader->last = Max(reader->last, item->column.at);
