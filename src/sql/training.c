@@ -100,6 +100,13 @@ main_phase(const Training *training)
 	return &training->phases[training->main_phase];
 }
 
+/* Validation loss of what is stored. */
+static double
+final_loss(const Training *training)
+{
+	return isnan(training->final_loss) ? main_phase(training)->best_loss : training->final_loss;
+}
+
 /* As JSON; seconds is left out where it is negative. */
 static char *
 scalars(const Training *training, double seconds)
@@ -113,8 +120,8 @@ scalars(const Training *training, double seconds)
 					 training_tasks(training, TASK_TRAIN), training_rows(training),
 					 training_tasks(training, TASK_VALIDATION), training_tasks(training, TASK_TEST),
 					 phase->iteration, phase->best_iteration);
-	if (isfinite(phase->best_loss))
-		appendStringInfo(&json, ", \"validation_loss\": %.9g", phase->best_loss);
+	if (isfinite(final_loss(training)))
+		appendStringInfo(&json, ", \"validation_loss\": %.9g", final_loss(training));
 	if (training->choice)
 		appendStringInfo(&json, ", \"choice\": %s", training->choice);
 	if (seconds >= 0)
@@ -151,6 +158,9 @@ training_detail(const Training *training)
 						 training_tasks(training, TASK_VALIDATION), phase->iteration);
 	if (!isfinite(phase->best_loss))
 		return errdetail("There were no validation tasks: the last of %d iterations was kept.", phase->iteration);
+	if (isfinite(training->final_loss))
+		return errdetail("Validation loss %.4f; that of \"%s\", on which it stands, is %.4f at iteration %d of %d.", training->final_loss,
+						 phase->name, phase->best_loss, phase->best_iteration, phase->iteration);
 	return errdetail("Validation loss %.4f at iteration %d of %d.", phase->best_loss, phase->best_iteration,
 					 phase->iteration);
 }

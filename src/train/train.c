@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "storage/shmem.h"
+#include "utils/memutils.h"
 
 #include "nn/conv_network.h"
 #include "store/options_json.h"
@@ -352,6 +353,7 @@ training_create(const Learner *learner, const Options *options, TaskSet *set,
 	training->learner = learner;
 	training->options = *options;
 	training->set = set;
+	training->final_loss = NAN;
 	training->loss = training_loss(options, set->encoding);
 	check_target(training);
 	check_learner(training);
@@ -494,6 +496,25 @@ remember_tasks(Model *model, const TaskSet *set)
 			model->seen[model->n_seen++] = task_fingerprint(set->tasks[t].key);
 }
 
+/* A baseline, and a blend, are another thing than the network whose iterations were validated. */
+static void
+judge_final(Training *training, const Component *component)
+{
+	const Validation *validation = &training->validation;
+	MemoryContext own;
+	MemoryContext old;
+
+	if (validation->panel == NULL || component->learner == training->phases[training->main_phase].learner)
+		return;
+	own = AllocSetContextCreate(CurrentMemoryContext, "meta final loss", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(own);
+	training->final_loss = scorer_loss(scorer_create(memory_arena("final loss"), memory_error, validation->panel, component->learner,
+													 &component->spec, &component->list, component->theta),
+									   validation->shots, validation->n_shots);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(own);
+}
+
 Model *
 training_finish(Training *training)
 {
@@ -521,5 +542,6 @@ training_finish(Training *training)
 		model->n_components++;
 	}
 	calibrate(training, model);
+	judge_final(training, &model->components[0]);
 	return model;
 }

@@ -46,6 +46,8 @@ typedef struct Training
 	char	   *choice;			/* what was chosen among the candidates and why:
 								 * JSON; NULL: there was nothing to choose */
 	const char *choice_line;	/* the same, for a reader */
+	double		final_loss;		/* validation loss of what was stored, where that
+								 * is not the main phase's result; else NaN */
 
 	/* fitted once the pooled phases have ended, by whoever needs it first */
 	VarianceComponents *cross_fitted;
