@@ -34,6 +34,9 @@ BEGIN
 		INSERT INTO evaluate.results SELECT a, e.* FROM meta.evaluate(a, shots => '{0,1,5,10}') e;
 	END LOOP;
 END $$;
+-- each says the validation loss of what it stored, in the order of what these tell of new tasks
+SELECT l ->> 'finetune' < l ->> 'random_intercept' AS finetune, l ->> 'random_intercept' < l ->> 'pooled' AS random_intercept, l ->> 'auto' < l ->> 'random_intercept' AS auto
+FROM (SELECT jsonb_object_agg(m.name, (v.metrics ->> 'validation_loss')::float8) AS l FROM meta.version v JOIN meta.model m ON m.id = v.model) v;
 SELECT algorithm, count(*) AS figures, count(*) FILTER (WHERE value = 'NaN' OR value IS NULL) AS missing,
 	   string_agg(DISTINCT method, ', ' ORDER BY method) AS methods
 FROM results GROUP BY 1 ORDER BY 1;

@@ -7,8 +7,9 @@
  * at a time.  Each row has random numbers of its own, and so has the task.
  *
  * Rows of a task agree in more than z says: a student has one year of birth.
- * So the rows made up so far are looked at as the task's own would be, after
- * 1, 2, 4, ... of them.
+ * So where few rows are known, those made up are looked at as the task's own
+ * would be, after 1, 2 and 4 of them.  No longer than that: each look takes the
+ * chance in what was made up for the task's own, and so leads away from it.
  */
 #include "learn/generate.h"
 
@@ -50,7 +51,8 @@ struct Generator
 	real	   *phi;			/* and after the rows so far */
 	uint64_t	seed;
 	int64_t		made;
-	Rows		seen;			/* the first GENERATE_ROWS of them */
+	double		known;			/* rows that the parameters have seen */
+	Rows		seen;			/* the first GENERATE_LOOKS rows made up */
 };
 
 Generator *
@@ -186,14 +188,14 @@ reserve_task(Generator *generator)
 	if (generator->applier != NULL)
 		return true;
 	*seen = (Rows) {.width = width, .tasks = 1};
-	seen->x = arena_alloc(arena, (size_t) GENERATE_ROWS * width.x + 1, sizeof(real));
-	seen->c = arena_alloc(arena, (size_t) GENERATE_ROWS * width.c + 1, sizeof(int32_t));
-	seen->y = arena_alloc(arena, (size_t) GENERATE_ROWS * width.y, sizeof(real));
-	seen->w = arena_alloc(arena, GENERATE_ROWS, sizeof(real));
+	seen->x = arena_alloc(arena, (size_t) GENERATE_LOOKS * width.x + 1, sizeof(real));
+	seen->c = arena_alloc(arena, (size_t) GENERATE_LOOKS * width.c + 1, sizeof(int32_t));
+	seen->y = arena_alloc(arena, (size_t) GENERATE_LOOKS * width.y, sizeof(real));
+	seen->w = arena_alloc(arena, GENERATE_LOOKS, sizeof(real));
 	generator->phi = arena_alloc(arena, generator->list->size + 1, sizeof(real));
 	if (!seen->x || !seen->c || !seen->y || !seen->w || !generator->phi)
 		return false;
-	for (int r = 0; r < GENERATE_ROWS; r++)
+	for (int r = 0; r < GENERATE_LOOKS; r++)
 		seen->w[r] = 1;
 	generator->applier = applier_create(arena, generator->learner, generator->spec, generator->list, generator->theta,
 										generator->interrupt);
@@ -214,6 +216,7 @@ generator_begin(Generator *generator, const real *phi, uint64_t seed)
 	generator->from = phi;
 	generator->seed = seed ^ own_hash(generator->list, phi);
 	generator->made = 0;
+	generator->known = generator->generative->rows(generator->spec, generator->list, phi);
 	memcpy(generator->phi, phi, generator->list->size * sizeof(real));
 	rng = rng_stream(generator->seed, RNG_SAMPLE, 0, 0);
 	for (int i = 0; i < n; i++)
@@ -304,13 +307,15 @@ make_rows(Generator *generator, int n, Rows *rows)
 	return NULL;
 }
 
-/* The first power of two after made: where rows made up so far are next looked at. */
+/* How many rows are made up when they are next looked at, a power of two; 0: no more. */
 static int
-next_look(int64_t made)
+next_look(const Generator *generator)
 {
 	int			look = 1;
 
-	while (look <= made)
+	if (generator->known + generator->made >= GENERATE_LOOKS)
+		return 0;
+	while (look <= generator->made)
 		look *= 2;
 	return look;
 }
@@ -326,7 +331,7 @@ generator_next(Generator *generator, int n, Rows *rows)
 	for (int done = 0; done < n && fault == NULL; done += batch)
 	{
 		int64_t		made = generator->made;
-		int			look = made < GENERATE_ROWS ? next_look(made) : 0;
+		int			look = next_look(generator);
 		Rows		part = *rows;
 
 		batch = look > 0 && look - made < n - done ? (int) (look - made) : n - done;

@@ -21,6 +21,9 @@ typedef struct Generative
 	/* Appends what a task's parameters say of z: (tasks, 1, latent) each. */
 	void		(*posterior) (Tape *tape, const LearnerSpec *spec, const Var *phi, Var *mean, Var *log_variance);
 
+	/* How many rows (or what weight of them) a task's parameters have seen. */
+	double		(*rows) (const LearnerSpec *spec, const TensorList *list, const real *phi);
+
 	/*
 	 * Appends draws of z, (tasks, draws, latent), from standard normal noise of
 	 * that shape: by the posterior, or of a task without rows as the training
@@ -69,6 +72,9 @@ typedef struct Generative
 /* Rows that are worked on at a time. */
 #define GENERATE_ROWS 64
 
+/* Rows, known or made up, from which what a task's rows share is plain enough. */
+#define GENERATE_LOOKS 4
+
 typedef struct Generator Generator;
 
 /*
@@ -96,8 +102,8 @@ extern const char *generator_task(Generator *generator, const real *phi, real *m
 /*
  * Draws a task by phi, which must stay in place, and makes up rows of it:
  * generator_next the next n of them, at most GENERATE_ROWS, into rows->x, c and
- * y.  The first GENERATE_ROWS rows count as rows of the task for those after
- * them, as rows adapted on do.  The same seed draws the same task and rows,
+ * y.  Of a task of which fewer than GENERATE_LOOKS rows are known, the first
+ * ones count for those after them as rows adapted on do.  The same seed draws the same task and rows,
  * however many are asked for at a time; another task's parameters draw others.
  */
 extern const char *generator_begin(Generator *generator, const real *phi, uint64_t seed);

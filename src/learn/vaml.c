@@ -307,6 +307,12 @@ draw_task(Tape *tape, const LearnerSpec *spec, const Var *phi, Var noise)
 	return tape_axpy(tape, z, 1, tape_multiply(tape, tape_axpy(tape, spread, -1, z), tape_multiply(tape, none, set)));
 }
 
+static double
+rows_seen(const LearnerSpec *spec, const TensorList *list, const real *phi)
+{
+	return phi[list->tensors[network_count(&spec->net) + SUMS + SUM_ROWS].offset];
+}
+
 static void
 set_prior(const LearnerSpec *spec, const TensorList *list, const double *mean, const double *root, real *values)
 {
@@ -618,6 +624,7 @@ log_likelihood(Tape *tape, const LearnerSpec *spec, const Var *phi, const RowVar
 static const Generative generative = {
 	.latent = latent_width,
 	.posterior = posterior,
+	.rows = rows_seen,
 	.draw_task = draw_task,
 	.set_prior = set_prior,
 	.tensors = "columns.",
