@@ -15,7 +15,7 @@
 #define SHARE_TOLERANCE 0.02
 #define TASKS 8000
 
-/* Rows of a task, more than are looked at by those after them. */
+/* Rows of a task, more than are made up at a time. */
 #define SEVERAL (GENERATE_ROWS + 6)
 
 /* A boolean, two labels, three labels in a table, and what is predicted: two values, or three classes. */
@@ -164,8 +164,11 @@ test_numbers(void)
 		Rows		all = {.width = {GOLDEN_INPUTS, 2, 1}, .x = x[0], .c = c[0], .y = y[0]};
 		int			at = 0;
 
+		Rows		rest = {.width = all.width, .x = x[0] + GENERATE_ROWS * GOLDEN_INPUTS, .c = c[0] + GENERATE_ROWS * 2, .y = y[0] + GENERATE_ROWS};
+
 		generator_begin(generator, small.theta, seed);
-		generator_next(generator, SEVERAL, &all);
+		generator_next(generator, GENERATE_ROWS, &all);
+		generator_next(generator, SEVERAL - GENERATE_ROWS, &rest);
 		generator_begin(generator, small.theta, seed);
 		for (int n = 1 + seed % 7; at < SEVERAL; at += n)
 		{
