@@ -50,7 +50,7 @@ table()
 	cat <<'END'
 maml_fc	maml	5	1	5x1	"hidden": [256, 128, 64, 64], "norm": "batch", "skip": false, "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 60000, "augment": 0.5
 maml_fc_5	maml	5	5	5x5	"hidden": [256, 128, 64, 64], "norm": "batch", "skip": false, "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 60000, "augment": 0.5
-maml	maml	5	1	5x1	"network": "conv4", "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 25000, "adapt_steps": 3, "augment": 0.5
+maml	maml	5	1	5x1	"network": "conv4", "inner_steps": 1, "inner_lr": 0.4, "query": 5, "meta_batch": 32, "iterations": 43000, "adapt_steps": 3, "augment": 0.5
 prototypical	prototypical	60	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "augment": 1, "iterations": 27000
 matching	matching	20	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "augment": 1, "iterations": 6000
 ridge	ridge	20	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "augment": 1, "iterations": 15000
