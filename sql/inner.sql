@@ -115,5 +115,10 @@ SELECT string_agg(t ->> 'name', ', ') AS averages
 FROM jsonb_array_elements(meta.describe('reptile') -> 'tensors') t WHERE t ->> 'name' ~ 'second';
 SELECT count(*) AS averages FROM jsonb_array_elements(meta.describe(
 	(SELECT meta.adapt('reptile', s) FROM inner_loop.lines s WHERE s.task = 3)) -> 'tensors') t WHERE t ->> 'name' ~ 'second';
+-- without steps in training there are no rates to learn, and those taken later go by inner_lr
+CALL meta.train('no steps', 'inner_loop.lines', 'task', 'y', features => 'x', order_by => 'nr', algorithm => 'anil',
+				options => '{"iterations": 20, "hidden": [8], "inner_steps": 0, "adapt_steps": 2}');
+SELECT meta.predict(params, r) <> meta.predict('no steps', r) AS adapted
+FROM lines r, LATERAL (SELECT meta.adapt('no steps', s) AS params FROM lines s WHERE s.task = 3 AND s.nr <= 5) p WHERE r.task = 3 AND r.nr = 9;
 DELETE FROM meta.model;
 DROP SCHEMA inner_loop CASCADE;
