@@ -175,6 +175,7 @@ SELECT meta.predict('score', ROW(1, 2));
 SELECT meta.predict('score', ROW());
 SELECT meta.predict('score', r) FROM (SELECT 1.0 AS x, 'a' AS skill) r;
 SELECT meta.predict('score', r) FROM (SELECT 'a' AS x, '{0,0}'::real[] AS v, 'a' AS skill) r;
+SELECT meta.predict('score', r) FROM (SELECT timestamp '2024-01-01' AS x, '{0,0}'::real[] AS v, 'a' AS skill) r;
 SELECT meta.predict('score', ROW(0, '{0,0,0}', 'a')::public.features);
 SELECT meta.predict('score', ROW(0, '{}', 'a')::public.features);
 SELECT meta.adapt('score', r) FROM (SELECT student, nr, x, v || 1::real AS v, skill, score FROM public.tests) r;

@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+
 #include "data/encode.h"
 
 static const struct
@@ -49,6 +51,64 @@ encoder_takes(EncoderKind kind, const Column *column)
 			return column->class == COLUMN_BYTES || column->class == COLUMN_VECTOR;
 	}
 	return false;
+}
+
+ValueType
+value_type(const Column *column, bool boolean)
+{
+	if (boolean)
+		return column->class == COLUMN_BOOLEAN ? VALUE_PLAIN : VALUE_INTEGER;
+	switch (column->type)
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case OIDOID:
+			return VALUE_INTEGER;
+		case DATEOID:
+			return VALUE_DATE;
+		case TIMEOID:
+			return VALUE_TIME;
+		case TIMETZOID:
+			return VALUE_TIMETZ;
+		case TIMESTAMPOID:
+			return VALUE_TIMESTAMP;
+		case TIMESTAMPTZOID:
+			return VALUE_TIMESTAMPTZ;
+		case INTERVALOID:
+			return VALUE_INTERVAL;
+		case BOOLOID:
+			return VALUE_BOOLEAN;
+		default:
+			return VALUE_PLAIN;
+	}
+}
+
+/* Numbers of one measure mean the same: of dates and timestamps seconds since one moment. */
+static const char *const measures[] = {
+	[VALUE_PLAIN] = "a number",
+	[VALUE_INTEGER] = "a number",
+	[VALUE_BOOLEAN] = "a number",
+	[VALUE_DATE] = "a date or timestamp",
+	[VALUE_TIMESTAMP] = "a date or timestamp",
+	[VALUE_TIMESTAMPTZ] = "a date or timestamp",
+	[VALUE_TIME] = "a time of day",
+	[VALUE_TIMETZ] = "a time of day",
+	[VALUE_INTERVAL] = "an interval",
+};
+
+bool
+value_fits(ValueType type, const Column *column)
+{
+	const char *measure = measures[value_type(column, false)];
+
+	return strcmp(measure, measures[VALUE_PLAIN]) == 0 || strcmp(measure, measures[type]) == 0;
+}
+
+const char *
+value_noun(ValueType type)
+{
+	return measures[type];
 }
 
 void

@@ -43,6 +43,17 @@ extern bool encoder_takes(EncoderKind kind, const Column *column);
 extern const char *encoder_noun(EncoderKind kind);
 extern const char *encoder_cast(EncoderKind kind);
 
+/* What numbers of a column are, so that they can be shown as such; boolean: of kind boolean. */
+extern ValueType value_type(const Column *column, bool boolean);
+
+/*
+ * Are a column's numbers of the measure that a model was trained with (a
+ * number, a moment, a time of day, a duration)?  Plain numbers are taken for
+ * any, in seconds (of moments since 1970).  And a word for where they are not.
+ */
+extern bool value_fits(ValueType type, const Column *column);
+extern const char *value_noun(ValueType type);
+
 /* Errors of single values that an encoder cannot take. */
 extern void encode_not_boolean(const char *column, double value);
 extern void encode_wrong_length(const Encoder *encoder, int length);

@@ -268,38 +268,6 @@ compare_with_task(Stats *stats, int n_tasks)
 		(double) stats->labels->n * FEW_TASKS > (double) n_tasks;
 }
 
-/* What numbers of a column are, so that they can be shown as such. */
-static ValueType
-value_type(const Column *column, bool boolean)
-{
-	if (boolean)
-		return column->class == COLUMN_BOOLEAN ? VALUE_PLAIN : VALUE_INTEGER;
-	switch (column->type)
-	{
-		case INT2OID:
-		case INT4OID:
-		case INT8OID:
-		case OIDOID:
-			return VALUE_INTEGER;
-		case DATEOID:
-			return VALUE_DATE;
-		case TIMEOID:
-			return VALUE_TIME;
-		case TIMETZOID:
-			return VALUE_TIMETZ;
-		case TIMESTAMPOID:
-			return VALUE_TIMESTAMP;
-		case TIMESTAMPTZOID:
-			return VALUE_TIMESTAMPTZ;
-		case INTERVALOID:
-			return VALUE_INTERVAL;
-		case BOOLOID:
-			return VALUE_BOOLEAN;
-		default:
-			return VALUE_PLAIN;
-	}
-}
-
 static void
 fit_encoder(Fit *fit, int i, Encoder *encoder)
 {

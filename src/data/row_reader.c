@@ -107,6 +107,18 @@ unfit_column(const Column *column, const char *as, const char *wanted)
 			 errhint("%s", column_cast_hint(column, wanted))));
 }
 
+/* Of numbers that mean something else no cast makes what they were. */
+static void
+unfit_measure(const Column *column, const char *as)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("column \"%s\" of type %s does not fit the model", column->name,
+					column_type_name(column)),
+			 errdetail("The model was trained with it as %s.", as),
+			 errhint("Give it as that in a SELECT: ... AS %s.", quote_identifier(column->name))));
+}
+
 /* ---- resolving ---- */
 
 static void
@@ -167,6 +179,9 @@ row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target)
 		resolve(encoding, desc, item->encoder->column, with_target, &item->column);
 		if (!encoder_takes(item->encoder->kind, &item->column))
 			unfit_column(&item->column, encoder_noun(item->encoder->kind), encoder_cast(item->encoder->kind));
+		if ((item->encoder->kind == ENCODER_NUMBER || item->encoder->kind == ENCODER_RAW) &&
+			!value_fits(item->encoder->type, &item->column))
+			unfit_measure(&item->column, value_noun(item->encoder->type));
 		if (item->encoder->kind == ENCODER_CATEGORY)
 			item->labels = encoder_dict(encoding, i);
 		item->offset = column_offset(desc, item->column.at);
@@ -193,6 +208,8 @@ row_reader_create(const Encoding *encoding, TupleDesc desc, bool with_target)
 	else if (!column_has_number(&reader->target))
 		unfit_column(&reader->target, encoding->target_kind == TARGET_BINARY ? "a boolean" : "a number",
 					 encoding->target_kind == TARGET_BINARY ? "boolean" : "float8");
+	else if (encoding->target_kind == TARGET_NUMBER && !value_fits(encoding->target_type, &reader->target))
+		unfit_measure(&reader->target, value_noun(encoding->target_type));
 
 	if (encoding->weight != NULL)
 	{
