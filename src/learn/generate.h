@@ -5,8 +5,9 @@
  *
  * Such a learner takes a task for a draw of latent variables z, and a row of
  * it for a draw of its columns one by one, each given z, the task's rows so
- * far, and the columns before it, and of its target at last.  Columns that are vectors, images, or
- * categories of very many labels are not modelled: they stay unknown.
+ * far, and the columns before it, and of its target at last.  Columns that are
+ * vectors, images, or categories of very many labels are not modelled: they stay
+ * unknown.
  */
 #ifndef LEARN_GENERATE_H
 #define LEARN_GENERATE_H
@@ -103,8 +104,9 @@ extern const char *generator_task(Generator *generator, const real *phi, real *m
  * Draws a task by phi, which must stay in place, and makes up rows of it:
  * generator_next the next n of them, at most GENERATE_ROWS, into rows->x, c and
  * y.  Of a task of which fewer than GENERATE_LOOKS rows are known, the first
- * ones count for those after them as rows adapted on do.  The same seed draws the same task and rows,
- * however many are asked for at a time; another task's parameters draw others.
+ * ones count for those after them as rows adapted on do.  The same seed draws
+ * the same task and rows, however many are asked for at a time; another task's
+ * parameters draw others.
  */
 extern const char *generator_begin(Generator *generator, const real *phi, uint64_t seed);
 extern const char *generator_next(Generator *generator, int n, Rows *rows);

@@ -18,6 +18,7 @@
 
 #include "data/episode.h"
 #include "learn/apply.h"
+#include "nn/blas.h"
 #include "train/train.h"
 #include "train/visit.h"
 
@@ -35,6 +36,7 @@ typedef struct Spread
 	Applier    *applier;
 	Generator  *generator;
 	Rows		rows;
+	int			most_rows;		/* that there is room for */
 	real	   *phi;
 	real	   *mean;			/* of a task */
 	real	   *deviation;
@@ -55,8 +57,7 @@ visit_task(void *context, const Task *task)
 	if (s->seen++ % s->stride != 0)
 		return;
 	CHECK_FOR_INTERRUPTS();
-	s->rows.rows = Min(task->rows, visit_chunk(&s->rows.width));
-	s->rows.rows = Min(s->rows.rows, TASK_ROWS);
+	s->rows.rows = Min(task->rows, s->most_rows);
 	taskset_read(s->set, task, 0, s->rows.rows, &s->rows, 0);
 	fault = applier_adapt(s->applier, &s->rows, NULL, s->phi);
 	if (fault == NULL)
@@ -79,23 +80,28 @@ visit_task(void *context, const Task *task)
 	}
 }
 
-/* The lower triangular root of a covariance, in its place. */
-static void
-cholesky(double *a, int d)
+/* Into theta; false where the covariance has no root. */
+static bool
+set_spread(Spread *s, const Generative *generative, const Component *component, real *theta)
 {
-	for (int j = 0; j < d; j++)
-	{
-		for (int i = j; i < d; i++)
-		{
-			double		sum = a[i * d + j];
+	int			d = s->d;
+	int			info;
+	real	   *root = palloc(sizeof(real) * d * d);
+	double	   *lower = palloc0(sizeof(double) * d * d);
 
-			for (int k = 0; k < j; k++)
-				sum -= a[i * d + k] * a[j * d + k];
-			a[i * d + j] = i == j ? sqrt(Max(sum, LEAST_VARIANCE)) : sum / a[j * d + j];
-		}
-		for (int k = j + 1; k < d; k++)
-			a[j * d + k] = 0;
-	}
+	for (int i = 0; i < d; i++)
+		s->sum[i] /= (double) s->n;
+	for (int i = 0; i < d; i++)
+		for (int j = 0; j < d; j++)
+			root[i * d + j] = s->products[i * d + j] / (double) s->n - s->sum[i] * s->sum[j] + (i == j ? LEAST_VARIANCE : 0);
+	/* what is the upper triangle to Fortran is the lower one here */
+	lapack_potrf("U", &d, root, &d, &info, 1);
+	for (int i = 0; i < d; i++)
+		for (int j = 0; j <= i; j++)
+			lower[i * d + j] = root[i * d + j];
+	if (info == 0)
+		generative->set_prior(&component->spec, &component->list, s->sum, lower, theta);
+	return info == 0;
 }
 
 void
@@ -122,7 +128,8 @@ task_prior_fit(const Training *training, Component *component)
 	s.generator = generator_create(arena, component->learner, &component->spec, &component->list, theta, 1, check_interrupts);
 	if (s.applier == NULL || s.generator == NULL)
 		memory_error();
-	rows_allocate(&s.rows, training->set->encoding->width, 1, Min(TASK_ROWS, visit_chunk(&training->set->encoding->width)));
+	s.most_rows = Min(TASK_ROWS, visit_chunk(&training->set->encoding->width));
+	rows_allocate(&s.rows, training->set->encoding->width, 1, s.most_rows);
 	s.phi = MemoryContextAllocHuge(own, sizeof(real) * Max(component->list.size, 1));
 	s.mean = palloc(sizeof(real) * s.d);
 	s.deviation = palloc(sizeof(real) * s.d);
@@ -132,17 +139,8 @@ task_prior_fit(const Training *training, Component *component)
 		tasks += training->set->tasks[t].role == TASK_TRAIN;
 	s.stride = tasks / MAX_TASKS + 1;
 	visit_training_tasks(training->set, visit_task, &s);
-	if (s.n > 0)
-	{
-		for (int i = 0; i < s.d; i++)
-			s.sum[i] /= (double) s.n;
-		for (int i = 0; i < s.d; i++)
-			for (int j = 0; j < s.d; j++)
-				s.products[i * s.d + j] = s.products[i * s.d + j] / (double) s.n - s.sum[i] * s.sum[j];
-		cholesky(s.products, s.d);
-		generative->set_prior(&component->spec, &component->list, s.sum, s.products, theta);
+	if (s.n > 0 && set_spread(&s, generative, component, theta))
 		component->theta = theta;
-	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(own);
 }
