@@ -99,7 +99,7 @@ DECLARE
 	n text;
 BEGIN
 	FOREACH a IN ARRAY ARRAY['maml', 'prototypical', 'alpaca', 'cnp', 'vaml', 'lstm', 'mann'] LOOP
-		FOREACH n IN ARRAY ARRAY['conv4', 'conv4_pool'] LOOP
+		FOREACH n IN ARRAY ARRAY['conv4', 'conv4_pool', 'conv4_flat'] LOOP
 			CALL meta.train('large', 'SELECT artist, mark % 2 = 0 AS even, colour FROM public.large', task => 'artist', target => 'even', algorithm => a,
 							options => format('{"network": "%s", "filters": 4, "encode": {"colour": "image 32x32x3"}, "shots": [0, 3], "query": 3, "meta_batch": 2, "iterations": 2, "inner_steps": 1}', n)::jsonb);
 			IF (SELECT meta.predict('large', l) IS NULL FROM (SELECT colour FROM public.large LIMIT 1) l) THEN

@@ -34,10 +34,10 @@ const OptionInfo option_table[] = {
 	{"activation", OPTION_CHOICE, "\"relu\"", 0, 0, "relu|tanh|sigmoid|softplus", FIELD(activation),
 	"Activation function of the hidden layers."},
 	/* the words in the order of NetworkKind */
-	{"network", OPTION_CHOICE, "\"mlp\"", 0, 0, "mlp|conv4|conv4_pool", FIELD(network),
-	"Network: hidden layers on all inputs, or four 3x3 convolutions of an image column, with strides of 2 or with maximum pooling."},
+	{"network", OPTION_CHOICE, "\"mlp\"", 0, 0, "mlp|conv4|conv4_pool|conv4_flat", FIELD(network),
+	"Network: hidden layers on all inputs, or four 3x3 convolutions of an image column, with strides of 2 and a mean at the end, with maximum pooling, or with strides and no mean."},
 	{"filters", OPTION_INTEGER, "64", 1, 1024, NULL, FIELD(filters),
-	"Filters of each convolution (conv4, conv4_pool)."},
+	"Filters of each convolution."},
 	/* the words in the order of NormKind */
 	{"norm", OPTION_CHOICE, "null", 0, 0, "none|batch|running", FIELD(norm),
 	"Batch normalisation of the layers: over the rows at hand (a row alone: by its task's support rows), or after training by running averages; null is none, and for images batch where tasks adapt the layers, else running."},

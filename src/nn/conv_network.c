@@ -7,9 +7,11 @@
  *				mean over what pixels are left
  *	conv4_pool	3 x 3 filters, normalisation, 2 x 2 maximum pooling, activation;
  *				all pixels that are left
+ *	conv4_flat	as conv4, but all pixels that are left
  *
- * Of 28 x 28 pixels and 64 filters both make 64 numbers.  Inputs beside the
- * image, other columns that is, stand beside these numbers.
+ * Of 28 x 28 pixels and 64 filters the first two make 64 numbers, and
+ * conv4_flat 256.  Inputs beside the image, other columns that is, stand
+ * beside these numbers.
  *
  * All activations rise, so the maximum of activations is the activation of the
  * maximum, which is a quarter of the work.
@@ -19,8 +21,8 @@
 static Plane
 layer_output(const Network *net, Plane plane, int filters)
 {
-	return net->kind == NETWORK_CONV4 ? plane_convolved(plane, 2, filters) :
-		plane_pooled(plane_convolved(plane, 1, filters));
+	return net->kind == NETWORK_CONV4_POOL ? plane_pooled(plane_convolved(plane, 1, filters)) :
+		plane_convolved(plane, 2, filters);
 }
 
 int

@@ -42,8 +42,10 @@ typedef enum NetworkKind
 	NETWORK_MLP,
 	NETWORK_CONV4,				/* strides of 2, and the mean over pixels at the
 								 * end (Finn et al. 2017) */
-	NETWORK_CONV4_POOL			/* maximum pooling, and all pixels at the end
+	NETWORK_CONV4_POOL,			/* maximum pooling, and all pixels at the end
 								 * (Vinyals et al. 2016, Snell et al. 2017) */
+	NETWORK_CONV4_FLAT			/* strides of 2, and all pixels at the end
+								 * (Nichol et al. 2018) */
 } NetworkKind;
 
 /*

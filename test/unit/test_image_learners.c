@@ -18,7 +18,7 @@
 #define ROWS 4
 #define CLASSES 3
 #define FILTERS 3
-#define MAX_PIXELS (17 * 16)
+#define MAX_PIXELS (17 * 16 * 2)
 #define MAX_SIZE 600
 
 static double
@@ -91,6 +91,7 @@ test_golden(const GoldenImages *golden)
 	static ImageCase at;
 	static real gradient[MAX_SIZE];
 	static double got[MAX_SIZE];
+	static const char *const kinds[] = {"mlp", "conv4", "conv4_pool", "conv4_flat"};
 	double		loss;
 	char		name[60];
 	Heap		heap = {0};
@@ -98,7 +99,7 @@ test_golden(const GoldenImages *golden)
 	MetaStep	step;
 
 	case_init(&at, golden);
-	snprintf(name, sizeof(name), "%s, %dx%dx%d", golden->kind == NETWORK_CONV4 ? "conv4" : "conv4_pool",
+	snprintf(name, sizeof(name), "%s, %dx%dx%d", kinds[golden->kind],
 			 golden->image.height, golden->image.width, golden->image.channels);
 	arena_init(&arena, heap_grow, &heap, (size_t) 1 << 28);
 

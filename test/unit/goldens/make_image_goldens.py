@@ -12,7 +12,7 @@ import torch
 
 torch.set_default_dtype(torch.float64)
 TASKS, ROWS, CLASSES, FILTERS, LAYERS, RATE = 2, 4, 3, 3, 4, 0.1
-CASES = [('conv4', 7, 5, 2, 1), ('conv4_pool', 17, 16, 1, 2), ('conv4', 16, 16, 1, 3)]
+CASES = [('conv4', 7, 5, 2, 1), ('conv4_pool', 17, 16, 1, 2), ('conv4', 16, 16, 1, 3), ('conv4_flat', 17, 16, 2, 4)]
 
 
 def wave(seed, stream, i):
@@ -38,7 +38,7 @@ def forward(kind, theta, x, seen=None):
     for layer in range(LAYERS):
         weight, bias, _ = theta[3 * layer:3 * layer + 3]
         weight = weight.reshape(3, 3, h.shape[1], FILTERS).permute(3, 2, 0, 1)
-        h = torch.nn.functional.conv2d(h, weight, padding=1, stride=2 if kind == 'conv4' else 1)
+        h = torch.nn.functional.conv2d(h, weight, padding=1, stride=1 if kind == 'conv4_pool' else 2)
         mean, variance = h.mean((0, 2, 3)), h.var((0, 2, 3), unbiased=False)
         if seen is not None:
             seen.append(torch.stack([mean, variance]))
@@ -51,7 +51,8 @@ def forward(kind, theta, x, seen=None):
 
 
 def solve(kind, height, width, channels, seed):
-    features = FILTERS
+    # what four strides of 2 leave of the image; pooling has one pixel left in these cases
+    features = FILTERS * -(-height // 16) * -(-width // 16) if kind == 'conv4_flat' else FILTERS
     theta = parameters(seed, channels, features)
     losses, averages = [], [torch.zeros(2, FILTERS) for _ in range(LAYERS)]
     for task in range(TASKS):
