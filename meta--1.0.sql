@@ -380,13 +380,13 @@ COMMENT ON COLUMN meta.algorithms.reference IS 'where it was published';
 COMMENT ON COLUMN meta.algorithms.defaults IS 'options whose default differs from the one in meta.options';
 
 CREATE FUNCTION meta.options(OUT option text, OUT type text, OUT "default" jsonb, OUT low float8, OUT high float8,
-							 OUT choices text[], OUT meaning text)
+							 OUT choices text[], OUT algorithms text[], OUT meaning text)
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'meta_options' LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 40;
 COMMENT ON FUNCTION meta.options() IS 'the rows of the view meta.options';
 
 CREATE VIEW meta.options AS
-	SELECT option, type, "default", low, high, choices, meaning FROM meta.options();
+	SELECT option, type, "default", low, high, choices, algorithms, meaning FROM meta.options();
 COMMENT ON VIEW meta.options IS 'Every option that meta.train knows.';
 COMMENT ON COLUMN meta.options.option IS 'name: the key in options';
 COMMENT ON COLUMN meta.options.type IS 'kind of value';
@@ -394,6 +394,7 @@ COMMENT ON COLUMN meta.options."default" IS 'value where none is given; an algor
 COMMENT ON COLUMN meta.options.low IS 'least value that is allowed';
 COMMENT ON COLUMN meta.options.high IS 'greatest value that is allowed';
 COMMENT ON COLUMN meta.options.choices IS 'words that are allowed';
+COMMENT ON COLUMN meta.options.algorithms IS 'algorithms that it changes anything for; NULL: all. auto takes every option';
 COMMENT ON COLUMN meta.options.meaning IS 'what it sets';
 
 /*
@@ -439,7 +440,7 @@ CREATE VIEW meta.training AS
 COMMENT ON VIEW meta.training IS 'Trainings that have not ended: running or interrupted, told by the lock that a training holds, with its last report.';
 COMMENT ON COLUMN meta.training.model IS 'name of the model';
 COMMENT ON COLUMN meta.training.owner IS 'its owner';
-COMMENT ON COLUMN meta.training.state IS 'running, or interrupted: goes on with CALL meta.resume(model) where there is a checkpoint';
+COMMENT ON COLUMN meta.training.state IS 'running, or interrupted, which the option time_limit does, too: goes on with CALL meta.resume(model) where there is a checkpoint';
 COMMENT ON COLUMN meta.training.pid IS 'process that trains it';
 COMMENT ON COLUMN meta.training.phase IS 'what was being trained at the last report';
 COMMENT ON COLUMN meta.training.iteration IS 'meta-iterations done at the last report';

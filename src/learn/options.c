@@ -26,6 +26,15 @@
 
 #define DAYS(n) ((n) * 86400.0)
 
+/* algorithms that adapt by gradient steps */
+#define INNER_STEPS "maml|fomaml|meta_sgd|anil|cavia|reptile|lstm"
+
+/* ... and those that do so from where there was no outer loop for it; validation tasks tell them how far */
+#define BASELINE_STEPS "|finetune|single_task"
+
+/* algorithms with an outer loop by Adam */
+#define ADAM "maml|fomaml|meta_sgd|anil|cavia|lstm|alpaca|cnp|vaml|ridge|prototypical|matching|mann"
+
 const OptionInfo option_table[] = {
 	/* the network */
 	{"hidden", OPTION_WIDTHS, "[64, 64]", 1, MAX_WIDTH, NULL, FIELD(hidden),
@@ -45,57 +54,57 @@ const OptionInfo option_table[] = {
 	"Whether a linear path leads past the hidden layers (wide and deep); past convolutions none does."},
 
 	{"start_pooled", OPTION_BOOLEAN, "true", 0, 1, NULL, FIELD(start_pooled),
-	"Whether meta-training begins at the pooled network instead of at random."},
+	"Whether meta-training begins at the pooled network instead of at random.", ADAM "|reptile"},
 
 	/* inner loop */
 	{"inner_steps", OPTION_INTEGER, "5", 0, 1000, NULL, FIELD(inner_steps),
-	"Gradient steps on one task."},
+	"Gradient steps on one task.", INNER_STEPS BASELINE_STEPS},
 	{"adapt_steps", OPTION_INTEGER, "0", 0, 1000, NULL, FIELD(adapt_steps),
-	"Gradient steps when adapting, where they should be others than the inner steps of training; 0 takes as many."},
+	"Gradient steps when adapting, where they should be others than the inner steps of training; 0 takes as many.", INNER_STEPS},
 	{"inner_batch", OPTION_INTEGER, "0", 0, 10000, NULL, FIELD(inner_batch),
-	"Rows of a task that one gradient step takes, at most: the rows are dealt into as many batches, which steps take in turn; 0 takes all."},
+	"Rows of a task that one gradient step takes, at most: the rows are dealt into as many batches, which steps take in turn; 0 takes all.", INNER_STEPS BASELINE_STEPS},
 	{"inner_lr", OPTION_NUMBER, "0.01", 0, 100, NULL, FIELD(inner_lr),
-	"Learning rate of the inner steps, on the mean loss of the encoded target; lstm has learned its own."},
+	"Learning rate of the inner steps, on the mean loss of the encoded target; lstm has learned its own.", "maml|fomaml|meta_sgd|anil|cavia|reptile" BASELINE_STEPS},
 	{"step_rates", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(step_rates),
-	"Whether every tensor has a learned rate of its own at each inner step (MAML++)."},
+	"Whether every tensor has a learned rate of its own at each inner step (MAML++).", INNER_STEPS},
 	{"multi_step", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(multi_step),
-	"Whether the outer loss counts the results of all inner steps in the first tenth of the iterations (MAML++)."},
+	"Whether the outer loss counts the results of all inner steps in the first tenth of the iterations (MAML++).", "maml|fomaml|meta_sgd|anil|cavia|lstm"},
 	/* the words in the order of InnerLoss */
 	{"inner_loss", OPTION_CHOICE, "null", 0, 0, "mean|shrunk", FIELD(inner_loss),
-	"What inner steps descend: the mean loss of k rows, or their sum over k + c with a learned c; null takes the latter where shots is a range."},
+	"What inner steps descend: the mean loss of k rows, or their sum over k + c with a learned c; null takes the latter where shots is a range.", INNER_STEPS},
 
 	/* a Bayesian last layer */
 	{"features", OPTION_INTEGER, "12", 1, 256, NULL, FIELD(features),
-	"Features of the last layer that a task has of its own (alpaca, ridge), besides the intercept; coordinates of the space in which rows are compared (prototypical, matching) or remembered (mann), or that a task bends (vaml)."},
+	"Features of the last layer that a task has of its own (alpaca, ridge), besides the intercept; coordinates of the space in which rows are compared (prototypical, matching) or remembered (mann), or that a task bends (vaml).", "alpaca|ridge|prototypical|matching|mann|vaml"},
 	{"context", OPTION_INTEGER, "16", 0, 256, NULL, FIELD(context),
-	"Width of the summary of the support rows (alpaca, cnp, vaml), or context inputs (cavia), or of the LSTM (lstm, mann); 0 is none."},
+	"Width of the summary of the support rows (alpaca, cnp, vaml), or context inputs (cavia), or of the LSTM (lstm, mann); 0 is none.", "alpaca|cnp|vaml|cavia|lstm|mann"},
 
 	/* a generative learner */
 	{"latent", OPTION_INTEGER, "8", 0, 256, NULL, FIELD(latent),
-	"Latent variables that tell tasks apart, besides their level (vaml)."},
+	"Latent variables that tell tasks apart, besides their level (vaml).", "vaml"},
 	{"samples", OPTION_INTEGER, "20", 1, 256, NULL, FIELD(samples),
-	"Draws of the latent variables over which predictions are averaged (vaml)."},
+	"Draws of the latent variables over which predictions are averaged (vaml).", "vaml"},
 	{"kl_weight", OPTION_NUMBER, "0.2", 0, 1000, NULL, FIELD(kl_weight),
-	"Weight of the divergence between what the support rows and what all rows say of a task (vaml)."},
+	"Weight of the divergence between what the support rows and what all rows say of a task (vaml).", "vaml"},
 	{"row_weight", OPTION_NUMBER, "0.05", 0, 1000, NULL, FIELD(row_weight),
-	"Weight of the likelihood of whole rows beside that of their targets (vaml); 0 learns no rows to make up."},
+	"Weight of the likelihood of whole rows beside that of their targets (vaml); 0 learns no rows to make up.", "vaml"},
 
 	/* metric-based learners */
 	{"full_context", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(full_context),
-	"Whether support rows are seen in the light of each other, in their order, by LSTMs (matching)."},
+	"Whether support rows are seen in the light of each other, in their order, by LSTMs (matching).", "matching"},
 	{"memory", OPTION_INTEGER, "128", 1, 1024, NULL, FIELD(memory),
-	"Support rows that a task keeps, no fewer than training shows (matching), or slots of its memory (mann); the oldest, or the least used, are forgotten."},
+	"Support rows that a task keeps, no fewer than training shows (matching), or slots of its memory (mann); the oldest, or the least used, are forgotten.", "matching|mann"},
 
 	/* outer loop */
 	{"outer_lr", OPTION_NUMBER, "0.001", 1e-9, 1, NULL, FIELD(outer_lr),
-	"Learning rate of the outer loop."},
+	"Learning rate of the outer loop.", ADAM "|reptile|pooled"},
 	/* the words in the order of OuterSchedule */
 	{"schedule", OPTION_CHOICE, "\"linear\"", 0, 0, "linear|constant", FIELD(schedule),
-	"Whether the outer rate falls linearly until the last iteration, or stays."},
+	"Whether the outer rate falls linearly until the last iteration, or stays.", ADAM "|reptile|pooled"},
 	{"iterations", OPTION_INTEGER, "2000", 1, 10000000, NULL, FIELD(iterations),
 	"Meta-iterations: steps of the outer loop."},
 	{"meta_batch", OPTION_INTEGER, "32", 1, 4096, NULL, FIELD(meta_batch),
-	"Tasks per meta-iteration."},
+	"Tasks per meta-iteration.", ADAM "|reptile|pooled"},
 
 	/* rows and tasks */
 	{"shots", OPTION_RANGE, "[0, 20]", 0, 10000, NULL, FIELD(shots),
@@ -121,9 +130,9 @@ const OptionInfo option_table[] = {
 	{"loss", OPTION_CHOICE, "null", 0, 0, "squared|logistic|softmax", FIELD(loss),
 	"Loss that is minimised; null chooses by the target's type."},
 	{"weight_decay", OPTION_NUMBER, "0.0001", 0, 1, NULL, FIELD(weight_decay),
-	"Decoupled weight decay of the outer loop, times the learning rate."},
+	"Decoupled weight decay of the outer loop, times the learning rate.", ADAM "|pooled"},
 	{"clip", OPTION_NUMBER, "10", 0, 1e9, NULL, FIELD(clip),
-	"Largest norm of the outer gradient, beyond which it is scaled down; 0 is off."},
+	"Largest norm of the outer gradient, beyond which it is scaled down; 0 is off.", ADAM "|pooled"},
 	{"seed", OPTION_INTEGER, "0", -MAX_SEED, MAX_SEED, NULL, FIELD(seed),
 	"Seed of all random numbers, and of the split into training, validation and test tasks."},
 	{"weight", OPTION_TEXT, "null", 0, 0, NULL, FIELD(weight),
@@ -154,6 +163,24 @@ option_find(const char *name)
 		if (strcmp(info->name, name) == 0)
 			return info;
 	return NULL;
+}
+
+bool
+option_concerns(const OptionInfo *info, const char *algorithm)
+{
+	size_t		length = strlen(algorithm);
+
+	if (info->algorithms == NULL)
+		return true;
+	for (const char *at = info->algorithms; *at != '\0';)
+	{
+		size_t		word = strcspn(at, "|");
+
+		if (word == length && strncmp(at, algorithm, length) == 0)
+			return true;
+		at += word + (at[word] == '|');
+	}
+	return false;
 }
 
 #define MAX_NAME 32

@@ -106,6 +106,8 @@ typedef struct OptionInfo
 	const char *choices;		/* words parted by '|', for OPTION_CHOICE */
 	size_t		offset;			/* in Options; (size_t) -1 for encode, exclude */
 	const char *meaning;
+	const char *algorithms;		/* names parted by '|' of those that it changes
+								 * anything for; NULL: all */
 } OptionInfo;
 
 /* Ended by a NULL name. */
@@ -119,6 +121,9 @@ extern const OptionInfo *option_find(const char *name);
  * these are more than half of its letters.
  */
 extern const char *option_closest(const char *name);
+
+/* Whether an algorithm learns or adapts otherwise by an option. */
+extern bool option_concerns(const OptionInfo *info, const char *algorithm);
 
 /*
  * Sets one option from numbers (integer, number, boolean as 0 or 1, choice as

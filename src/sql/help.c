@@ -21,7 +21,7 @@ PG_FUNCTION_INFO_V1(meta_algorithms);
 PG_FUNCTION_INFO_V1(meta_options);
 
 #define ALGORITHM_COLUMNS 4
-#define OPTION_COLUMNS 7
+#define OPTION_COLUMNS 8
 
 static const char *const type_names[] = {
 	[OPTION_INTEGER] = "integer",
@@ -158,6 +158,8 @@ meta_options(PG_FUNCTION_ARGS)
 	nulls[3] = nulls[4] = !ranged;
 	nulls[5] = info->choices == NULL;
 	values[5] = nulls[5] ? (Datum) 0 : words(info->choices);
-	values[6] = CStringGetTextDatum(info->meaning);
+	nulls[6] = info->algorithms == NULL;
+	values[6] = nulls[6] ? (Datum) 0 : words(info->algorithms);
+	values[7] = CStringGetTextDatum(info->meaning);
 	SRF_RETURN_NEXT(call, HeapTupleGetDatum(heap_form_tuple(call->tuple_desc, values, nulls)));
 }

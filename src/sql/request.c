@@ -209,6 +209,18 @@ check_episodes(TrainRequest *request)
 	options->shots[0] = Max(options->shots[0], 1);
 }
 
+/* An option that is of no use is no error, so that algorithms can be tried with the same options. */
+static void
+notice_useless(const TrainRequest *request, const OptionInfo *info)
+{
+	/* a blend has learners of many kinds */
+	if (request->learner->flags & LEARNER_BLEND || option_concerns(info, request->learner->name))
+		return;
+	ereport(NOTICE,
+			(errmsg("the option \"%s\" changes nothing for the algorithm \"%s\"", info->name, request->learner->name),
+			 errhint("SELECT algorithms FROM meta.options WHERE option = '%s' shows which it is for.", info->name)));
+}
+
 /* Is a name that no option has an argument of the procedure, or of the aggregate? */
 static bool
 is_argument(const TrainRequest *request, const char *name)
@@ -245,7 +257,8 @@ parse_options(TrainRequest *request)
 		token = JsonbIteratorNext(&it, &value, true);
 		if (request->aggregate && strcmp(name, "algorithm") == 0)
 			continue;
-		if (request->aggregate && strcmp(name, "features") == 0)
+		/* columns; a number of them is an option */
+		if (request->aggregate && strcmp(name, "features") == 0 && value.type != jbvNumeric)
 		{
 			request->features = aggregate_text(name, &value);
 			continue;
@@ -267,6 +280,7 @@ parse_options(TrainRequest *request)
 					 errhint("Perhaps you meant \"%s\". SELECT * FROM meta.options shows every option.",
 							 option_closest(name))));
 		set_option(request, info, &value);
+		notice_useless(request, info);
 	}
 	if (request->options.way > 0)
 		check_episodes(request);

@@ -136,6 +136,7 @@ run_training(Run *run, Training *training)
 	bytea	   *params;
 	bytea	   *checkpoint = NULL;
 	int32		version;
+	bool		ended;
 
 	if (run->commits)
 		save_checkpoint(run, training);
@@ -144,8 +145,9 @@ run_training(Run *run, Training *training)
 				(errmsg("no checkpoint will be kept: the call is inside a transaction block"),
 				 errhint("CALL it outside of BEGIN, functions and EXCEPTION blocks to be able to resume it.")));
 
+	ended = training_run(training, tick, run) || training->phases[training->phase].diverged;
 	/* where it stopped for want of time, it can be gone on with from here */
-	if (!training_run(training, tick, run) && run->commits && !training->phases[training->phase].diverged)
+	if (!ended && run->commits)
 		checkpoint = checkpoint_encode(training);
 	write_reports(run);
 	if (training->phases[training->phase].diverged)
@@ -173,7 +175,9 @@ run_training(Run *run, Training *training)
 	ereport(NOTICE,
 			(errmsg("model \"%s\", version %d: trained with %s in %.1f s", run->name, version,
 					training->learner->name, seconds_since(run->start)),
-			 training_detail(training)));
+			 training_detail(training),
+			 ended ? 0 : checkpoint ? errhint("The option time_limit ended it before its time: CALL meta.resume('%s') goes on from there.", run->name) :
+			 errhint("The option time_limit ended it before its time: with a larger one it can learn more.")));
 }
 
 static void

@@ -144,6 +144,21 @@ $session->finish;
 $node->start;
 is(temporary_files(), 0, '... and leaves no temporary file');
 
+# ---- the option time_limit
+
+{
+	my (undef, undef, $stderr) = $node->psql('postgres', sprintf($endless =~ s/"checkpoint"/"time_limit": 0.2, "checkpoint"/r, 'hurried'));
+	like(
+		$stderr,
+		qr/version 1: trained with maml.*HINT:  The option time_limit ended it before its time: CALL meta\.resume\('hurried'\) goes on from there\./s,
+		'a training that time_limit ended says how to go on');
+	(undef, undef, $stderr) = $node->psql('postgres', sprintf($train, 'unhurried'));
+	unlike($stderr, qr/time_limit/, '... and one that ended by itself does not');
+	is(one(q{SELECT string_agg(model, ' ') FROM meta.training WHERE state = 'interrupted' AND model LIKE '%hurried'}), 'hurried',
+		'... as meta.training has it');
+	one(q{DELETE FROM meta.model WHERE name LIKE '%hurried'});
+}
+
 # ---- vacuum
 
 one(q{CREATE TABLE vacuumed AS SELECT * FROM generate_series(1, 10000)});
