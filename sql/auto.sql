@@ -71,6 +71,34 @@ SET maintenance_work_mem = '16MB';
 CALL meta.train('wide', 'auto.wide', 'task', 'y', features => 'x', options => '{"iterations": 5}');
 RESET maintenance_work_mem;
 
+-- the learners run a heat each, in turn, and only those go on that are not far behind
+\set quick '{"iterations": 60, "hidden": [4], "context": 4, "meta_batch": 8, "outer_lr": 0.005, "shots": [0, 10], "query": 6, "checkpoint": 0}'
+CALL meta.train('whole', 'auto.lines', 'task', 'y', features => 'x', order_by => 'nr', options => :'quick');
+CREATE VIEW heats AS
+	SELECT m.name, h.phase, h.iteration, h.at FROM meta.history h JOIN meta.model m ON m.id = h.model WHERE phase !~ 'cross-fit|pooled';
+SELECT phase, max(iteration) AS iterations, max(iteration) FILTER (WHERE at <= (SELECT max(at) FROM heats WHERE name = 'whole' AND phase = 'cnp')) AS in_its_heat
+FROM heats WHERE name = 'whole' GROUP BY 1 ORDER BY 1;
+-- interrupted in the heats and in what follows, and gone on with: the same bytes, and nothing done twice
+CREATE FUNCTION interrupt() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF new.phase = tg_argv[0] AND new.iteration = tg_argv[1]::int THEN
+		RAISE EXCEPTION 'interrupted in % at iteration %', new.phase, new.iteration;
+	END IF;
+	RETURN new;
+END $$;
+\set SHOW_CONTEXT never
+CREATE TRIGGER interrupt BEFORE INSERT ON meta.history FOR EACH ROW EXECUTE FUNCTION interrupt('cnp', '5');
+CALL meta.train('parts', 'auto.lines', 'task', 'y', features => 'x', order_by => 'nr', options => :'quick');
+DROP TRIGGER interrupt ON meta.history;
+CREATE TRIGGER interrupt BEFORE INSERT ON meta.history FOR EACH ROW EXECUTE FUNCTION interrupt('alpaca', '30');
+CALL meta.resume('parts');
+DROP TRIGGER interrupt ON meta.history;
+CALL meta.resume('parts');
+SELECT meta.params('whole') = meta.params('parts') AS same;
+SELECT count(*) = count(DISTINCT (phase, iteration)) AS once, count(*) = (SELECT count(*) FROM heats WHERE name = 'whole') AS as_many
+FROM heats WHERE name = 'parts';
+\unset SHOW_CONTEXT
+
 -- the same as an aggregate, and the same bytes
 SELECT train('short', 'y', more => '{"iterations": 20}'), train('short again', 'y', more => '{"iterations": 20}');
 SELECT meta.params('short') = meta.params('short again') AS same_bytes;
