@@ -60,6 +60,47 @@ turn_images(const Sampler *sampler, int quarters, Rows *rows, size_t at, int n)
 	}
 }
 
+static void
+swap_numbers(real *a, real *b, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		real		a_i = a[i];
+
+		a[i] = b[i];
+		b[i] = a_i;
+	}
+}
+
+/*
+ * Brings n rows from at on into an order that tells nothing of their classes:
+ * there are learners that read a task's rows in turn.
+ */
+static void
+shuffle_support(Rng rng, Rows *rows, size_t at, int n)
+{
+	Width		width = rows->width;
+
+	for (int i = n - 1; i > 0; i--)
+	{
+		size_t		a = at + i;
+		size_t		b = at + rng_below(&rng, i + 1);
+
+		if (a == b)
+			continue;
+		swap_numbers(rows->x + a * width.x, rows->x + b * width.x, width.x);
+		swap_numbers(rows->y + a * width.y, rows->y + b * width.y, width.y);
+		swap_numbers(rows->w + a, rows->w + b, 1);
+		for (int k = 0; k < width.c; k++)
+		{
+			int32		code = rows->c[a * width.c + k];
+
+			rows->c[a * width.c + k] = rows->c[b * width.c + k];
+			rows->c[b * width.c + k] = code;
+		}
+	}
+}
+
 /* ---- in training ---- */
 
 /* Draws an episode's shots and its classes, each with how far its images are turned. */
@@ -121,6 +162,7 @@ episode_fill(Sampler *sampler, uint64 iteration, int place, int t, Rows *support
 		n_support += k;
 		n_query += q;
 	}
+	shuffle_support(rng_stream(sampler->seed, RNG_ORDER, iteration, place), support, support_at, (int) n_support);
 	rows_pad(support, support_at + n_support, (int) (support_room - n_support));
 	rows_pad(query, query_at + n_query, (int) (query_room - n_query));
 	return (int) n_support;
@@ -205,6 +247,7 @@ episode_support(const Panel *panel, const PanelTask *task, int shots, Rows *rows
 		set_output(rows, at, shots, output);
 		at += shots;
 	}
+	shuffle_support(rng_stream(0, RNG_ORDER, task->classes[0].first_row, shots), rows, 0, (int) at);
 	rows->tasks = 1;
 	rows->rows = (int) at;
 }

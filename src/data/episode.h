@@ -22,8 +22,8 @@ typedef struct EpisodeClass
 } EpisodeClass;
 
 /*
- * Places an episode at task position t of support and query: support rows,
- * class by class, are returned in number, the others get weight 0.
+ * Places an episode at task position t of support and query: support rows, the
+ * classes mixed, are returned in number, the others get weight 0.
  */
 extern int	episode_fill(Sampler *sampler, uint64 iteration, int place, int t, Rows *support, Rows *query);
 

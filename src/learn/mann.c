@@ -28,7 +28,7 @@
  * before writing here, and after it in the paper; and tau is learned, since a
  * cosine alone tells 128 slots hardly apart.  As in the paper the outer loop
  * descends the loss of all rows in the sequence, each predicted before its
- * answer is known; but see mann_episode.
+ * answer is known.
  *
  * The order of rows matters.  Going on from a state is what reading all rows at
  * once is.  A row's weight counts in the loss; to the sequence, rows of no
@@ -289,11 +289,7 @@ mann_predict(Tape *tape, const LearnerSpec *spec, const TensorList *list, const 
 	return seen.prior == TAPE_NONE ? step.output : tape_axpy(tape, step.output, 1, seen.prior);
 }
 
-/*
- * Mean over the rows of the support, in turn, and of the query.  In N-way
- * episodes of the query alone: support rows come class by class, so that their
- * place tells the answer, and there would be little to learn but counting.
- */
+/* Mean over the rows of the support, in turn, and of the query. */
 static Var
 mann_episode(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 			 const RowVars *support, const RowVars *query, const Var *theta, Var progress, Var noise)
@@ -312,7 +308,7 @@ mann_episode(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 		tape->fault = "out of memory";
 		return TAPE_NONE;
 	}
-	read_support(tape, spec, list, support, theta, phi, spec->options.way > 0 ? NULL : &said);
+	read_support(tape, spec, list, support, theta, phi, &said);
 	answer = mann_predict(tape, spec, list, phi, query->x, query->c);
 	sum = tape_sum(tape, tape_multiply(tape, loss_rows(tape, spec->loss, answer, query->y), query->w), shape(tasks, 1, 1));
 	weight = vars_sum_rows(tape, query->w);

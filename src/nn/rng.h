@@ -24,7 +24,8 @@ typedef enum RngPurpose
 	RNG_EPISODE,				/* classes of an N-way episode */
 	RNG_SAMPLE,					/* rows that a generative learner makes up */
 	RNG_NOISE,					/* what it draws in training */
-	RNG_AUGMENT					/* how images are distorted in training */
+	RNG_AUGMENT,				/* how images are distorted in training */
+	RNG_ORDER					/* the order of an episode's support rows */
 } RngPurpose;
 
 typedef struct Rng
