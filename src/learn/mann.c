@@ -8,7 +8,7 @@
  *	  k_t = tanh(h_t W_k + b_k),  w^r_t = softmax_i(tau cos(k_t, M_{t-1}(i)))
  *	  r_t = sum_i w^r_t(i) M_{t-1}(i)
  *	  w^w_t = sigma(a_t) w^r_{t-1} + (1 - sigma(a_t)) w^lu_{t-1}
- *	  M_t = (M_{t-1}, its least used slots emptied) + w^w_t k_t
+ *	  M_t = (M_{t-1}, its least used slots emptied) + w^w_t (k_t + v_t W_v)
  *	  w^u_t = gamma w^u_{t-1} + w^r_t + w^w_t,  w^lu_t: the least of w^u_t
  *
  * A. Santoro, S. Bartunov, M. Botvinick, D. Wierstra, T. Lillicrap,
@@ -25,8 +25,10 @@
  * The support is the sequence, and the state after it is what a task has of
  * its own.  A row to predict comes next: one step from that state, which
  * writes nothing.  So that it sees what a row of the support saw, reading comes
- * before writing here, and after it in the paper; and tau is learned, since a
- * cosine alone tells 128 slots hardly apart.  As in the paper the outer loop
+ * before writing here, and after it in the paper; there a row finds the slot
+ * that it is written to itself, and the next one, which has its answer, may add
+ * to that slot.  Here a row is written when its answer is known, both into one
+ * slot.  And tau is learned, since a cosine alone tells 128 slots hardly apart.  As in the paper the outer loop
  * descends the loss of all rows in the sequence, each predicted before its
  * answer is known.
  *
@@ -60,6 +62,7 @@ enum
 	CONTROLLER_READ,			/* (HEADS features, 4 context): of r_{t-1} */
 	KEY_WEIGHT,					/* (context, HEADS features) */
 	KEY_BIAS,
+	KEY_ANSWER,					/* W_v: (values, HEADS features) */
 	GATE_WEIGHT,				/* (context, HEADS) */
 	GATE_BIAS,
 	LOG_SHARPNESS,				/* (1, 1) log tau */
@@ -97,6 +100,7 @@ mann_layout(const LearnerSpec *spec, TensorList *list)
 		tensor_add(list, "controller.read.weight", read, 4 * width, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "key.weight", width, read, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "key.bias", 1, read, TENSOR_SHARED) >= 0 &&
+		tensor_add(list, "key.answer.weight", values, read, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "gate.weight", width, HEADS, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "gate.bias", 1, HEADS, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "sharpness.bias", 1, 1, TENSOR_SHARED) >= 0 &&
@@ -124,6 +128,7 @@ mann_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real 
 	tensor_fill_normal(&own[CONTROLLER_LAST], sqrt(1.0 / (inputs + width)), rng, values);
 	tensor_fill_normal(&own[CONTROLLER_READ], sqrt(1.0 / (inputs + width)), rng, values);
 	tensor_fill_normal(&own[KEY_WEIGHT], shallow, rng, values);
+	tensor_fill_normal(&own[KEY_ANSWER], shallow, rng, values);
 	tensor_fill_normal(&own[GATE_WEIGHT], shallow, rng, values);
 	tensor_fill_normal(&own[OUTPUT_HIDDEN], 0.1 * shallow, rng, values);
 	tensor_fill_normal(&own[OUTPUT_READ], 0.1 * sqrt(1.0 / own[OUTPUT_READ].rows), rng, values);
@@ -189,6 +194,7 @@ write_step(Tape *tape, const Var *own, const Step *step, Var present, Var value,
 {
 	Var			least = tape_multiply(tape, tape_least(tape, state[STATE_USAGE], HEADS), present);
 	Var			gate = tape_affine(tape, lstm_hidden(tape, step->controller), false, own[GATE_WEIGHT], false, own[GATE_BIAS]);
+	Var			answer = tape_affine(tape, value, false, own[KEY_ANSWER], false, TAPE_NONE);
 	Var			written;
 	Var			used;
 
@@ -199,7 +205,8 @@ write_step(Tape *tape, const Var *own, const Step *step, Var present, Var value,
 
 	/* with the weights before this step */
 	state[STATE_MEMORY] = tape_multiply(tape, state[STATE_MEMORY], tape_transpose(tape, tape_scale(tape, least, -1, 1)));
-	state[STATE_MEMORY] = tape_affine(tape, written, true, step->keys, false, state[STATE_MEMORY]);
+	answer = tape_axpy(tape, step->keys, 1, tape_reshape(tape, answer, HEADS, tape_shape(tape, step->keys).cols));
+	state[STATE_MEMORY] = tape_affine(tape, written, true, answer, false, state[STATE_MEMORY]);
 	used = vars_sum_rows(tape, tape_axpy(tape, step->weights, 1, written));
 	used = tape_axpy(tape, used, USAGE_KEPT, state[STATE_USAGE]);
 	state[STATE_USAGE] = vars_choose(tape, present, used, state[STATE_USAGE]);

@@ -26,6 +26,8 @@
 
 #define DAYS(n) ((n) * 86400.0)
 
+#define ALL NULL
+
 /* algorithms that adapt by gradient steps */
 #define INNER_STEPS "maml|fomaml|meta_sgd|anil|cavia|reptile|lstm"
 
@@ -38,20 +40,20 @@
 const OptionInfo option_table[] = {
 	/* the network */
 	{"hidden", OPTION_WIDTHS, "[64, 64]", 1, MAX_WIDTH, NULL, FIELD(hidden),
-	"Widths of the network's hidden layers, at most 8; [] is a linear model. Convolutional networks have filters instead."},
+	"Widths of the network's hidden layers, at most 8; [] is a linear model. Convolutional networks have filters instead.", ALL},
 	/* the words in the order of UnaryKind */
 	{"activation", OPTION_CHOICE, "\"relu\"", 0, 0, "relu|tanh|sigmoid|softplus", FIELD(activation),
-	"Activation function of the hidden layers."},
+	"Activation function of the hidden layers.", ALL},
 	/* the words in the order of NetworkKind */
 	{"network", OPTION_CHOICE, "\"mlp\"", 0, 0, "mlp|conv4|conv4_pool|conv4_flat", FIELD(network),
-	"Network: hidden layers on all inputs, or four 3x3 convolutions of an image column, with strides of 2 and a mean at the end, with maximum pooling, or with strides and no mean."},
+	"Network: hidden layers on all inputs, or four 3x3 convolutions of an image column, with strides of 2 and a mean at the end, with maximum pooling, or with strides and no mean.", ALL},
 	{"filters", OPTION_INTEGER, "64", 1, 1024, NULL, FIELD(filters),
-	"Filters of each convolution."},
+	"Filters of each convolution.", ALL},
 	/* the words in the order of NormKind */
 	{"norm", OPTION_CHOICE, "null", 0, 0, "none|batch|running", FIELD(norm),
-	"Batch normalisation of the layers: over the rows at hand (a row alone: by its task's support rows), or after training by running averages; null is none, and for images batch where tasks adapt the layers, else running."},
+	"Batch normalisation of the layers: over the rows at hand (a row alone: by its task's support rows), or after training by running averages; null is none, and for images batch where tasks adapt the layers, else running.", ALL},
 	{"skip", OPTION_BOOLEAN, "true", 0, 1, NULL, FIELD(skip),
-	"Whether a linear path leads past the hidden layers (wide and deep); past convolutions none does."},
+	"Whether a linear path leads past the hidden layers (wide and deep); past convolutions none does.", ALL},
 
 	{"start_pooled", OPTION_BOOLEAN, "true", 0, 1, NULL, FIELD(start_pooled),
 	"Whether meta-training begins at the pooled network instead of at random.", ADAM "|reptile"},
@@ -102,57 +104,57 @@ const OptionInfo option_table[] = {
 	{"schedule", OPTION_CHOICE, "\"linear\"", 0, 0, "linear|constant", FIELD(schedule),
 	"Whether the outer rate falls linearly until the last iteration, or stays.", ADAM "|reptile|pooled"},
 	{"iterations", OPTION_INTEGER, "2000", 1, 10000000, NULL, FIELD(iterations),
-	"Meta-iterations: steps of the outer loop."},
+	"Meta-iterations: steps of the outer loop.", ALL},
 	{"meta_batch", OPTION_INTEGER, "32", 1, 4096, NULL, FIELD(meta_batch),
 	"Tasks per meta-iteration.", ADAM "|reptile|pooled"},
 
 	/* rows and tasks */
 	{"shots", OPTION_RANGE, "[0, 20]", 0, 10000, NULL, FIELD(shots),
-	"Support rows per task: a number, or a range from which each task draws."},
+	"Support rows per task: a number, or a range from which each task draws.", ALL},
 	{"query", OPTION_INTEGER, "20", 1, 10000, NULL, FIELD(query),
-	"Query rows per task, at most."},
+	"Query rows per task, at most.", ALL},
 	{"way", OPTION_INTEGER, "0", 0, 1000, NULL, FIELD(way),
-	"Classes of an episode, 2 or more; 0 takes the task key's own tasks."},
+	"Classes of an episode, 2 or more; 0 takes the task key's own tasks.", ALL},
 	{"rotations", OPTION_BOOLEAN, "false", 0, 1, NULL, FIELD(rotations),
-	"Whether images turned by 90, 180 and 270 degrees are further classes to train episodes on."},
+	"Whether images turned by 90, 180 and 270 degrees are further classes to train episodes on.", ALL},
 	{"augment", OPTION_NUMBER, "0", 0, 2, NULL, FIELD(augment),
-	"How strongly images are distorted in training, at random; 1: turned by up to 15 degrees, scaled by 15 %, moved by a tenth."},
+	"How strongly images are distorted in training, at random; 1: turned by up to 15 degrees, scaled by 15 %, moved by a tenth.", ALL},
 	{"validation", OPTION_NUMBER, "0.1", 0, 0.9, NULL, FIELD(validation),
-	"Share of the tasks kept for validation."},
+	"Share of the tasks kept for validation.", ALL},
 	{"test", OPTION_NUMBER, "0.1", 0, 0.9, NULL, FIELD(test),
-	"Share of the tasks kept for evaluation."},
+	"Share of the tasks kept for evaluation.", ALL},
 	{"patience", OPTION_INTEGER, "10", 0, 1000000, NULL, FIELD(patience),
-	"Validations without improvement before training stops; 0 never stops early."},
+	"Validations without improvement before training stops; 0 never stops early.", ALL},
 	/* the words in the order of Metric */
 	{"metric", OPTION_CHOICE, "null", 0, 0, "rmse|mae|r2|log_loss|brier|accuracy|auc|ece|auc_by_task", FIELD(metric),
-	"Metric that is compared on validation tasks; null takes the loss."},
+	"Metric that is compared on validation tasks; null takes the loss.", ALL},
 	/* the words in the order of LossKind */
 	{"loss", OPTION_CHOICE, "null", 0, 0, "squared|logistic|softmax", FIELD(loss),
-	"Loss that is minimised; null chooses by the target's type."},
+	"Loss that is minimised; null chooses by the target's type.", ALL},
 	{"weight_decay", OPTION_NUMBER, "0.0001", 0, 1, NULL, FIELD(weight_decay),
 	"Decoupled weight decay of the outer loop, times the learning rate.", ADAM "|pooled"},
 	{"clip", OPTION_NUMBER, "10", 0, 1e9, NULL, FIELD(clip),
 	"Largest norm of the outer gradient, beyond which it is scaled down; 0 is off.", ADAM "|pooled"},
 	{"seed", OPTION_INTEGER, "0", -MAX_SEED, MAX_SEED, NULL, FIELD(seed),
-	"Seed of all random numbers, and of the split into training, validation and test tasks."},
+	"Seed of all random numbers, and of the split into training, validation and test tasks.", ALL},
 	{"weight", OPTION_TEXT, "null", 0, 0, NULL, FIELD(weight),
-	"Column that holds a weight for every row; null weighs all rows alike."},
+	"Column that holds a weight for every row; null weighs all rows alike.", ALL},
 
 	/* columns */
 	{"encode", OPTION_OBJECT, "{}", 0, 0, NULL, NO_FIELD,
-	"Encoders by column, where the automatic choice is wrong: number, category, boolean, vector, raw, image HxW or image HxWxC."},
+	"Encoders by column, where the automatic choice is wrong: number, category, boolean, vector, raw, image HxW or image HxWxC.", ALL},
 	{"exclude", OPTION_LIST, "[]", 0, 0, NULL, NO_FIELD,
-	"Columns to leave out of the features."},
+	"Columns to leave out of the features.", ALL},
 
 	/* running */
 	{"checkpoint", OPTION_NUMBER, "10", 0, DAYS(365), NULL, FIELD(checkpoint),
-	"Seconds between checkpoints."},
+	"Seconds between checkpoints.", ALL},
 	{"report", OPTION_NUMBER, "5", 0, DAYS(365), NULL, FIELD(report),
-	"Seconds between progress lines."},
+	"Seconds between progress lines.", ALL},
 	{"keep", OPTION_INTEGER, "3", 1, 1000000, NULL, FIELD(keep),
-	"Versions of a model that are kept."},
+	"Versions of a model that are kept.", ALL},
 	{"time_limit", OPTION_NUMBER, "0", 0, DAYS(365), NULL, FIELD(time_limit),
-	"Seconds after which training ends with the best so far; what is then fitted and calibrated takes its own time. meta.resume goes on for as long again. 0 is no limit."},
+	"Seconds after which training ends with the best so far; what is then fitted and calibrated takes its own time. meta.resume goes on for as long again. 0 is no limit.", ALL},
 	{NULL}
 };
 

@@ -91,7 +91,7 @@ def mann_tensors(case):
         ('space.weight', (seen, FEATURES)), ('space.bias', (1, FEATURES)),
         ('controller.input.weight', (FEATURES, 4 * WIDTH)), ('controller.hidden.weight', (WIDTH, 4 * WIDTH)),
         ('controller.bias', (1, 4 * WIDTH)), ('controller.last.weight', (values, 4 * WIDTH)),
-        ('controller.read.weight', (read, 4 * WIDTH)), ('key.weight', (WIDTH, read)), ('key.bias', (1, read)),
+        ('controller.read.weight', (read, 4 * WIDTH)), ('key.weight', (WIDTH, read)), ('key.bias', (1, read)), ('key.answer.weight', (values, read)),
         ('gate.weight', (WIDTH, HEADS)), ('gate.bias', (1, HEADS)), ('sharpness.bias', (1, 1)),
         ('output.hidden.weight', (WIDTH, outputs)), ('output.read.weight', (read, outputs)),
         ('state.controller', (1, 2 * WIDTH)), ('state.memory', (SLOTS, FEATURES)), ('state.usage', (1, SLOTS)),
@@ -130,7 +130,9 @@ class Mann:
         for i in sorted(range(SLOTS), key=lambda i: float(self.usage[i]))[:HEADS]:
             least[i] = 1.0
         written = [g * w + (1 - g) * least for g, w in zip(gates, self.weights)]
-        self.memory = (1 - least)[:, None] * self.memory + sum(torch.outer(w, k) for w, k in zip(written, keys))
+        answers = (value @ self.p['key.answer.weight'])[0].chunk(HEADS)
+        self.memory = (1 - least)[:, None] * self.memory \
+            + sum(torch.outer(w, k + a) for w, k, a in zip(written, keys, answers))
         self.usage = USAGE_KEPT * self.usage + sum(weights) + sum(written)
         self.state, self.weights, self.read, self.last = state, weights, read, value
         return out
@@ -157,8 +159,6 @@ def mann_losses(case, theta):
                     out = memory.step(at, value)
                 else:
                     out = memory.see(at)[-1]
-                if case['way'] and part == 0:
-                    continue        # only query rows are in an episode's loss
                 said.append(out if case['way'] else out + known)
                 answers.append(y[r])
                 weights.append(w[r])
