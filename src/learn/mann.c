@@ -5,16 +5,16 @@
  *	  what it will need into a memory of fixed size.
  *
  *	  s_t = LSTM([x_t, v_{t-1}, r_{t-1}], s_{t-1})
- *	  k_t = tanh(h_t W_k + b_k),  w^r_t = softmax_i(tau cos(k_t, M_{t-1}(i)))
+ *	  k_t = tanh(h_t W_k + x_t W_x + b_k),  w^r_t = softmax_i(tau cos(k_t, M_{t-1}(i)))
  *	  r_t = sum_i w^r_t(i) M_{t-1}(i)
  *	  w^w_t = sigma(a_t) w^r_{t-1} + (1 - sigma(a_t)) w^lu_{t-1}
- *	  M_t = (M_{t-1}, its least used slots emptied) + w^w_t (k_t + v_t W_v)
- *	  w^u_t = gamma w^u_{t-1} + w^r_t + w^w_t,  w^lu_t: the least of w^u_t
+ *	  M_t = (M_{t-1}, its least used slot emptied) + w^w_t (k_t + v_t W_v)
+ *	  w^u_t = gamma w^u_{t-1} + w^r_t + w^w_t,  w^lu_t: 1 for the least of w^u_t
  *
  * A. Santoro, S. Bartunov, M. Botvinick, D. Wierstra, T. Lillicrap,
  * "Meta-learning with memory-augmented neural networks", ICML 2016: least
  * recently used access.  The sums run over four heads, each with its own key k,
- * gate a and weights; as many slots are least used as there are heads.
+ * gate a and weights.
  *
  * An output is m(x) + [h_t, r_t] W, with the network's m; v_{t-1} is what m did
  * not know of the row before: its number less m(x), or its class, one-hot, less
@@ -24,13 +24,19 @@
  *
  * The support is the sequence, and the state after it is what a task has of
  * its own.  A row to predict comes next: one step from that state, which
- * writes nothing.  So that it sees what a row of the support saw, reading comes
- * before writing here, and after it in the paper; there a row finds the slot
- * that it is written to itself, and the next one, which has its answer, may add
- * to that slot.  Here a row is written when its answer is known, both into one
- * slot.  And tau is learned, since a cosine alone tells 128 slots hardly apart.  As in the paper the outer loop
- * descends the loss of all rows in the sequence, each predicted before its
- * answer is known.
+ * writes nothing.  As in the paper the outer loop descends the loss of all rows
+ * in the sequence, each predicted before its answer is known.
+ *
+ * What is other than in the paper:
+ *
+ *	- A row is written when its answer is known, both into one slot.  There a
+ *	  row is written as it comes, finds itself when it reads, and the next one,
+ *	  which brings its answer, may add to the slot that was found.
+ *	- A key sees the row itself, beside what the controller makes of it, so that
+ *	  rows that look alike have keys that are alike from the beginning.
+ *	- One slot is least used, not one for each head, so that a memory holds as
+ *	  many rows as it has slots.  The gates begin with writing there.
+ *	- tau is learned, since a cosine alone tells 128 slots hardly apart.
  *
  * The order of rows matters.  Going on from a state is what reading all rows at
  * once is.  A row's weight counts in the loss; to the sequence, rows of no
@@ -50,6 +56,7 @@
 #define HEADS 4
 #define USAGE_KEPT 0.95			/* gamma */
 #define FIRST_SHARPNESS 5.0		/* tau */
+#define FIRST_GATE (-3.0)		/* a: new rows go to slots of their own */
 #define SHORT 1e-6				/* a square length, where slots are empty */
 
 /* Positions after the network's and the space's tensors. */
@@ -61,6 +68,7 @@ enum
 	CONTROLLER_LAST,			/* (values, 4 context): of v_{t-1} */
 	CONTROLLER_READ,			/* (HEADS features, 4 context): of r_{t-1} */
 	KEY_WEIGHT,					/* (context, HEADS features) */
+	KEY_ROW,					/* W_x: (features, HEADS features) */
 	KEY_BIAS,
 	KEY_ANSWER,					/* W_v: (values, HEADS features) */
 	GATE_WEIGHT,				/* (context, HEADS) */
@@ -78,19 +86,13 @@ enum
 	STATE_LAST					/* v: (1, values) */
 };
 
-/* No fewer slots than are written at once. */
-static int
-slots(const LearnerSpec *spec)
-{
-	return spec->options.memory > HEADS ? spec->options.memory : HEADS;
-}
-
 static bool
 mann_layout(const LearnerSpec *spec, TensorList *list)
 {
 	int			features = spec->options.features;
 	int			width = spec->options.context;
 	int			outputs = spec->net.outputs;
+	int			slots = spec->options.memory;
 	int			values = space_value_width(spec);
 	int			read = HEADS * features;
 
@@ -99,6 +101,7 @@ mann_layout(const LearnerSpec *spec, TensorList *list)
 		tensor_add(list, "controller.last.weight", values, 4 * width, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "controller.read.weight", read, 4 * width, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "key.weight", width, read, TENSOR_SHARED) >= 0 &&
+		tensor_add(list, "key.row.weight", features, read, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "key.bias", 1, read, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "key.answer.weight", values, read, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "gate.weight", width, HEADS, TENSOR_SHARED) >= 0 &&
@@ -107,9 +110,9 @@ mann_layout(const LearnerSpec *spec, TensorList *list)
 		tensor_add(list, "output.hidden.weight", width, outputs, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "output.read.weight", read, outputs, TENSOR_SHARED) >= 0 &&
 		tensor_add(list, "state.controller", 1, 2 * width, TENSOR_STATE) >= 0 &&
-		tensor_add(list, "state.memory", slots(spec), features, TENSOR_STATE) >= 0 &&
-		tensor_add(list, "state.usage", 1, slots(spec), TENSOR_STATE) >= 0 &&
-		tensor_add(list, "state.weights", HEADS, slots(spec), TENSOR_STATE) >= 0 &&
+		tensor_add(list, "state.memory", slots, features, TENSOR_STATE) >= 0 &&
+		tensor_add(list, "state.usage", 1, slots, TENSOR_STATE) >= 0 &&
+		tensor_add(list, "state.weights", HEADS, slots, TENSOR_STATE) >= 0 &&
 		tensor_add(list, "state.read", 1, read, TENSOR_STATE) >= 0 &&
 		tensor_add(list, "state.last", 1, values, TENSOR_STATE) >= 0;
 }
@@ -128,14 +131,25 @@ mann_initialise(const LearnerSpec *spec, const TensorList *list, Rng *rng, real 
 	tensor_fill_normal(&own[CONTROLLER_LAST], sqrt(1.0 / (inputs + width)), rng, values);
 	tensor_fill_normal(&own[CONTROLLER_READ], sqrt(1.0 / (inputs + width)), rng, values);
 	tensor_fill_normal(&own[KEY_WEIGHT], shallow, rng, values);
+	tensor_fill_normal(&own[KEY_ROW], sqrt(1.0 / own[KEY_ROW].rows), rng, values);
 	tensor_fill_normal(&own[KEY_ANSWER], shallow, rng, values);
 	tensor_fill_normal(&own[GATE_WEIGHT], shallow, rng, values);
 	tensor_fill_normal(&own[OUTPUT_HIDDEN], 0.1 * shallow, rng, values);
 	tensor_fill_normal(&own[OUTPUT_READ], 0.1 * sqrt(1.0 / own[OUTPUT_READ].rows), rng, values);
+	for (int i = 0; i < HEADS; i++)
+		values[own[GATE_BIAS].offset + i] = FIRST_GATE;
 	values[own[LOG_SHARPNESS].offset] = scale_store(FIRST_SHARPNESS);
 }
 
 /* ---- the steps ---- */
+
+/* What rows add to what a step makes of them, and m of them. */
+typedef struct Seen
+{
+	Var			gates;			/* of the controller: (tasks, rows, 4 context) */
+	Var			keys;			/* (tasks, rows, HEADS features) */
+	Var			prior;			/* (tasks, rows, outputs), or TAPE_NONE */
+} Seen;
 
 /* What a step says, and what the next one needs to know of it. */
 typedef struct Step
@@ -147,14 +161,11 @@ typedef struct Step
 	Var			output;			/* (tasks, rows, outputs), m left out */
 } Step;
 
-/*
- * A step for each of some rows, all from the same state: gates is what rows add
- * to the controller's gates, (tasks, rows, 4 context).
- */
+/* A step for each of some rows, all from the same state. */
 static Step
-step_rows(Tape *tape, const LearnerSpec *spec, const Var *own, const Var *state, Var gates)
+step_rows(Tape *tape, const LearnerSpec *spec, const Var *own, const Var *state, const Seen *seen)
 {
-	int			rows = tape_shape(tape, gates).rows;
+	int			rows = tape_shape(tape, seen->gates).rows;
 	int			features = spec->options.features;
 	Shape		memory = tape_shape(tape, state[STATE_MEMORY]);
 	Var			before = tape_affine(tape, lstm_hidden(tape, state[STATE_CONTROLLER]), false, own[CONTROLLER_HIDDEN], false, TAPE_NONE);
@@ -164,10 +175,10 @@ step_rows(Tape *tape, const LearnerSpec *spec, const Var *own, const Var *state,
 
 	before = tape_affine(tape, state[STATE_LAST], false, own[CONTROLLER_LAST], false, before);
 	before = tape_affine(tape, state[STATE_READ], false, own[CONTROLLER_READ], false, before);
-	step.controller = tape_lstm(tape, tape_axpy(tape, gates, 1, before), state[STATE_CONTROLLER]);
+	step.controller = tape_lstm(tape, tape_axpy(tape, seen->gates, 1, before), state[STATE_CONTROLLER]);
 	hidden = lstm_hidden(tape, step.controller);
 
-	step.keys = tape_affine(tape, hidden, false, own[KEY_WEIGHT], false, own[KEY_BIAS]);
+	step.keys = tape_affine(tape, hidden, false, own[KEY_WEIGHT], false, seen->keys);
 	step.keys = tape_reshape(tape, tape_unary(tape, UNARY_TANH, 0, step.keys), rows * HEADS, features);
 	step.weights = tape_affine(tape, step.keys, false, state[STATE_MEMORY], true, TAPE_NONE);
 	length = tape_sum(tape, tape_unary(tape, UNARY_SQUARE, 0, step.keys),
@@ -192,7 +203,7 @@ step_rows(Tape *tape, const LearnerSpec *spec, const Var *own, const Var *state,
 static void
 write_step(Tape *tape, const Var *own, const Step *step, Var present, Var value, Var *state)
 {
-	Var			least = tape_multiply(tape, tape_least(tape, state[STATE_USAGE], HEADS), present);
+	Var			least = tape_multiply(tape, tape_least(tape, state[STATE_USAGE], 1), present);
 	Var			gate = tape_affine(tape, lstm_hidden(tape, step->controller), false, own[GATE_WEIGHT], false, own[GATE_BIAS]);
 	Var			answer = tape_affine(tape, value, false, own[KEY_ANSWER], false, TAPE_NONE);
 	Var			written;
@@ -216,13 +227,6 @@ write_step(Tape *tape, const Var *own, const Step *step, Var present, Var value,
 	state[STATE_LAST] = vars_choose(tape, present, value, state[STATE_LAST]);
 }
 
-/* What rows are to the controller, and m of them. */
-typedef struct Seen
-{
-	Var			gates;			/* (tasks, rows, 4 context) */
-	Var			prior;			/* (tasks, rows, outputs), or TAPE_NONE */
-} Seen;
-
 static Seen
 see(Tape *tape, const LearnerSpec *spec, const Var *theta, Var x, Var c)
 {
@@ -231,6 +235,7 @@ see(Tape *tape, const LearnerSpec *spec, const Var *theta, Var x, Var c)
 	Seen		seen;
 
 	seen.gates = tape_affine(tape, places.at, false, own[CONTROLLER_ROW], false, own[CONTROLLER_BIAS]);
+	seen.keys = tape_affine(tape, places.at, false, own[KEY_ROW], false, own[KEY_BIAS]);
 	seen.prior = places.prior;
 	return seen;
 }
@@ -248,6 +253,7 @@ read_support(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	Seen		seen = see(tape, spec, theta, support->x, support->c);
 	int			rows = tape_shape(tape, support->w).rows;
 	Var			gates = tape_transpose(tape, seen.gates);
+	Var			keys = tape_transpose(tape, seen.keys);
 	Var			present = tape_transpose(tape, vars_positive(tape, support->w));
 	Var			values;
 	Var			sum = TAPE_NONE;
@@ -261,7 +267,8 @@ read_support(Tape *tape, const LearnerSpec *spec, const TensorList *list,
 	memcpy(phi, theta, list->n * sizeof(Var));
 	for (int r = 0; r < rows && !tape->fault; r++)
 	{
-		Step		step = step_rows(tape, spec, own, state, vars_row_of(tape, gates, r));
+		Seen		row = {vars_row_of(tape, gates, r), vars_row_of(tape, keys, r), TAPE_NONE};
+		Step		step = step_rows(tape, spec, own, state, &row);
 
 		write_step(tape, own, &step, vars_slice(tape, present, r, 1), vars_row_of(tape, values, r), state);
 		if (said != NULL)
@@ -290,7 +297,7 @@ mann_predict(Tape *tape, const LearnerSpec *spec, const TensorList *list, const 
 {
 	const Var  *own = phi + space_count(spec);
 	Seen		seen = see(tape, spec, phi, x, c);
-	Step		step = step_rows(tape, spec, own, own, seen.gates);
+	Step		step = step_rows(tape, spec, own, own, &seen);
 
 	(void) list;
 	return seen.prior == TAPE_NONE ? step.output : tape_axpy(tape, step.output, 1, seen.prior);

@@ -91,7 +91,7 @@ def mann_tensors(case):
         ('space.weight', (seen, FEATURES)), ('space.bias', (1, FEATURES)),
         ('controller.input.weight', (FEATURES, 4 * WIDTH)), ('controller.hidden.weight', (WIDTH, 4 * WIDTH)),
         ('controller.bias', (1, 4 * WIDTH)), ('controller.last.weight', (values, 4 * WIDTH)),
-        ('controller.read.weight', (read, 4 * WIDTH)), ('key.weight', (WIDTH, read)), ('key.bias', (1, read)), ('key.answer.weight', (values, read)),
+        ('controller.read.weight', (read, 4 * WIDTH)), ('key.weight', (WIDTH, read)), ('key.row.weight', (FEATURES, read)), ('key.bias', (1, read)), ('key.answer.weight', (values, read)),
         ('gate.weight', (WIDTH, HEADS)), ('gate.bias', (1, HEADS)), ('sharpness.bias', (1, 1)),
         ('output.hidden.weight', (WIDTH, outputs)), ('output.read.weight', (read, outputs)),
         ('state.controller', (1, 2 * WIDTH)), ('state.memory', (SLOTS, FEATURES)), ('state.usage', (1, SLOTS)),
@@ -116,7 +116,7 @@ class Mann:
         weight = torch.cat([p['controller.input.weight'], p['controller.last.weight'], p['controller.read.weight']], 0)
         state = torch.lstm_cell(torch.cat([x, self.last, self.read], 1), self.state, weight.t(),
                                 p['controller.hidden.weight'].t(), p['controller.bias'][0], torch.zeros(4 * WIDTH))
-        keys = torch.tanh(state[0] @ p['key.weight'] + p['key.bias'])[0].chunk(HEADS)
+        keys = torch.tanh(state[0] @ p['key.weight'] + x @ p['key.row.weight'] + p['key.bias'])[0].chunk(HEADS)
         length = lambda v: torch.sqrt((v ** 2).sum(-1) + SHORT)
         tau = torch.exp(4 * p['sharpness.bias'][0, 0])
         weights = [torch.softmax(tau * (self.memory @ k) / length(self.memory) / length(k), 0) for k in keys]
@@ -127,8 +127,7 @@ class Mann:
         state, keys, weights, read, out = self.see(x)
         gates = torch.sigmoid(state[0] @ self.p['gate.weight'] + self.p['gate.bias'])[0]
         least = torch.zeros(SLOTS)
-        for i in sorted(range(SLOTS), key=lambda i: float(self.usage[i]))[:HEADS]:
-            least[i] = 1.0
+        least[min(range(SLOTS), key=lambda i: float(self.usage[i]))] = 1.0
         written = [g * w + (1 - g) * least for g, w in zip(gates, self.weights)]
         answers = (value @ self.p['key.answer.weight'])[0].chunk(HEADS)
         self.memory = (1 - least)[:, None] * self.memory \
