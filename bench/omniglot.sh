@@ -54,8 +54,8 @@ maml	maml	5	1	5x1	"network": "conv4", "inner_steps": 1, "inner_lr": 0.4, "query"
 prototypical	prototypical	60	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "augment": 1, "iterations": 27000
 matching	matching	20	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "augment": 1, "iterations": 6000
 ridge	ridge	20	1	20x1 5x1	"network": "conv4_pool", "features": 64, "query": 5, "meta_batch": 1, "augment": 1, "iterations": 15000
-reptile	reptile	5	1	5x1 5x5	"network": "conv4", "inner_steps": 5, "inner_batch": 10, "adapt_steps": 50, "inner_lr": 0.001, "outer_lr": 1, "query": 10, "meta_batch": 5, "iterations": 100000
-mann	mann	5	[1, 9]	5x1 5x4 5x9	"hidden": [200], "skip": false, "query": 5, "meta_batch": 16, "iterations": 100000, "schedule": "constant"
+reptile	reptile	5	1	5x1 5x5	"network": "conv4_flat", "inner_steps": 5, "inner_batch": 10, "adapt_steps": 50, "inner_lr": 0.001, "outer_lr": 1, "query": 10, "meta_batch": 5, "iterations": 100000
+mann	mann	5	[1, 9]	5x1 5x4 5x9	"hidden": [200], "skip": false, "query": 5, "meta_batch": 16, "iterations": 18000, "augment": 0.5
 END
 }
 [ $# -gt 0 ] || set -- $(table | cut -f 1)
