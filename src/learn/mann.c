@@ -205,7 +205,7 @@ write_step(Tape *tape, const Var *own, const Step *step, Var present, Var value,
 {
 	Var			least = tape_multiply(tape, tape_least(tape, state[STATE_USAGE], 1), present);
 	Var			gate = tape_affine(tape, lstm_hidden(tape, step->controller), false, own[GATE_WEIGHT], false, own[GATE_BIAS]);
-	Var			answer = tape_affine(tape, value, false, own[KEY_ANSWER], false, TAPE_NONE);
+	Var			record = tape_affine(tape, value, false, own[KEY_ANSWER], false, TAPE_NONE);
 	Var			written;
 	Var			used;
 
@@ -216,8 +216,8 @@ write_step(Tape *tape, const Var *own, const Step *step, Var present, Var value,
 
 	/* with the weights before this step */
 	state[STATE_MEMORY] = tape_multiply(tape, state[STATE_MEMORY], tape_transpose(tape, tape_scale(tape, least, -1, 1)));
-	answer = tape_axpy(tape, step->keys, 1, tape_reshape(tape, answer, HEADS, tape_shape(tape, step->keys).cols));
-	state[STATE_MEMORY] = tape_affine(tape, written, true, answer, false, state[STATE_MEMORY]);
+	record = tape_axpy(tape, step->keys, 1, tape_reshape(tape, record, HEADS, tape_shape(tape, step->keys).cols));
+	state[STATE_MEMORY] = tape_affine(tape, written, true, record, false, state[STATE_MEMORY]);
 	used = vars_sum_rows(tape, tape_axpy(tape, step->weights, 1, written));
 	used = tape_axpy(tape, used, USAGE_KEPT, state[STATE_USAGE]);
 	state[STATE_USAGE] = vars_choose(tape, present, used, state[STATE_USAGE]);
