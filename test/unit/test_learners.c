@@ -27,7 +27,7 @@ make_positive(SmallTasks *small)
 				small->theta[tensor->offset + k] =
 					(matrix && k % (tensor->cols + 1) != 0 ? 0 : 1.2) + 0.3 * wave(3, i, k) +
 					/* and of slots, which is used least is no matter of a rounding */
-					(strcmp(tensor->name, "state.usage") == 0 ? 2 * k : 0);
+					(strcmp(tensor->name, "state.usage") == 0 ? 100 * k : 0);
 		/* a number on its own is a scale's logarithm: large ones make differences rough */
 		else if (tensor->rows == 1 && tensor->cols == 1)
 			small->theta[tensor->offset] *= 0.3;
