@@ -167,24 +167,6 @@ option_find(const char *name)
 	return NULL;
 }
 
-bool
-option_concerns(const OptionInfo *info, const char *algorithm)
-{
-	size_t		length = strlen(algorithm);
-
-	if (info->algorithms == NULL)
-		return true;
-	for (const char *at = info->algorithms; *at != '\0';)
-	{
-		size_t		word = strcspn(at, "|");
-
-		if (word == length && strncmp(at, algorithm, length) == 0)
-			return true;
-		at += word + (at[word] == '|');
-	}
-	return false;
-}
-
 #define MAX_NAME 32
 
 /*
@@ -390,6 +372,12 @@ choice_position(const char *choices, const char *word, size_t length)
 			return -1;
 		choices += end + 1;
 	}
+}
+
+bool
+option_concerns(const OptionInfo *info, const char *algorithm)
+{
+	return info->algorithms == NULL || choice_position(info->algorithms, algorithm, strlen(algorithm)) >= 0;
 }
 
 const char *
