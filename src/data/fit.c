@@ -41,7 +41,7 @@ fit_create(SourcePlan *plan, TupleDesc desc)
 	fit->features = palloc0(sizeof(Stats) * room);
 	for (int i = 0; i < plan->n_candidates; i++)
 	{
-		const Candidate *candidate = &plan->candidates[i];
+		const FeatureCandidate *candidate = &plan->candidates[i];
 
 		fit->features[i].length = -1;
 		fit->features[i].encoder = -1;
@@ -215,7 +215,7 @@ labels_are_numbers(char *const *labels, int n)
 
 /* Why a column that nobody asked for is no feature, or NULL. */
 static const char *
-reason_to_omit(const Candidate *candidate, const Stats *stats)
+reason_to_omit(const FeatureCandidate *candidate, const Stats *stats)
 {
 	if (stats->crowded)
 		return "more distinct values than a category can have";
@@ -271,7 +271,7 @@ compare_with_task(Stats *stats, int n_tasks)
 static void
 fit_encoder(Fit *fit, int i, Encoder *encoder)
 {
-	const Candidate *candidate = &fit->plan->candidates[i];
+	const FeatureCandidate *candidate = &fit->plan->candidates[i];
 	Stats	   *stats = &fit->features[i];
 
 	encoder->column = pstrdup(candidate->column.name);
@@ -415,7 +415,7 @@ fit_finish(Fit *fit, const LoadRequest *request)
 	encoding->encoders = palloc0(sizeof(Encoder) * Max(plan->n_candidates, 1));
 	for (int i = 0; i < plan->n_candidates; i++)
 	{
-		Candidate  *candidate = &plan->candidates[i];
+		FeatureCandidate *candidate = &plan->candidates[i];
 		const char *reason = candidate->asked ? NULL : reason_to_omit(candidate, &fit->features[i]);
 
 		if (reason != NULL)

@@ -203,7 +203,7 @@ unfit_feature(const Column *column, const char *as, const char *wanted)
 }
 
 static void
-check_kind(const Candidate *candidate)
+check_kind(const FeatureCandidate *candidate)
 {
 	const Column *column = &candidate->column;
 
@@ -244,10 +244,10 @@ default_kind(const Column *column, bool foreign_key, EncoderKind *kind)
 static void
 plan_feature(SourcePlan *plan, const LoadRequest *request, const Column *column, bool named, bool foreign_key)
 {
-	Candidate  *candidate = &plan->candidates[plan->n_candidates];
+	FeatureCandidate *candidate = &plan->candidates[plan->n_candidates];
 	Declared	declared;
 
-	memset(candidate, 0, sizeof(Candidate));
+	memset(candidate, 0, sizeof(FeatureCandidate));
 	candidate->column = *column;
 	candidate->asked = named;
 	if (find_declared(request->encode, column->name, &declared))
@@ -292,7 +292,7 @@ plan_features(SourcePlan *plan, const LoadRequest *request, TupleDesc desc)
 	Column		column;
 	Declared	declared;
 
-	plan->candidates = palloc(sizeof(Candidate) * (desc->natts + list_length(request->features)));
+	plan->candidates = palloc(sizeof(FeatureCandidate) * (desc->natts + list_length(request->features)));
 	plan->omissions = palloc(sizeof(Omission) * (desc->natts + 1));
 	if (OidIsValid(request->relation))
 		relation_keys(request->relation, &primary, &foreign);

@@ -9,13 +9,13 @@
 #include "data/loader.h"
 
 /* A column that may become a feature. */
-typedef struct Candidate
+typedef struct FeatureCandidate
 {
 	Column		column;
 	EncoderKind kind;
 	int			image[3];
 	bool		asked;			/* named in features or encode: not dropped */
-} Candidate;
+} FeatureCandidate;
 
 /* A column that will be none, and why. */
 typedef struct Omission
@@ -48,7 +48,7 @@ typedef struct SourcePlan
 	Column		target;
 	TargetPlan	target_plan;
 	int			n_candidates;
-	Candidate  *candidates;
+	FeatureCandidate *candidates;
 	int			n_omissions;
 	Omission   *omissions;		/* room for one per column of the row */
 } SourcePlan;

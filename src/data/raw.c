@@ -36,7 +36,7 @@ label_slot(Column *column, Datum value, LabelDict *dict)
  * That depends on the set of labels alone, not on the order they come in.
  */
 static void
-bound_labels(Stats *stats, const Candidate *candidate)
+bound_labels(Stats *stats, const FeatureCandidate *candidate)
 {
 	if (stats->labels->n <= LABELS_MAX && stats->labels->bytes <= LABELS_MAX_BYTES)
 		return;
@@ -90,7 +90,7 @@ target_slot(Fit *fit, const Datum *values, const bool *nulls, bool train, uint64
 static uint64
 feature_slot(Fit *fit, int i, Datum value, bool train)
 {
-	Candidate  *candidate = &fit->plan->candidates[i];
+	FeatureCandidate *candidate = &fit->plan->candidates[i];
 	Stats	   *stats = &fit->features[i];
 	uint64		slot;
 
@@ -109,7 +109,7 @@ feature_slot(Fit *fit, int i, Datum value, bool train)
 
 /* Appends a vector's elements or an image's bytes, and returns their number. */
 static uint64
-append_rest(Candidate *candidate, Datum value, StringInfo out)
+append_rest(FeatureCandidate *candidate, Datum value, StringInfo out)
 {
 	int			length;
 
@@ -169,7 +169,7 @@ raw_append(Fit *fit, const Datum *values, const bool *nulls, HeapTupleHeader row
 	for (int other = 0; other < fit->n_others; other++)
 	{
 		int			i = fit->others[other];
-		Candidate  *candidate = &plan->candidates[i];
+		FeatureCandidate *candidate = &plan->candidates[i];
 		Datum		value = values[candidate->column.at];
 		bool		null = nulls[candidate->column.at];
 

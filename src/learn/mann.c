@@ -203,7 +203,7 @@ step_rows(Tape *tape, const LearnerSpec *spec, const Var *own, const Var *state,
 static void
 write_step(Tape *tape, const Var *own, const Step *step, Var present, Var value, Var *state)
 {
-	Var			least = tape_multiply(tape, tape_least(tape, state[STATE_USAGE], 1), present);
+	Var			least = tape_multiply(tape, tape_least(tape, state[STATE_USAGE]), present);
 	Var			gate = tape_affine(tape, lstm_hidden(tape, step->controller), false, own[GATE_WEIGHT], false, own[GATE_BIAS]);
 	Var			record = tape_affine(tape, value, false, own[KEY_ANSWER], false, TAPE_NONE);
 	Var			written;

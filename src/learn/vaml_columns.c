@@ -71,7 +71,7 @@ enum
 };
 
 /* Where what is said of columns stands; or, while they are gone through, of the next one. */
-typedef struct Places
+typedef struct Positions
 {
 	int			columns;		/* that are modelled */
 	int			numbers;
@@ -79,7 +79,7 @@ typedef struct Places
 	int			ones;			/* one-hot inputs */
 	int			tables;
 	int			points;			/* numbers of tables' points */
-} Places;
+} Positions;
 
 bool
 columns_models(const LearnerSpec *spec, int column)
@@ -92,7 +92,7 @@ columns_models(const LearnerSpec *spec, int column)
 
 /* Goes past a column. */
 static void
-pass(const LearnerSpec *spec, int column, Places *places)
+pass(const LearnerSpec *spec, int column, Positions *places)
 {
 	const RowColumn *c = &spec->columns[column];
 
@@ -121,43 +121,43 @@ pass(const LearnerSpec *spec, int column, Places *places)
 }
 
 /* Past all columns before this one. */
-static Places
+static Positions
 places_of(const LearnerSpec *spec, int column)
 {
-	Places		places = {0};
+	Positions		places = {0};
 
 	for (int i = 0; i < column; i++)
 		pass(spec, i, &places);
 	return places;
 }
 
-static Places
+static Positions
 all_places(const LearnerSpec *spec)
 {
 	return places_of(spec, spec->n_columns);
 }
 
 static int
-first_flag(const Places *all)
+first_flag(const Positions *all)
 {
 	return 2 * all->numbers;
 }
 
 static int
-first_one(const Places *all)
+first_one(const Positions *all)
 {
 	return first_flag(all) + all->flags;
 }
 
 static int
-first_point(const Places *all)
+first_point(const Positions *all)
 {
 	return first_one(all) + all->ones;
 }
 
 /* How many numbers are said of a row; one that means nothing where no column is modelled. */
 static int
-said_width(const Places *all)
+said_width(const Positions *all)
 {
 	int			n = first_point(all) + all->points;
 
@@ -181,7 +181,7 @@ columns_count(const LearnerSpec *spec)
 bool
 columns_layout(const LearnerSpec *spec, int latent, TensorList *list)
 {
-	Places		all = all_places(spec);
+	Positions		all = all_places(spec);
 	int			in = network_in_width(&spec->net);
 	int			hidden = hidden_units(spec);
 	int			said = said_width(&all);
@@ -267,9 +267,9 @@ inputs_of(const LearnerSpec *spec, int column)
 
 /* What is said of a column, as five spans, most of them empty; before it stand these places. */
 static void
-said_of(const LearnerSpec *spec, const Places *all, const Places *before, int column, Span *spans)
+said_of(const LearnerSpec *spec, const Positions *all, const Positions *before, int column, Span *spans)
 {
-	Places		after = *before;
+	Positions		after = *before;
 	int			numbers;
 
 	pass(spec, column, &after);
@@ -283,7 +283,7 @@ said_of(const LearnerSpec *spec, const Places *all, const Places *before, int co
 
 /* M_1, M_2, M_3 */
 static void
-masks(Tape *tape, const LearnerSpec *spec, const Places *all, Var *input, Var *hidden, Var *direct)
+masks(Tape *tape, const LearnerSpec *spec, const Positions *all, Var *input, Var *hidden, Var *direct)
 {
 	int			n = network_in_width(&spec->net);
 	int			units = hidden_units(spec);
@@ -291,7 +291,7 @@ masks(Tape *tape, const LearnerSpec *spec, const Places *all, Var *input, Var *h
 	real	   *m1 = constants(tape, n, units, input);
 	real	   *m2 = constants(tape, units, said, hidden);
 	real	   *m3 = constants(tape, n, said, direct);
-	Places		before = {0};
+	Positions		before = {0};
 
 	if (m1 == NULL || m2 == NULL || m3 == NULL)
 		return;
@@ -365,7 +365,7 @@ columns_known(Tape *tape, const Var *own, Var rows, Var inputs)
 Var
 columns_say(Tape *tape, const LearnerSpec *spec, const Var *own, Var in, Var z, Var known)
 {
-	Places		all = all_places(spec);
+	Positions		all = all_places(spec);
 	Var			input,
 				hidden,
 				direct;
@@ -409,7 +409,7 @@ pick(Tape *tape, const LearnerSpec *spec, Wanted wanted, int n, Var x, Var *pres
 	real	   *v = constants(tape, inputs, n, &value);
 	real	   *m = constants(tape, inputs, n, &missing);
 	real	   *o = constants(tape, 1, n, &offset);
-	Places		places = {0};
+	Positions		places = {0};
 	bool		any = false;
 
 	*present = TAPE_NONE;
@@ -464,7 +464,7 @@ plus(Tape *tape, Var a, real scale, Var b)
 
 /* -(log v + (x - mean)^2 / v + log 2 pi) / 2 of numbers that are there */
 static Var
-numbers_likelihood(Tape *tape, const LearnerSpec *spec, const Places *all, Var said, Var x)
+numbers_likelihood(Tape *tape, const LearnerSpec *spec, const Positions *all, Var said, Var x)
 {
 	Var			present;
 	Var			value = pick(tape, spec, WANT_NUMBERS, all->numbers, x, &present);
@@ -480,7 +480,7 @@ numbers_likelihood(Tape *tape, const LearnerSpec *spec, const Places *all, Var s
 
 /* x l - log(1 + e^l) */
 static Var
-flags_likelihood(Tape *tape, const LearnerSpec *spec, const Places *all, Var said, Var x)
+flags_likelihood(Tape *tape, const LearnerSpec *spec, const Positions *all, Var said, Var x)
 {
 	Var			present;
 	Var			value = pick(tape, spec, WANT_FLAGS, all->flags, x, &present);
@@ -494,7 +494,7 @@ flags_likelihood(Tape *tape, const LearnerSpec *spec, const Places *all, Var sai
 
 /* sum_k x_k l_k - (sum_k x_k) log sum_k e^l_k, the sums over each category */
 static Var
-ones_likelihood(Tape *tape, const LearnerSpec *spec, const Places *all, Var said, Var x)
+ones_likelihood(Tape *tape, const LearnerSpec *spec, const Positions *all, Var said, Var x)
 {
 	Var			present;
 	Var			value = pick(tape, spec, WANT_ONES, all->ones, x, &present);
@@ -518,10 +518,10 @@ ones_likelihood(Tape *tape, const LearnerSpec *spec, const Places *all, Var said
 
 /* The same of codes, of which 0 is "not known". */
 static Var
-tables_likelihood(Tape *tape, const LearnerSpec *spec, const Var *own, const Var *tables, const Places *all,
+tables_likelihood(Tape *tape, const LearnerSpec *spec, const Var *own, const Var *tables, const Positions *all,
 				  Var said, Var in, Var c)
 {
-	Places		places = {0};
+	Positions		places = {0};
 	Var			total = TAPE_NONE;
 
 	for (int i = 0; i < spec->n_columns; i++)
@@ -560,7 +560,7 @@ Var
 columns_log_likelihood(Tape *tape, const LearnerSpec *spec, const Var *own, const Var *tables,
 					   Var said, Var in, Var x, Var c)
 {
-	Places		all = all_places(spec);
+	Positions		all = all_places(spec);
 	Shape		s = tape_shape(tape, x);
 	Var			total = TAPE_NONE;
 
@@ -621,8 +621,8 @@ columns_draw(const LearnerSpec *spec, const Tensor *own, const Tensor *tables, c
 			 int column, const real *said, Rng *rng, real *x, int32_t *c)
 {
 	const RowColumn *of = &spec->columns[column];
-	Places		all = all_places(spec);
-	Places		at = places_of(spec, column);
+	Positions		all = all_places(spec);
+	Positions		at = places_of(spec, column);
 	const real *flag = said + first_flag(&all) + at.flags;
 	const real *ones = said + first_one(&all) + at.ones;
 	double		max = -INFINITY;

@@ -270,22 +270,11 @@ softmax_backward(Tape *tape, Var v, Var g, const bool *wanted, Var *out)
 }
 
 Var
-tape_least(Tape *tape, Var a, int n)
+tape_least(Tape *tape, Var a)
 {
-	Shape		s = tape_shape(tape, a);
-	Var			v;
-
-	if (tape->fault)
-		return TAPE_NONE;
-	if (n < 0 || n > s.cols)
-		return tape_fault(tape, "a row has fewer elements than are to be found");
-	v = tape_append(tape, OP_LEAST, s, a, TAPE_NONE, TAPE_NONE);
-	if (v != TAPE_NONE)
-		tape_node(tape, v)->width = n;
-	return v;
+	return tape_append(tape, OP_LEAST, tape_shape(tape, a), a, TAPE_NONE, TAPE_NONE);
 }
 
-/* Few are wanted: they are found one after the other. */
 void
 least_forward(const Tape *tape, const TapeNode *node)
 {
@@ -297,16 +286,11 @@ least_forward(const Tape *tape, const TapeNode *node)
 	for (size_t r = 0; r < rows; r++)
 	{
 		const real *row = a->data + r * cols;
-		real	   *to = node->data + r * cols;
+		int			least = 0;
 
-		for (int i = 0; i < node->width; i++)
-		{
-			int			least = -1;
-
-			for (int c = 0; c < cols; c++)
-				if (to[c] == 0 && (least < 0 || row[c] < row[least]))
-					least = c;
-			to[least] = 1;
-		}
+		for (int c = 1; c < cols; c++)
+			if (row[c] < row[least])
+				least = c;
+		node->data[r * cols + least] = 1;
 	}
 }

@@ -242,10 +242,10 @@ extern Var	tape_logsumexp(Tape *tape, Var a);
 extern Var	tape_softmax(Tape *tape, Var a);
 
 /*
- * 1 for the n least of each row, else 0; of equal ones the first.  Constant
+ * 1 for the least of each row, else 0; of equal ones the first.  Constant
  * almost everywhere: no gradient.
  */
-extern Var	tape_least(Tape *tape, Var a, int n);
+extern Var	tape_least(Tape *tape, Var a);
 
 /* a, through which no gradient flows; no copy. */
 extern Var	tape_detach(Tape *tape, Var a);

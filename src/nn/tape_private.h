@@ -93,7 +93,7 @@ struct TapeNode
 	real		offset;			/* OP_SCALE; of what is added to a product */
 	int			from;			/* OP_COLUMNS; OP_GATHER, OP_SCATTER: the
 								 * index column */
-	int			width;			/* OP_LEAST: how many */
+	int			width;			/* OP_COLUMNS */
 	int			to;
 	Plane		plane;			/* of a convolution's x, of what is pooled */
 	Var			weights;		/* OP_LEAF: see tape_weigh */

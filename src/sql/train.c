@@ -27,6 +27,7 @@
 #include "sql/request.h"
 #include "sql/training.h"
 #include "store/catalog.h"
+#include "train/checkpoint.h"
 #include "train/parallel.h"
 
 PG_FUNCTION_INFO_V1(meta_train);

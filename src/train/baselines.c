@@ -12,7 +12,8 @@
 #include "utils/memutils.h"
 
 #include "learn/vars.h"
-#include "train/train.h"
+#include "train/baselines.h"
+#include "train/leave_out.h"
 #include "train/visit.h"
 
 /* Candidates of the spread of logits between tasks. */

@@ -21,7 +21,8 @@
 #include "utils/memutils.h"
 
 #include "learn/blend.h"
-#include "train/train.h"
+#include "train/baselines.h"
+#include "train/blend_fit.h"
 
 /* Validation tasks looked at: more than while training, for this is done once. */
 #define BLEND_TASKS 4000
@@ -32,7 +33,7 @@
 
 #define DESCENT_STEPS 200
 
-typedef struct Fit
+typedef struct BlendFit
 {
 	Training   *training;
 	LossKind	loss;
@@ -45,11 +46,11 @@ typedef struct Fit
 	double		weights[BLEND_KNOTS][BLEND_MAX_PARTS];
 	double		losses[BLEND_KNOTS][BLEND_MAX_PARTS];	/* of each part alone */
 	double		blended[BLEND_KNOTS];
-} Fit;
+} BlendFit;
 
 /* False where a part's numbers are not finite at these shots. */
 static bool
-collect(Fit *fit, int shots)
+collect(BlendFit *fit, int shots)
 {
 	for (int i = 0; i < fit->n_parts; i++)
 	{
@@ -73,7 +74,7 @@ collect(Fit *fit, int shots)
  * may by_task, which gets each task's sum.
  */
 static double
-blend_loss(const Fit *fit, const double *w, double *gradient, double *by_task)
+blend_loss(const BlendFit *fit, const double *w, double *gradient, double *by_task)
 {
 	const PanelOutputs *o = &fit->outputs[0];
 	real	   *blended = palloc(sizeof(real) * o->width);
@@ -119,7 +120,7 @@ blend_loss(const Fit *fit, const double *w, double *gradient, double *by_task)
 
 /* Mirror descent on the simplex: w_i times exp(-rate gradient_i), made to sum to 1. */
 static void
-fit_weights(const Fit *fit, double *w)
+fit_weights(const BlendFit *fit, double *w)
 {
 	int			n = fit->n_parts;
 	double		rate = 1;
@@ -163,7 +164,7 @@ fit_weights(const Fit *fit, double *w)
 
 /* The gain of w over the last part alone, in standard errors over tasks. */
 static double
-gain_in_errors(const Fit *fit, const double *w)
+gain_in_errors(const BlendFit *fit, const double *w)
 {
 	const PanelOutputs *o = &fit->outputs[0];
 	double		alone[BLEND_MAX_PARTS] = {0};
@@ -202,7 +203,7 @@ gain_in_errors(const Fit *fit, const double *w)
  * what the parts say of them.
  */
 static const Panel *
-fit_panel(const Fit *fit, int shots)
+fit_panel(const BlendFit *fit, int shots)
 {
 	const Training *training = fit->training;
 	Size		row = mul_size(fit->n_parts + 1, training->net.outputs) * sizeof(real) + sizeof(real) + sizeof(int);
@@ -215,7 +216,7 @@ fit_panel(const Fit *fit, int shots)
 
 /* The weights at one number of support rows; false where a part's numbers are not finite. */
 static bool
-fit_shots(Fit *fit, int k)
+fit_shots(BlendFit *fit, int k)
 {
 	int			shots = fit->training->validation.shots[k];
 	int			n = fit->n_parts;
@@ -245,7 +246,7 @@ fit_shots(Fit *fit, int k)
 
 /* Leaves out the parts that hardly count; random_intercept takes their weight. */
 static void
-drop_light_parts(Fit *fit)
+drop_light_parts(BlendFit *fit)
 {
 	for (int i = fit->n_parts - 2; i >= 0; i--)
 	{
@@ -273,7 +274,7 @@ drop_light_parts(Fit *fit)
 }
 
 static void
-compose(const Fit *fit, Component *component)
+compose(const BlendFit *fit, Component *component)
 {
 	const Training *training = fit->training;
 	LearnerPart *parts = palloc0(sizeof(LearnerPart) * fit->n_parts);
@@ -316,7 +317,7 @@ compose(const Fit *fit, Component *component)
 
 /* Means over the shots. */
 static double
-mean_loss(const Fit *fit, int part)
+mean_loss(const BlendFit *fit, int part)
 {
 	double		sum = 0;
 
@@ -326,7 +327,7 @@ mean_loss(const Fit *fit, int part)
 }
 
 static void
-note_choice(const Fit *fit, int n_trained)
+note_choice(const BlendFit *fit, int n_trained)
 {
 	Training   *training = fit->training;
 	double		safe = mean_loss(fit, fit->n_parts - 1);
@@ -374,7 +375,7 @@ note_choice(const Fit *fit, int n_trained)
 
 /* The candidates' results that can be used, random_intercept last. */
 static void
-gather_parts(Fit *fit)
+gather_parts(BlendFit *fit)
 {
 	Training   *training = fit->training;
 
@@ -386,7 +387,7 @@ gather_parts(Fit *fit)
 
 /* The phase whose learner counts most in the blend: its figures are the training's. */
 static void
-find_main_phase(const Fit *fit)
+find_main_phase(const BlendFit *fit)
 {
 	Training   *training = fit->training;
 	double		most = 0;
@@ -422,7 +423,7 @@ choose_one(Training *training, Component *component)
 void
 blend_fit(Training *training, Component *component)
 {
-	Fit			fit = {0};
+	BlendFit			fit = {0};
 	int			n_trained;
 	bool		finite = true;
 

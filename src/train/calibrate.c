@@ -17,7 +17,7 @@
 
 #include "utils/memutils.h"
 
-#include "train/train.h"
+#include "train/calibrate.h"
 
 /* Validation tasks, and query rows of each, at most. */
 #define CALIBRATION_TASKS 400

@@ -11,7 +11,7 @@
 #include "utils/memutils.h"
 
 #include "store/safetensors.h"
-#include "train/train.h"
+#include "train/checkpoint.h"
 
 #define CHECKPOINT_FORMAT "meta checkpoint/1"
 

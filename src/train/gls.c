@@ -29,7 +29,7 @@
 #include "storage/shmem.h"
 #include "utils/memutils.h"
 
-#include "train/train.h"
+#include "train/gls.h"
 #include "train/visit.h"
 
 /* Rounds of coefficients and variance components. */

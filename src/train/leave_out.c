@@ -28,7 +28,9 @@
 #include "storage/shmem.h"
 #include "utils/memutils.h"
 
-#include "train/train.h"
+#include "data/sampler.h"
+#include "train/gls.h"
+#include "train/leave_out.h"
 #include "train/visit.h"
 
 #define EFFECT_STEPS 5

@@ -12,7 +12,7 @@
 
 #include <math.h>
 
-#include "train/train.h"
+#include "train/race.h"
 
 /* Share of the iterations that a heat takes. */
 #define HEAT 0.2

@@ -19,7 +19,7 @@
 #include "data/episode.h"
 #include "learn/apply.h"
 #include "nn/blas.h"
-#include "train/train.h"
+#include "train/task_prior.h"
 #include "train/visit.h"
 
 /* Rows of a task that are looked at, and tasks. */

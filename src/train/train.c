@@ -10,7 +10,11 @@
 
 #include "nn/conv_network.h"
 #include "store/options_json.h"
-#include "train/train.h"
+#include "train/baselines.h"
+#include "train/blend_fit.h"
+#include "train/calibrate.h"
+#include "train/race.h"
+#include "train/task_prior.h"
 
 /* What validation looks at: enough to tell learners apart, and quick. */
 #define VALIDATION_TASKS 400
