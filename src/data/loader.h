@@ -10,6 +10,7 @@
 #include "access/htup_details.h"
 #include "access/tupdesc.h"
 
+#include "data/keys.h"
 #include "data/taskset.h"
 
 /* What a source's rows are turned into tasks by. */
@@ -24,7 +25,7 @@ typedef struct LoadRequest
 	List	   *exclude;		/* option exclude */
 	const Options *options;		/* seed, validation, test, weight, loss */
 	const Encoding *encoding;	/* given: apply it instead of fitting one */
-	Oid			relation;		/* of a plain table, for keys; or InvalidOid */
+	const KeyFlags *keys;		/* of the row type's columns, or NULL */
 } LoadRequest;
 
 /*

@@ -219,13 +219,13 @@ check_kind(const FeatureCandidate *candidate)
 }
 
 static bool
-default_kind(const Column *column, bool foreign_key, EncoderKind *kind)
+default_kind(const Column *column, KeyFlags keys, EncoderKind *kind)
 {
 	switch (column->class)
 	{
 		case COLUMN_NUMBER:
 		case COLUMN_TIME:
-			*kind = foreign_key ? ENCODER_CATEGORY : ENCODER_NUMBER;
+			*kind = keys & KEY_NAME ? ENCODER_CATEGORY : ENCODER_NUMBER;
 			return true;
 		case COLUMN_BOOLEAN:
 			*kind = ENCODER_BOOLEAN;
@@ -242,7 +242,7 @@ default_kind(const Column *column, bool foreign_key, EncoderKind *kind)
 }
 
 static void
-plan_feature(SourcePlan *plan, const LoadRequest *request, const Column *column, bool named, bool foreign_key)
+plan_feature(SourcePlan *plan, const LoadRequest *request, const Column *column, bool named, KeyFlags keys)
 {
 	FeatureCandidate *candidate = &plan->candidates[plan->n_candidates];
 	Declared	declared;
@@ -257,7 +257,7 @@ plan_feature(SourcePlan *plan, const LoadRequest *request, const Column *column,
 		memcpy(candidate->image, declared.image, sizeof(declared.image));
 		check_kind(candidate);
 	}
-	else if (!default_kind(column, foreign_key, &candidate->kind))
+	else if (!default_kind(column, keys, &candidate->kind))
 	{
 		if (named)
 			ereport(ERROR,
@@ -283,19 +283,21 @@ has_part(const LoadRequest *request, const SourcePlan *plan, const char *name)
 		(plan->grouped && strcmp(plan->by.name, name) == 0);
 }
 
+static KeyFlags
+keys_of(const LoadRequest *request, int column)
+{
+	return request->keys == NULL ? 0 : request->keys[column];
+}
+
 static void
 plan_features(SourcePlan *plan, const LoadRequest *request, TupleDesc desc)
 {
-	List	   *primary = NIL;
-	List	   *foreign = NIL;
 	ListCell   *cell;
 	Column		column;
 	Declared	declared;
 
 	plan->candidates = palloc(sizeof(FeatureCandidate) * (desc->natts + list_length(request->features)));
 	plan->omissions = palloc(sizeof(Omission) * (desc->natts + 1));
-	if (OidIsValid(request->relation))
-		relation_keys(request->relation, &primary, &foreign);
 
 	foreach(cell, request->exclude)
 		find_once(desc, (const char *) lfirst(cell), "option exclude");
@@ -313,7 +315,7 @@ plan_features(SourcePlan *plan, const LoadRequest *request, TupleDesc desc)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("column \"%s\" stands both in features and in option exclude", name)));
-		plan_feature(plan, request, &column, true, name_in_list(foreign, name));
+		plan_feature(plan, request, &column, true, keys_of(request, column.at));
 	}
 	if (request->features != NIL)
 		return;
@@ -322,7 +324,6 @@ plan_features(SourcePlan *plan, const LoadRequest *request, TupleDesc desc)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		const char *name = NameStr(att->attname);
-		bool		is_foreign = name_in_list(foreign, name);
 		int			same = 0;
 
 		if (att->attisdropped || has_part(request, plan, name))
@@ -340,19 +341,13 @@ plan_features(SourcePlan *plan, const LoadRequest *request, TupleDesc desc)
 			plan_omit(plan, name, "excluded");
 			continue;
 		}
-
-		/*
-		 * A part of a longer key that refers to another table, such as the
-		 * item in (student, item), is a property of the row all the same.
-		 */
-		if (name_in_list(primary, name) && !(is_foreign && list_length(primary) > 1) &&
-			!find_declared(request->encode, name, &declared))
+		if (keys_of(request, i) & KEY_OF_ROW && !find_declared(request->encode, name, &declared))
 		{
 			plan_omit(plan, name, "primary key");
 			continue;
 		}
 		column_open(&column, desc, i);
-		plan_feature(plan, request, &column, false, is_foreign);
+		plan_feature(plan, request, &column, false, keys_of(request, i));
 	}
 }
 

@@ -62,7 +62,4 @@ extern SourcePlan *plan_create(const LoadRequest *request, TupleDesc desc);
 
 extern void plan_omit(SourcePlan *plan, const char *name, const char *reason);
 
-/* Names of a table's primary key and foreign key columns. */
-extern void relation_keys(Oid relation, List **primary, List **foreign);
-
 #endif							/* DATA_PLAN_H */

@@ -85,23 +85,23 @@ trim(const char *text)
 }
 
 static char *
-qualify_relation(char *name, Oid *relation)
+qualify_relation(const char *name)
 {
 	RangeVar   *var = makeRangeVarFromNameList(qualified_name_list(name));
+	Oid			relation = RangeVarGetRelid(var, AccessShareLock, true);
 	HeapTuple	tuple;
 	Form_pg_class class;
 	char	   *qualified;
 
-	*relation = RangeVarGetRelid(var, AccessShareLock, true);
-	if (!OidIsValid(*relation))
+	if (!OidIsValid(relation))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("source \"%s\" does not exist", name),
 				 errdetail("No table or view of that name is in the search path, or in the schema that it names."),
 				 errhint(SOURCE_HINT)));
-	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(*relation));
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
 	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", *relation);
+		elog(ERROR, "cache lookup failed for relation %u", relation);
 	class = (Form_pg_class) GETSTRUCT(tuple);
 	switch (class->relkind)
 	{
@@ -218,13 +218,12 @@ parse_source(const char *text)
 }
 
 char *
-source_qualify(const char *source, Oid *relation)
+source_qualify(const char *source)
 {
 	char	   *text = trim(source);
 
-	*relation = InvalidOid;
 	if (is_name(text))
-		return qualify_relation(text, relation);
+		return qualify_relation(text);
 	parse_source(text);
 	return text;
 }
@@ -235,7 +234,7 @@ typedef struct LoaderReceiver
 {
 	DestReceiver pub;
 	MemoryContext result;
-	const LoadRequest *request;
+	LoadRequest request;
 	Loader	   *loader;
 } LoaderReceiver;
 
@@ -245,7 +244,7 @@ receive_startup(DestReceiver *self, int operation, TupleDesc desc)
 	LoaderReceiver *receiver = (LoaderReceiver *) self;
 	MemoryContext old = MemoryContextSwitchTo(receiver->result);
 
-	receiver->loader = loader_create(receiver->request, desc);
+	receiver->loader = loader_create(&receiver->request, desc);
 	MemoryContextSwitchTo(old);
 }
 
@@ -292,7 +291,7 @@ analyze_source(RawStmt *statement, const char *text)
 }
 
 TaskSet *
-source_load(const char *source, LoadRequest *request)
+source_load(const char *source, const LoadRequest *request)
 {
 	ErrorContextCallback callback;
 	LoaderReceiver receiver;
@@ -300,13 +299,14 @@ source_load(const char *source, LoadRequest *request)
 	MemoryContext context = AllocSetContextCreate(result, "meta source", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	char	   *text;
+	Query	   *query;
 	PlannedStmt *plan;
 	QueryDesc  *desc;
 	TaskSet    *set;
 	bool		read_only = XactReadOnly;
 
-	text = source_qualify(source, &request->relation);
-	if (OidIsValid(request->relation))
+	text = source_qualify(source);
+	if (is_name(text))
 		text = psprintf("SELECT * FROM %s", text);
 
 	memset(&receiver, 0, sizeof(receiver));
@@ -316,7 +316,7 @@ source_load(const char *source, LoadRequest *request)
 	receiver.pub.rDestroy = receive_nothing;
 	receiver.pub.mydest = DestNone;
 	receiver.result = result;
-	receiver.request = request;
+	receiver.request = *request;
 
 	if (ActiveSnapshotSet())
 	{
@@ -329,7 +329,9 @@ source_load(const char *source, LoadRequest *request)
 	/* after an error, the transaction or subtransaction sets it back */
 	XactReadOnly = true;
 	push_source_error(&callback, text);
-	plan = pg_plan_query(analyze_source(parse_source(text), text), text, CURSOR_OPT_PARALLEL_OK, NULL);
+	query = analyze_source(parse_source(text), text);
+	receiver.request.keys = query_keys(query);
+	plan = pg_plan_query(query, text, CURSOR_OPT_PARALLEL_OK, NULL);
 	desc = CreateQueryDesc(plan, text, GetActiveSnapshot(), InvalidSnapshot, &receiver.pub, NULL, NULL, 0);
 	ExecutorStart(desc, 0);
 	executor_run(desc);

@@ -265,7 +265,7 @@ meta_evaluate(PG_FUNCTION_ARGS)
 	if (own)
 		source = stored_source(name)->source;
 	else
-		source = source_qualify(source, &load.relation);
+		source = source_qualify(source);
 	set = source_load(source, &load);
 	PG_TRY();
 	{

@@ -293,7 +293,7 @@ meta_train(PG_FUNCTION_ARGS)
 	run_init(&run, row.name, atomic);
 	SPI_connect_ext(run.commits ? SPI_OPT_NONATOMIC : 0);
 	MemoryContextSwitchTo(context);
-	row.source = source_qualify(row.source, &load.relation);
+	row.source = source_qualify(row.source);
 	run.before = catalog_find(row.name);
 	run.model = catalog_claim(&row);
 	notice_other_purpose(run.before, &row);

@@ -122,13 +122,13 @@ state_shutdown(Datum arg)
 		loader_abandon(loader);
 }
 
-/* The table whose rows the records are, for its keys; or InvalidOid. */
-static Oid
-relation_of(Oid type)
+/* The keys of the table or view whose rows the records are; or NULL. */
+static KeyFlags *
+type_keys(Oid type)
 {
 	Oid			relation = type == RECORDOID ? InvalidOid : get_typ_typrelid(type);
 
-	return OidIsValid(relation) && get_rel_relkind(relation) != RELKIND_COMPOSITE_TYPE ? relation : InvalidOid;
+	return OidIsValid(relation) && get_rel_relkind(relation) != RELKIND_COMPOSITE_TYPE ? relation_keys(relation) : NULL;
 }
 
 static void
@@ -144,7 +144,7 @@ state_open_loader(TrainState *state, FunctionCallInfo fcinfo, HeapTupleHeader re
 	ReleaseTupleDesc(desc);
 	state->values = palloc(sizeof(Datum) * Max(state->desc->natts, 1));
 	state->nulls = palloc(sizeof(bool) * Max(state->desc->natts, 1));
-	state->load.relation = relation_of(state->type);
+	state->load.keys = type_keys(state->type);
 	state->loader = loader_create(&state->load, state->desc);
 	AggRegisterCallback(fcinfo, state_shutdown, PointerGetDatum(state));
 	MemoryContextSwitchTo(old);
