@@ -58,7 +58,10 @@ typedef struct Run
 	ModelRow   *before;			/* what the model was; NULL: new, or not known */
 	bool		commits;
 	instr_time	start;
+	MemoryContext context;		/* that the call began in */
 	double		last_checkpoint;	/* seconds since start */
+	bytea	   *rest;			/* a checkpoint of where time_limit ended it, or
+								 * NULL */
 	ProgressState progress;
 	int			n_reports;
 	Report		reports[MAX_REPORTS];
@@ -125,7 +128,17 @@ tick(void *context, const Training *training, const Phase *phase, bool validated
 	}
 	if (run->commits && now - run->last_checkpoint >= options->checkpoint)
 		save_checkpoint(run, training);
-	return options->time_limit > 0 && now >= options->time_limit;
+	if (options->time_limit <= 0 || now < options->time_limit)
+		return false;
+	if (run->commits)
+	{
+		MemoryContext old = MemoryContextSwitchTo(run->context);
+
+		/* what is stored is judged once more, which a training that goes on does not count */
+		run->rest = checkpoint_encode(training);
+		MemoryContextSwitchTo(old);
+	}
+	return true;
 }
 
 static void
@@ -135,7 +148,6 @@ run_training(Run *run, Training *training)
 	char		digest[DIGEST_LENGTH + 1];
 	Model	   *model;
 	bytea	   *params;
-	bytea	   *checkpoint = NULL;
 	int32		version;
 	bool		ended;
 
@@ -147,9 +159,6 @@ run_training(Run *run, Training *training)
 				 errhint("CALL it outside of BEGIN, functions and EXCEPTION blocks to be able to resume it.")));
 
 	ended = training_run(training, tick, run) || training->phases[training->phase].diverged;
-	/* where it stopped for want of time, it can be gone on with from here */
-	if (!ended && run->commits)
-		checkpoint = checkpoint_encode(training);
 	write_reports(run);
 	if (training->phases[training->phase].diverged)
 	{
@@ -167,8 +176,8 @@ run_training(Run *run, Training *training)
 	params_digest(params, digest);
 	version = catalog_add_version(run->model, params, digest, training_metrics(training, seconds_since(run->start)),
 								  training->options.keep);
-	if (checkpoint)
-		catalog_save_checkpoint(run->model, checkpoint);
+	if (run->rest)
+		catalog_save_checkpoint(run->model, run->rest);
 	else
 		catalog_drop_checkpoint(run->model);
 	commit(run);
@@ -177,7 +186,7 @@ run_training(Run *run, Training *training)
 			(errmsg("model \"%s\", version %d: trained with %s in %.1f s", run->name, version,
 					training->learner->name, seconds_since(run->start)),
 			 training_detail(training),
-			 ended ? 0 : checkpoint ? errhint("The option time_limit ended it before its time: CALL meta.resume('%s') goes on from there.", run->name) :
+			 ended ? 0 : run->rest ? errhint("The option time_limit ended it before its time: CALL meta.resume('%s') goes on from there.", run->name) :
 			 errhint("The option time_limit ended it before its time: with a larger one it can learn more.")));
 }
 
@@ -186,6 +195,7 @@ run_init(Run *run, const char *name, bool atomic)
 {
 	memset(run, 0, sizeof(*run));
 	run->name = name;
+	run->context = CurrentMemoryContext;
 	run->commits = !atomic && !IsSubTransaction();
 	INSTR_TIME_SET_CURRENT(run->start);
 }

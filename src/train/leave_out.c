@@ -41,6 +41,7 @@ typedef struct LeaveOut
 	const LinearIntercept *model;
 	Width		width;
 	int		   *first;			/* of each table's categories among all */
+	Strides		strides;
 	int			chunk;			/* rows looked at together */
 	Rows		rows;			/* these, of the task at work */
 	double	   *curvature;		/* H of every category */
@@ -48,7 +49,7 @@ typedef struct LeaveOut
 
 	/* the task at work */
 	double		slope,
-				bend;			/* g, h of all its rows */
+				bend;			/* g, h of its rows */
 	double	   *pull;			/* g of every category */
 	double	   *own;			/* h */
 } LeaveOut;
@@ -75,16 +76,18 @@ linear_output(const LeaveOut *lo, int r)
 	return sum;
 }
 
-/* Sums over a task's rows, by category as well where that is wanted. */
+/* Sums over what the fit looked at of a task's rows, by category as well where that is wanted. */
 static void
 sum_task(LeaveOut *lo, const Task *task, double effect, bool by_category)
 {
+	int			n = visit_rows(&lo->strides, task);
+
 	lo->slope = lo->bend = 0;
-	for (int from = 0; from < task->rows; from += lo->chunk)
+	for (int from = 0; from < n; from += lo->chunk)
 	{
 		CHECK_FOR_INTERRUPTS();
-		lo->rows.rows = Min(lo->chunk, task->rows - from);
-		taskset_read(lo->set, task, from, lo->rows.rows, &lo->rows, 0);
+		lo->rows.rows = Min(lo->chunk, n - from);
+		visit_read(lo->set, &lo->strides, task, from, lo->rows.rows, &lo->rows);
 		for (int r = 0; r < lo->rows.rows; r++)
 		{
 			double		p = 1 / (1 + exp(-linear_output(lo, r) - effect));
@@ -117,17 +120,18 @@ task_effect(LeaveOut *lo, const Task *task)
 	return effect;
 }
 
-/* Of all rows' categories: adds h to H, where that is wanted, and ends the task's sums. */
+/* Of these rows' categories: adds h to H, where that is wanted, and ends the task's sums. */
 static void
 end_task(LeaveOut *lo, const Task *task, bool add)
 {
-	for (int from = 0; from < task->rows; from += lo->chunk)
-	{
-		int			n = Min(lo->chunk, task->rows - from);
+	int			n = visit_rows(&lo->strides, task);
 
+	for (int from = 0; from < n; from += lo->chunk)
+	{
 		CHECK_FOR_INTERRUPTS();
-		taskset_read(lo->set, task, from, n, &lo->rows, 0);
-		for (int r = 0; r < n; r++)
+		lo->rows.rows = Min(lo->chunk, n - from);
+		visit_read(lo->set, &lo->strides, task, from, lo->rows.rows, &lo->rows);
+		for (int r = 0; r < lo->rows.rows; r++)
 			for (int j = 0; j < lo->width.c; j++)
 			{
 				int			category = category_of(lo, r, j);
@@ -196,6 +200,7 @@ leave_out(TaskSet *set, const Network *net, const LinearIntercept *model)
 	LeaveOut	lo = {set, model, set->encoding->width};
 	Size		n = 0;
 
+	lo.strides = visit_strides(set);
 	lo.chunk = visit_chunk(&lo.width);
 	lo.effect = MemoryContextAllocHuge(own, mul_size(set->n_tasks + 1, sizeof(double)));
 	lo.first = palloc(sizeof(int) * (lo.width.c + 1));

@@ -159,6 +159,27 @@ is(temporary_files(), 0, '... and leaves no temporary file');
 	one(q{DELETE FROM meta.model WHERE name LIKE '%hurried'});
 }
 
+# Patience counts the validations that an uninterrupted training makes, however often it stops.
+{
+	my $patient = qq{CALL meta.train('%s', 'answers', 'student', 'score', order_by => 'nr', algorithm => 'maml',
+		options => '{"iterations": 4000, "patience": 3, "outer_lr": 0.02, $shape, "time_limit": %s}')};
+	my $interrupted = q{SELECT count(*) FROM meta.training WHERE state = 'interrupted' AND model = 'parts'};
+	my $parts = 1;
+
+	one(sprintf($patient, 'whole', 0));
+	one(sprintf($patient, 'parts', 0.05));
+	while ($parts < 8 && one($interrupted))
+	{
+		one(q{CALL meta.resume('parts')});
+		$parts++;
+	}
+	one(q{UPDATE meta.model SET options = options || '{"time_limit": 0}' WHERE name = 'parts'});
+	cmp_ok($parts, '>', 2, "time_limit ended a training $parts times");
+	one(q{CALL meta.resume('parts')});
+	is(one(q{SELECT meta.params('parts') = meta.params('whole')}), 't', '... after which it has the bytes of one that it never ended');
+	one(q{DELETE FROM meta.model WHERE name IN ('whole', 'parts')});
+}
+
 # ---- vacuum
 
 one(q{CREATE TABLE vacuumed AS SELECT * FROM generate_series(1, 10000)});
