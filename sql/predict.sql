@@ -166,6 +166,7 @@ RESET parallel_tuple_cost;
 RESET min_parallel_table_scan_size;
 
 -- errors
+SELECT meta.predict('score', r) FROM (SELECT t.*, 1 AS x FROM public.tests t) r;
 SELECT meta.predict('scor', t) FROM public.tests t;
 SELECT meta.predict('mark', t) FROM public.tests t;
 SELECT meta.predict(params, t) FROM public.tests t, public.params WHERE model = 'mark';

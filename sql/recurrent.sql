@@ -91,14 +91,24 @@ SELECT jsonb_array_length(meta.describe(meta.adapt('shapes', d)) -> 'classes') A
 -- more rows of each class make it no worse, whether they come class by class or mixed
 CALL meta.train('shapes', 'drawings', 'shape', 'shape', features => 'x, y', algorithm => 'mann',
 				options => '{"way": 3, "shots": [1, 4], "query": 3, "iterations": 500, "hidden": [16], "context": 32, "features": 8, "memory": 12, "outer_lr": 0.005}');
+CREATE FUNCTION in_turn(ids int[]) RETURNS bytea LANGUAGE plpgsql AS $$
+DECLARE
+	params bytea := meta.params('shapes');
+BEGIN
+	FOR i IN 1 .. array_length(ids, 1) LOOP
+		params := (SELECT meta.adapt(params, d) FROM drawings d WHERE id = ids[i]);
+	END LOOP;
+	RETURN params;
+END $$;
 WITH support AS (SELECT (substring(shape FROM 7)::int - 1) / 3 AS episode, d.* FROM drawings d),
-	params AS (SELECT episode, meta.adapt('shapes', s ORDER BY shape, id) AS by_class, meta.adapt('shapes', s ORDER BY md5(id::text)) AS mixed,
+	params AS (SELECT episode, in_turn(array_agg(id ORDER BY shape, id)) AS by_class, meta.adapt('shapes', s) AS mixed,
 					  meta.adapt('shapes', s) FILTER (WHERE id % 100 = 1) AS one
 			   FROM (SELECT episode, id, shape, x, y FROM support) s WHERE id % 100 <= 4 GROUP BY 1),
 	right_ones AS (SELECT avg((meta.classify(by_class, s) = shape)::int) AS by_class, avg((meta.classify(mixed, s) = shape)::int) AS mixed,
 						  avg((meta.classify(one, s) = shape)::int) AS one
 				   FROM params JOIN (SELECT episode, id, shape, x, y FROM support) s USING (episode) WHERE id % 100 > 4)
-SELECT one > 0.66 AS one_is_good, by_class > 0.66 AS by_class, mixed > 0.66 AS mixed, least(by_class, mixed) > one - 0.02 AS no_worse FROM right_ones;
+SELECT one > 0.66 AS one_is_good, by_class > 0.66 AS by_class, mixed > 0.66 AS mixed, least(by_class, mixed) > one - 0.02 AS no_worse,
+	   (SELECT bool_and(by_class <> mixed) FROM params) AS are_mixed FROM right_ones;
 
 -- in parallel: the same bytes
 CREATE TABLE many AS SELECT task, nr, x, y, above FROM lines;

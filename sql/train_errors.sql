@@ -42,6 +42,8 @@ CALL meta.train('bad', 'answers', task => 'student', target => 'score', options 
 CALL meta.train('bad', 'answers', task => 'student', target => 'student');
 CALL meta.train('bad', 'answers', task => 'student', target => 'score', features => 'x, score');
 CALL meta.train('bad', 'answers', task => 'student', target => 'score', features => 'x, skill', options => '{"exclude": ["x"]}');
+CALL meta.train('bad', 'answers', task => 'student', target => 'score', order_by => 'nr, score');
+CALL meta.train('bad', 'answers', task => 'student', target => 'score', options => '{"weight": "score"}');
 CALL meta.train('bad', 'SELECT *, nr AS student FROM answers', task => 'student', target => 'score');
 CALL meta.train('bad', 'SELECT student, score FROM answers', task => 'student', target => 'score');
 CALL meta.train('bad', 'SELECT student, score, 1 AS one, NULL::int AS none, md5(random()::text) AS key FROM answers', task => 'student', target => 'score');
@@ -49,6 +51,7 @@ CALL meta.train('bad', 'answers', task => 'student', target => 'score', features
 
 -- sources
 CALL meta.train('bad', 'answer', task => 'student', target => 'score');
+CALL meta.train('bad', 'pg_temp_3.answer', task => 'student', target => 'score');
 CALL meta.train('bad', 'nowhere.answers', task => 'student', target => 'score');
 CREATE SEQUENCE numbers;
 CALL meta.train('bad', 'numbers', task => 'student', target => 'score');

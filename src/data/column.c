@@ -36,6 +36,19 @@ column_find(TupleDesc desc, const char *name)
 	return -1;
 }
 
+bool
+column_repeats(TupleDesc desc, int at)
+{
+	for (int i = at + 1; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && strcmp(NameStr(att->attname), NameStr(TupleDescAttr(desc, at)->attname)) == 0)
+			return true;
+	}
+	return false;
+}
+
 static bool
 is_numeric_type(Oid type)
 {
@@ -186,8 +199,8 @@ column_infinite(const Column *column)
 	ereport(ERROR,
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 			 errmsg("column \"%s\" holds an infinite value", column->name),
-			 errdetail("Infinity cannot be learned from; NULL and NaN count as missing."),
-			 errhint("Write NULL instead in the source, or a largest value: least(%s, ...).",
+			 errdetail("Infinity cannot be learned from, nor can what double precision has no room for; NULL and NaN count as missing."),
+			 errhint("Write NULL instead in the source, or bound it: greatest(least(%s, ...), ...).",
 					 quote_identifier(column->name))));
 }
 

@@ -42,8 +42,9 @@ typedef struct Column
 	FmgrInfo	output;			/* to text; set where no faster way is known */
 } Column;
 
-/* Position of the first column of a name, or -1. */
+/* Position of the first column of a name, or -1; and whether another one after it has the same. */
 extern int	column_find(TupleDesc desc, const char *name);
+extern bool column_repeats(TupleDesc desc, int at);
 
 /* Fills column; lookups that last longer go to the current memory context. */
 extern void column_open(Column *column, TupleDesc desc, int at);

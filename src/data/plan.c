@@ -37,12 +37,11 @@ find_once(TupleDesc desc, const char *name, const char *what)
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\", named in %s, does not exist in the source", name, what),
 				 errhint("%s", column_hint(desc, name))));
-	for (int i = at + 1; i < desc->natts; i++)
-		if (strcmp(NameStr(TupleDescAttr(desc, i)->attname), name) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_AMBIGUOUS_COLUMN),
-					 errmsg("column \"%s\", named in %s, occurs twice in the source", name, what),
-					 errhint("Give each column a name of its own, with AS.")));
+	if (column_repeats(desc, at))
+		ereport(ERROR,
+				(errcode(ERRCODE_AMBIGUOUS_COLUMN),
+				 errmsg("column \"%s\", named in %s, occurs twice in the source", name, what),
+				 errhint("Give each column a name of its own, with AS.")));
 	return at;
 }
 
@@ -324,16 +323,12 @@ plan_features(SourcePlan *plan, const LoadRequest *request, TupleDesc desc)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		const char *name = NameStr(att->attname);
-		int			same = 0;
 
-		if (att->attisdropped || has_part(request, plan, name))
+		if (att->attisdropped || has_part(request, plan, name) || column_find(desc, name) < i)
 			continue;
-		for (int j = 0; j < desc->natts; j++)
-			same += strcmp(NameStr(TupleDescAttr(desc, j)->attname), name) == 0;
-		if (same > 1)
+		if (column_repeats(desc, i))
 		{
-			if (column_find(desc, name) == i)
-				plan_omit(plan, name, "the name occurs twice");
+			plan_omit(plan, name, "the name occurs twice");
 			continue;
 		}
 		if (name_in_list(request->exclude, name))
@@ -495,8 +490,19 @@ plan_create(const LoadRequest *request, TupleDesc desc)
 	plan->order = open_list(desc, request->order_by, "order_by", &plan->n_order);
 	for (int i = 0; i < plan->n_order; i++)
 		column_check_order(&plan->order[i]);
+	if (name_in_list(request->order_by, request->target))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("column \"%s\" cannot be both the target and in order_by", request->target),
+				 errdetail("What is known before would tell what is to be predicted."),
+				 errhint("Order rows by when they came to be, or leave out order_by.")));
 	if (request->options->weight != NULL)
 	{
+		if (strcmp(request->options->weight, request->target) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"%s\" cannot be both the target and the option weight", request->target),
+					 errhint("Weight rows by another column, or leave out the option weight.")));
 		plan->weighted = true;
 		open_named(&plan->weight, desc, request->options->weight, "option weight");
 		if (plan->weight.class != COLUMN_NUMBER)

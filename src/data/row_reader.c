@@ -128,6 +128,11 @@ resolve(const Encoding *encoding, TupleDesc desc, const char *name, bool with_ta
 
 	if (at < 0)
 		missing_column(encoding, desc, name, with_target);
+	if (column_repeats(desc, at))
+		ereport(ERROR,
+				(errcode(ERRCODE_AMBIGUOUS_COLUMN),
+				 errmsg("column \"%s\" occurs twice in the row", name),
+				 errhint("Give each column a name of its own, with AS.")));
 	column_open(column, desc, at);
 }
 

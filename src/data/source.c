@@ -97,7 +97,9 @@ qualify_relation(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("source \"%s\" does not exist", name),
-				 errdetail("No table or view of that name is in the search path, or in the schema that it names."),
+				 strncmp(name, "pg_temp", strlen("pg_temp")) == 0
+				 ? errdetail("It is the name of a temporary table, which goes with its session.")
+				 : errdetail("No table or view of that name is in the search path, or in the schema that it names."),
 				 errhint(SOURCE_HINT)));
 	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
 	if (!HeapTupleIsValid(tuple))

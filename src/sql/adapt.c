@@ -29,6 +29,7 @@
 
 #include "compat.h"
 #include "data/column.h"
+#include "data/hash.h"
 #include "sql/callsite.h"
 
 typedef struct AdaptState
@@ -65,9 +66,11 @@ typedef struct Labels
 /* A row in the buffer, to be sorted. */
 typedef struct AdaptRow
 {
-	const char *key;
+	const char *key;			/* of order_by; in N-way episodes, the label */
 	uint32		key_length;
 	const char *row;
+	uint64		place;			/* among rows without an order */
+	int32		output;			/* of the label */
 } AdaptRow;
 
 /* Bytes of a row after its key. */
@@ -386,7 +389,7 @@ meta_adapt_deserialize(PG_FUNCTION_ARGS)
 }
 
 static int
-compare_rows(const void *a, const void *b, void *size)
+compare_keys(const void *a, const void *b, void *unused)
 {
 	const AdaptRow *left = (const AdaptRow *) a;
 	const AdaptRow *right = (const AdaptRow *) b;
@@ -395,9 +398,36 @@ compare_rows(const void *a, const void *b, void *size)
 	CHECK_FOR_INTERRUPTS();
 	if (order == 0 && left->key_length != right->key_length)
 		order = left->key_length < right->key_length ? -1 : 1;
-	if (order == 0)
-		order = memcmp(left->row, right->row, *(Size *) size);
 	return order;
+}
+
+static int
+compare_places(const AdaptRow *left, const AdaptRow *right, Size size)
+{
+	if (left->place != right->place)
+		return left->place < right->place ? -1 : 1;
+	return memcmp(left->row, right->row, size);
+}
+
+/* In their order, and without one as they are mixed in training. */
+static int
+compare_rows(const void *a, const void *b, void *size)
+{
+	int			order = compare_keys(a, b, NULL);
+
+	return order != 0 ? order : compare_places((const AdaptRow *) a, (const AdaptRow *) b, *(Size *) size);
+}
+
+/* Of classes, whose labels tell nothing of when a row should be read. */
+static int
+compare_drawings(const void *a, const void *b, void *size)
+{
+	const AdaptRow *left = (const AdaptRow *) a;
+	const AdaptRow *right = (const AdaptRow *) b;
+	int			order = compare_places(left, right, *(Size *) size);
+
+	CHECK_FOR_INTERRUPTS();
+	return order != 0 ? order : left->output - right->output;
 }
 
 /*
@@ -423,7 +453,9 @@ label_output(Labels *labels, const Encoding *encoding, const char *text, uint32 
 
 /*
  * The state's rows, sorted and unpacked.  In N-way episodes new labels are
- * added to those known before, in bytewise order.
+ * added to those known before, in bytewise order.  Rows without an order get
+ * one that the plan has no part in, and that tells nothing of them: there are
+ * learners that read a task's rows in turn, or in batches.
  */
 static void
 state_rows(const AdaptState *state, const Encoding *encoding, Labels *labels, Rows *rows)
@@ -445,10 +477,19 @@ state_rows(const AdaptState *state, const Encoding *encoding, Labels *labels, Ro
 		memcpy(&sorted[i].key_length, at, sizeof(uint32));
 		sorted[i].key = at + sizeof(uint32);
 		sorted[i].row = sorted[i].key + sorted[i].key_length;
+		sorted[i].place = hash_bytes64(sorted[i].row, size);
 		at = sorted[i].row + size;
 	}
 	Assert(at == state->data + state->used);
-	qsort_arg(sorted, n, sizeof(AdaptRow), compare_rows, &size);
+	if (encoding->way > 0)
+	{
+		qsort_arg(sorted, n, sizeof(AdaptRow), compare_keys, NULL);
+		for (i = 0; i < n; i++)
+			sorted[i].output = label_output(labels, encoding, sorted[i].key, sorted[i].key_length);
+		qsort_arg(sorted, n, sizeof(AdaptRow), compare_drawings, &size);
+	}
+	else
+		qsort_arg(sorted, n, sizeof(AdaptRow), compare_rows, &size);
 
 	rows->width = width;
 	rows->tasks = 1;
@@ -474,7 +515,7 @@ state_rows(const AdaptState *state, const Encoding *encoding, Labels *labels, Ro
 			memcpy(&label, at, sizeof(label));
 			at += sizeof(label);
 			if (encoding->way > 0)
-				label = label_output(labels, encoding, sorted[i].key, sorted[i].key_length);
+				label = sorted[i].output;
 			memset(y, 0, sizeof(real) * width.y);
 			y[label] = 1;
 		}
