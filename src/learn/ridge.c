@@ -14,7 +14,8 @@
  * loop learns the features psi, lambda and the scale s through the solution.
  * There W is drawn towards 0, which says nothing of a task without rows.  Here
  * it is the deviation from m, the network that all tasks share: 0 rows give m,
- * whose bias does what their learned shift does.
+ * whose bias does what their learned shift does.  In N-way episodes, where an
+ * output stands for another class each time, m can only learn to say little.
  *
  * psi is a linear map of the last hidden layer, and a constant.  What a task
  * keeps are the sums Psi' V Psi and Psi' V (Y - m), and not W, though that is

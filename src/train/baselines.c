@@ -19,6 +19,12 @@
 /* Candidates of the spread of logits between tasks. */
 static const double logit_spreads[] = {0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6};
 
+/*
+ * And of the linear form's, in units of what its fit ends with: from few rows
+ * of tasks that hardly differ, its rounds come down slowly.
+ */
+static const double spread_shares[] = {0.125, 0.25, 0.5, 1, 1.5, 2};
+
 /* Candidates for learners whose inner steps are tuned. */
 static const double tuned_rates[] = {0.0003, 0.001, 0.003, 0.01, 0.03, 0.1};
 static const int tuned_steps[] = {1, 5, 20};
@@ -294,7 +300,7 @@ static void
 fit_class_intercept(const Training *training, Component *component)
 {
 	VarianceComponents v;
-	double		spreads[3];
+	double		spreads[lengthof(spread_shares)];
 
 	tune_spread(training, component, "", logit_spreads, lengthof(logit_spreads), true);
 	if (training->loss != LOSS_LOGISTIC)
@@ -302,7 +308,7 @@ fit_class_intercept(const Training *training, Component *component)
 	v = logistic_gls_fit(training->set, &component->spec, &component->list, component->theta);
 	use_linear(component, 0, FLT_MAX);
 	for (int i = 0; i < lengthof(spreads); i++)
-		spreads[i] = v.task * (0.5 + 0.5 * i);
+		spreads[i] = v.task * spread_shares[i];
 	tune_spread(training, component, "linear.", spreads, lengthof(spreads), false);
 	choose_form(training, component);
 }
