@@ -167,8 +167,9 @@ CREATE POLICY members ON meta.checkpoint
 COMMENT ON POLICY members ON meta.checkpoint IS 'who sees the model sees its checkpoint';
 
 -- not the id: a number taken in advance would make others' trainings fail
-GRANT SELECT, UPDATE, DELETE ON meta.model TO PUBLIC;
-GRANT INSERT (name, owner, source, task, target, features, order_by, algorithm, options, trained_by, created)
+GRANT SELECT, DELETE ON meta.model TO PUBLIC;
+GRANT INSERT (name, owner, source, task, target, features, order_by, algorithm, options, trained_by, created),
+	  UPDATE (name, owner, source, task, target, features, order_by, algorithm, options, trained_by, created)
 	ON meta.model TO PUBLIC;
 GRANT SELECT, INSERT, DELETE ON meta.version, meta.history TO PUBLIC;
 GRANT SELECT, INSERT, UPDATE, DELETE ON meta.checkpoint TO PUBLIC;

@@ -388,12 +388,36 @@ deviation_of(JsonbValue *value)
 	return positive_of(value, "a deviation");
 }
 
-/* Strings in strictly ascending bytewise order, or merely distinct ones. */
+static int
+compare_labels(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+static bool
+occurs_twice(char **labels, int n)
+{
+	char	  **sorted = palloc(sizeof(char *) * Max(n, 1));
+	bool		twice = false;
+
+	memcpy(sorted, labels, sizeof(char *) * n);
+	qsort(sorted, n, sizeof(char *), compare_labels);
+	for (int i = 1; i < n; i++)
+		twice |= strcmp(sorted[i - 1], sorted[i]) == 0;
+	pfree(sorted);
+	return twice;
+}
+
+/*
+ * Strings, each once.  In the database that they were learned in they ascend,
+ * which may be another order in the encoding of this one.
+ */
 static char **
-labels_of(JsonbValue *value, int *n, int max, bool ordered, const char *what)
+labels_of(JsonbValue *value, int *n, int max, const char *what)
 {
 	JsonbContainer *array = container(value, true, what);
 	char	  **labels;
+	bool		ascending = true;
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	v;
@@ -409,15 +433,13 @@ labels_of(JsonbValue *value, int *n, int max, bool ordered, const char *what)
 		if (token != WJB_ELEM)
 			continue;
 		labels[at] = string_of(&v, what);
-		if (ordered && at > 0 && strcmp(labels[at - 1], labels[at]) >= 0)
-			damaged("labels that are not in order");
-		for (int i = 0; i < at && !ordered; i++)
-			if (strcmp(labels[i], labels[at]) == 0)
-				damaged("labels that occur twice");
+		ascending &= at == 0 || strcmp(labels[at - 1], labels[at]) < 0;
 		at++;
 	}
 	if (at != *n)
 		damaged(what);
+	if (!ascending && occurs_twice(labels, at))
+		damaged("labels that occur twice");
 	return labels;
 }
 
@@ -484,7 +506,7 @@ read_encoder(JsonbContainer *object, Encoder *encoder)
 		case ENCODER_CATEGORY:
 			encoder->one_hot = flag_of(member(object, "one_hot"), "one_hot");
 			encoder->labels = labels_of(member(object, "labels"), &encoder->n_labels,
-										encoder->one_hot ? ENCODING_MAX_ONE_HOT : MAX_LABELS, true, "labels");
+										encoder->one_hot ? ENCODING_MAX_ONE_HOT : MAX_LABELS, "labels");
 			encoder->width = encoder->one_hot ? encoder->n_labels : 0;
 			break;
 		case ENCODER_VECTOR:
@@ -532,8 +554,7 @@ read_target(JsonbContainer *object, Encoding *encoding)
 		if (member(object, "way") != NULL)
 			encoding->way = int_of(member(object, "way"), 2, ENCODING_MAX_CLASSES, "the ways of an episode");
 		encoding->classes = labels_of(member(object, "classes"), &encoding->n_classes,
-									  encoding->way > 0 ? encoding->way : ENCODING_MAX_CLASSES,
-									  encoding->way == 0, "classes");
+									  encoding->way > 0 ? encoding->way : ENCODING_MAX_CLASSES, "classes");
 		if (encoding->way == 0 && encoding->n_classes < 2)
 			damaged("classes");
 	}

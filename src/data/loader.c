@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/tupmacs.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "utils/memutils.h"
@@ -181,6 +182,20 @@ write_uint32(char *to, uint32 value)
 }
 
 /*
+ * A task keeps its role, and is known again, in a database of another
+ * encoding, too.
+ */
+static const char *
+in_utf8(const char *text, int *length)
+{
+	char	   *converted = pg_server_to_any(text, *length, PG_UTF8);
+
+	if (converted != text)
+		*length = (int) strlen(converted);
+	return converted;
+}
+
+/*
  * Appends hash, length and text of the task key; false where a part of it is
  * NULL.  Each part carries its length, so ('a', 'bc') is not ('ab', 'c').
  */
@@ -207,6 +222,8 @@ append_task(Loader *loader, const Datum *values, const bool *nulls, uint64 *key)
 		if (nulls[column->at])
 			return false;
 		text = column_label(column, values[column->at], buffer, &n);
+		if (column->class == COLUMN_LABEL)
+			text = in_utf8(text, &n);
 		part = extend(out, 4 + n);
 		write_uint32(part, (uint32) n);
 		memcpy(part + 4, text, n);

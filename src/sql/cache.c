@@ -58,6 +58,8 @@ cache_trim(void)
 
 		if (entry->pins > 0)
 			continue;
+		/* labels are entered when they are first read by */
+		entry->size = MemoryContextMemAllocated(entry->context, true);
 		bytes += entry->size;
 		models++;
 		if (models > CACHE_MODELS || bytes > CACHE_BYTES)
@@ -141,7 +143,6 @@ cache_add(const bytea *bytes, const char *digest, MemoryContext owner)
 				 errmsg("the stored model %s does not have the digest it is stored under", digest),
 				 errdetail("Its bytes have the digest %s.", entry->model->digest)));
 
-	entry->size = MemoryContextMemAllocated(context, true);
 	MemoryContextSetParent(context, cache_context);
 	dlist_push_head(&entries, &entry->node);
 	return cache_pin_entry(entry, owner);

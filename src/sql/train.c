@@ -310,6 +310,7 @@ meta_train(PG_FUNCTION_ARGS)
 	load_and_run(&run, &request, &row, &load, NULL);
 	SPI_finish();
 	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 	PG_RETURN_VOID();
 }
 
@@ -347,5 +348,6 @@ meta_resume(PG_FUNCTION_ARGS)
 	load_and_run(&run, &request, row, &load, checkpoint);
 	SPI_finish();
 	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 	PG_RETURN_VOID();
 }

@@ -327,7 +327,7 @@ static void
 drop_snapshot(Team *team)
 {
 	if (team->snapshot)
-		UnregisterSnapshotFromOwner(team->snapshot, TopTransactionResourceOwner);
+		UnregisterSnapshotFromOwner(team->snapshot, CurTransactionResourceOwner);
 	team->snapshot = NULL;
 }
 
@@ -388,7 +388,7 @@ enter(Team *team)
 		return false;
 
 	/* the snapshot is for the workers' start alone; none can be taken in parallel mode */
-	team->snapshot = RegisterSnapshotOnOwner(GetTransactionSnapshot(), TopTransactionResourceOwner);
+	team->snapshot = RegisterSnapshotOnOwner(GetTransactionSnapshot(), CurTransactionResourceOwner);
 	PushActiveSnapshot(team->snapshot);
 	EnterParallelMode();
 	context = CreateParallelContext("$libdir/meta", "meta_train_worker",

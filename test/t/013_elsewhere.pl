@@ -78,6 +78,36 @@ is( $node->safe_psql('restored', q{SELECT meta.params('one', 2) = meta.params('o
 is( $node->safe_psql('restored', q{SET ROLE "Ada L."; SELECT string_agg(name, ', ') FROM meta.model}),
 	q{ada's}, 'and every role sees its own');
 
+# From one encoding to another, in which the labels' bytes have another order.
+$node->safe_psql(
+	'postgres', qq{
+	CREATE DATABASE cyrillic ENCODING 'WIN1251' LOCALE 'C' TEMPLATE template0;
+	CREATE DATABASE unicode ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0;
+	\\c cyrillic
+	SET client_encoding = 'UTF8';
+	CREATE EXTENSION meta;
+	CREATE TABLE answers AS
+		SELECT 'ученик ' || s AS student, n AS nr, (ARRAY['ёж', 'волк', 'Ягуар', 'лиса', 'їжак', 'жук', 'рысь', 'лось', 'Іволга', 'ёрш'])[(s * n) % 10 + 1] AS animal,
+			s % 7 + (s * 7 + n * 13) % 20 / 5.0 AS score
+		FROM generate_series(1, 60) s, generate_series(1, 12) n;
+	CALL meta.train('letters', 'answers', 'student', 'score', order_by => 'nr', algorithm => 'fomaml', $options);
+});
+my $cyrillic = PostgreSQL::Test::Utils::tempdir . '/cyrillic.sql';
+$node->command_ok([ 'pg_dump', '-f', $cyrillic, '-d', $node->connstr('cyrillic') ], 'a database of another encoding is dumped');
+$node->command_ok([ 'psql', '-Xqv', 'ON_ERROR_STOP=1', '-d', $node->connstr('unicode'), '-f', $cyrillic ], '... and restored in UTF-8');
+my %letters = (
+	'labels' => q{SELECT e -> 'labels' FROM jsonb_array_elements(meta.describe('letters') -> 'encoders') e},
+	'predictions' => q{SELECT sum(meta.predict('letters', a)) FROM answers a},
+	'the tasks that it was not trained on' => q{SELECT shots, method, metric, tasks, value FROM meta.evaluate('letters', shots => '{0,5}')},
+	'the tasks that it has not seen' => q{SELECT max(tasks) FROM meta.evaluate('letters', 'SELECT * FROM answers', shots => '{0}')});
+foreach my $what (sort keys %letters)
+{
+	my $expected = $node->safe_psql('cyrillic', "SET client_encoding = 'UTF8'; $letters{$what}");
+
+	isnt($expected, '', "$what: there is something");
+	is($node->safe_psql('unicode', "SET client_encoding = 'UTF8'; $letters{$what}"), $expected, '... and it is the same in UTF-8');
+}
+
 # One's own database, by a role that is no superuser.
 $node->safe_psql('postgres', 'CREATE ROLE janitor LOGIN');
 $node->safe_psql('postgres', 'CREATE DATABASE own OWNER janitor');
