@@ -259,6 +259,7 @@ end_task(Packer *packer)
 		set->tasks = repalloc_huge(set->tasks, sizeof(Task) * packer->max_tasks);
 	}
 	packer->task.rows = (int32) packer->task_rows;
+	packer->task.most_shots = packer->task.rows - 1 - packer->ties;
 	set->tasks[set->n_tasks++] = packer->task;
 	packer->task_rows = 0;
 }

@@ -72,7 +72,7 @@ emit(void *context, const Figure *result)
 	tuplestore_putvalues(out->store, out->desc, values, nulls);
 }
 
-/* The shots argument, in its order; NULL: the usual ones, as far as tasks are long enough. */
+/* The shots argument, in its order; NULL: the usual ones, as far as tasks can be parted after them. */
 static int
 read_shots(ArrayType *array, const TaskSet *set, int *shots, int max)
 {
@@ -80,10 +80,17 @@ read_shots(ArrayType *array, const TaskSet *set, int *shots, int max)
 	bool	   *nulls;
 	int			n;
 	int			usable;
+	int			without_ties;
 
 	if (array == NULL)
 	{
-		usable = panel_usable_shots(set, TASK_TEST, default_shots, lengthof(default_shots), DEFAULT_SHARE);
+		usable = panel_usable_shots(set, TASK_TEST, default_shots, lengthof(default_shots), DEFAULT_SHARE, &without_ties);
+		if (usable < without_ties)
+			ereport(NOTICE,
+					(errmsg("the default shots end with %d instead of %d, because rows of a task tie in order_by %s",
+							usable, without_ties, names_quoted(set->encoding->order_by)),
+					 errdetail("Rows that tie are never parted into support and query."),
+					 errhint("Train with a finer column in order_by, or a further one that breaks ties.")));
 		n = 0;
 		for (int i = 0; i < lengthof(default_shots) && default_shots[i] <= usable; i++)
 			/* without support, nothing is known of an episode's classes */
@@ -117,6 +124,23 @@ read_shots(ArrayType *array, const TaskSet *set, int *shots, int max)
 	return n;
 }
 
+/* The way out where rows tie. */
+#define UNTIE "Ask for fewer shots, or train with a finer column in order_by, or a further one that breaks ties."
+
+static char *
+left_out(const Panel *panel, int others)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendStringInfo(&out, "%d tasks of training and validation, %d with too few rows for %d shots",
+					 others, panel->n_too_short, panel->max_shots);
+	if (panel->n_tied > 0)
+		appendStringInfo(&out, ", %d whose later rows tie with these in order_by %s", panel->n_tied,
+						 names_quoted(panel->set->encoding->order_by));
+	return out.data;
+}
+
 /* Says what N-way episodes are made of, whose classes the tasks are; an error if there are none. */
 static void
 report_episodes(const Panel *panel, int others)
@@ -134,8 +158,33 @@ report_episodes(const Panel *panel, int others)
 	ereport(NOTICE,
 			(errmsg("%d episodes of %d out of %d test tasks, with %lld query rows", panel->n_tasks, way,
 					panel->n_classes, (long long) panel->n_query),
-			 errdetail("Left out: %d tasks of training and validation, %d with too few rows for %d shots.",
-					   others, panel->n_too_short, panel->max_shots)));
+			 errdetail("Left out: %s.", left_out(panel, others))));
+}
+
+/* Says what of the test tasks is looked at; an error if it is none. */
+static void
+report_tasks(const Panel *panel, int others)
+{
+	if (panel->n_tasks > 0)
+		ereport(NOTICE,
+				(errmsg("%d test tasks with %lld query rows", panel->n_tasks, (long long) panel->n_query),
+				 errdetail("Left out: %s.", left_out(panel, others)),
+				 panel->n_tied > 0 ? errhint(UNTIE) : 0));
+	else if (panel->n_tied > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("after %d shots no test task has rows left that do not tie with these in order_by %s",
+						panel->max_shots, names_quoted(panel->set->encoding->order_by)),
+				 errdetail("Rows that tie are never parted into support and query. Left out: %s.", left_out(panel, others)),
+				 errhint(UNTIE)));
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 panel->n_too_short == 0 ? errmsg("there are no test tasks") :
+				 errmsg("no test task has more than %d rows", panel->max_shots),
+				 errdetail("%d tasks are test tasks with too few rows; %d belong to training and validation.",
+						   panel->n_too_short, others),
+				 errhint("Ask for fewer shots, train with a larger option test, or name a source with more tasks.")));
 }
 
 static void
@@ -158,19 +207,8 @@ evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, 
 		panel = panel_create(set, TASK_TEST, seed, max_shots, EVALUATE_TASKS, EVALUATE_QUERY);
 	if (way > 0)
 		report_episodes(panel, others);
-	else if (panel->n_tasks == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND),
-				 panel->n_too_short == 0 ? errmsg("there are no test tasks") :
-				 errmsg("no test task has more than %d rows", max_shots),
-				 errdetail("%d tasks are test tasks with too few rows; %d belong to training and validation.",
-						   panel->n_too_short, others),
-				 errhint("Ask for fewer shots, train with a larger option test, or name a source with more tasks.")));
 	else
-		ereport(NOTICE,
-				(errmsg("%d test tasks with %lld query rows", panel->n_tasks, (long long) panel->n_query),
-				 errdetail("Left out: %d tasks of training and validation, %d with too few rows for %d shots.",
-						   others, panel->n_too_short, max_shots)));
+		report_tasks(panel, others);
 	if (panel->n_tasks < INTERVAL_TASKS)
 		ereport(NOTICE,
 				(errmsg("%d test tasks are too few for intervals, which take %d", panel->n_tasks, INTERVAL_TASKS),
