@@ -85,6 +85,7 @@ COMMIT;
 -- the default number of shots is what the tasks have rows for
 SELECT array_agg(DISTINCT shots ORDER BY shots) AS shots FROM meta.evaluate('maml');
 SELECT array_agg(DISTINCT shots ORDER BY shots) AS shots FROM meta.evaluate('maml', source => 'SELECT * FROM evaluate.lines WHERE nr <= 6');
+-- each is evaluated once, in the order that they are given in
 SELECT array_agg(shots) AS shots FROM meta.evaluate('maml', shots => '{5,0,5}') WHERE method = 'prior' AND metric = 'mae';
 
 -- another source: which tasks are left out is told by their keys, whether they were in the model's source or not

@@ -72,13 +72,17 @@ emit(void *context, const Figure *result)
 	tuplestore_putvalues(out->store, out->desc, values, nulls);
 }
 
-/* The shots argument, in its order; NULL: the usual ones, as far as tasks can be parted after them. */
+/*
+ * The shots argument, in its order, each number once; NULL: the usual ones, as
+ * far as tasks can be parted after them.
+ */
 static int
 read_shots(ArrayType *array, const TaskSet *set, int *shots, int max)
 {
 	Datum	   *elements;
 	bool	   *nulls;
 	int			n;
+	int			kept = 0;
 	int			usable;
 	int			without_ties;
 
@@ -107,21 +111,27 @@ read_shots(ArrayType *array, const TaskSet *set, int *shots, int max)
 				 errmsg("shots must hold 1 to %d numbers, not %d", max, n)));
 	for (int i = 0; i < n; i++)
 	{
+		bool		repeated = false;
+
 		if (nulls[i] || DatumGetInt32(elements[i]) < 0 || DatumGetInt32(elements[i]) > MAX_SHOTS)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("shots must be numbers of support rows between 0 and %d, not %s", MAX_SHOTS,
 							nulls[i] ? "NULL" : psprintf("%d", DatumGetInt32(elements[i]))),
 					 errhint("For example shots => '{0,1,5,10}'.")));
-		shots[i] = DatumGetInt32(elements[i]);
-		if (shots[i] == 0 && set->encoding->way > 0)
+		for (int j = 0; j < kept; j++)
+			repeated |= shots[j] == DatumGetInt32(elements[i]);
+		if (repeated)
+			continue;
+		shots[kept++] = DatumGetInt32(elements[i]);
+		if (shots[kept - 1] == 0 && set->encoding->way > 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("an episode without support rows cannot be evaluated"),
 					 errdetail("Its classes are new ones each time, and nothing but their rows tells which is which."),
 					 errhint("Ask for shots of 1 or more.")));
 	}
-	return n;
+	return kept;
 }
 
 /* The way out where rows tie. */
@@ -141,6 +151,16 @@ left_out(const Panel *panel, int others)
 	return out.data;
 }
 
+/* Where tasks are missing: what became of those that there are. */
+static int
+missing_detail(const Panel *panel, int others)
+{
+	if (panel->n_too_short == 0)
+		return errdetail("%d tasks belong to training and validation.", others);
+	return errdetail("%d tasks are test tasks with too few rows; %d belong to training and validation.",
+					 panel->n_too_short, others);
+}
+
 /* Says what N-way episodes are made of, whose classes the tasks are; an error if there are none. */
 static void
 report_episodes(const Panel *panel, int others)
@@ -152,9 +172,10 @@ report_episodes(const Panel *panel, int others)
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("%d-way episodes need %d test tasks with more than %d rows, and there are %d",
 						way, way, panel->max_shots, panel->n_classes),
-				 errdetail("%d tasks are test tasks with too few rows; %d belong to training and validation.",
-						   panel->n_too_short, others),
-				 errhint("Ask for fewer shots or a smaller way, train with a larger option test, or name a source with more tasks.")));
+				 missing_detail(panel, others),
+				 errhint("%s with a larger option test, or name a source with more tasks.",
+						 panel->n_too_short > 0 ? "Ask for fewer shots or a smaller way, train" :
+						 panel->n_classes > 1 ? "Ask for a smaller way, train" : "Train")));
 	ereport(NOTICE,
 			(errmsg("%d episodes of %d out of %d test tasks, with %lld query rows", panel->n_tasks, way,
 					panel->n_classes, (long long) panel->n_query),
@@ -182,9 +203,9 @@ report_tasks(const Panel *panel, int others)
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 panel->n_too_short == 0 ? errmsg("there are no test tasks") :
 				 errmsg("no test task has more than %d rows", panel->max_shots),
-				 errdetail("%d tasks are test tasks with too few rows; %d belong to training and validation.",
-						   panel->n_too_short, others),
-				 errhint("Ask for fewer shots, train with a larger option test, or name a source with more tasks.")));
+				 missing_detail(panel, others),
+				 errhint("%s with a larger option test, or name a source with more tasks.",
+						 panel->n_too_short > 0 ? "Ask for fewer shots, train" : "Train")));
 }
 
 static void
@@ -244,7 +265,12 @@ group_column(const char *by)
 {
 	List	   *names = identifier_list(by, "by");
 
-	if (list_length(names) != 1)
+	if (names == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("by names no column"),
+				 errhint("Name the column whose values group the tasks, or leave by out.")));
+	if (list_length(names) > 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("by must be one column, not %d", list_length(names)),
