@@ -216,6 +216,7 @@ evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, 
 	int			n_shots = read_shots(shots_array, set, shots, lengthof(shots));
 	int			max_shots = 0;
 	int			others = 0;
+	int			independent;
 	Panel	   *panel;
 
 	for (int i = 0; i < n_shots; i++)
@@ -230,9 +231,10 @@ evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, 
 		report_episodes(panel, others);
 	else
 		report_tasks(panel, others);
-	if (panel->n_tasks < INTERVAL_TASKS)
+	independent = way > 0 ? panel->n_classes : panel->n_tasks;
+	if (independent < INTERVAL_TASKS)
 		ereport(NOTICE,
-				(errmsg("%d test tasks are too few for intervals, which take %d", panel->n_tasks, INTERVAL_TASKS),
+				(errmsg("%d test tasks are too few for intervals, which take %d", independent, INTERVAL_TASKS),
 				 errhint("Train with a larger option test, or name a source with more tasks.")));
 	out->set = set;
 	evaluate_model(model, panel, shots, n_shots, seed, by_group, emit, out);
