@@ -113,6 +113,14 @@ FROM meta.evaluate('maml', shots => '{5}', by => 'klass') WHERE metric = 'rmse' 
 SELECT count(*), bool_and(e.value = r.value AND e.lower = r.lower) AS same_as_without FROM meta.evaluate('maml', shots => '{5}', by => 'klass') e
 	JOIN meta.evaluate('maml', shots => '{5}') r USING (shots, metric, method) WHERE e.by_value IS NULL;
 
+-- nor is a task of several values in one, and that is said; NULLs are no value
+SET client_min_messages = notice;
+SELECT by_value, tasks FROM meta.evaluate('maml', 'SELECT *, CASE WHEN task % 4 > 0 THEN task % 4 WHEN nr > 20 THEN 9 END AS one FROM evaluate.lines', '{5}', by => 'one')
+WHERE metric = 'rmse' AND method = 'adapted' ORDER BY 1;
+SELECT by_value, tasks FROM meta.evaluate('maml', 'SELECT *, CASE WHEN task % 4 > 0 THEN task % 4 ELSE nr % 3 END AS several FROM evaluate.lines', '{5}', by => 'several')
+WHERE metric = 'rmse' AND method = 'adapted' ORDER BY 1;
+SET client_min_messages = warning;
+
 -- a probability: better at 10 shots, and a probability indeed
 CALL meta.train('passed', 'lines', 'task', 'passed', features => 'x', order_by => 'nr', algorithm => 'maml',
 				options => '{"iterations": 300, "hidden": [16], "inner_lr": 0.05, "inner_steps": 10, "outer_lr": 0.003, "meta_batch": 16}');

@@ -19,6 +19,10 @@ typedef enum TaskRole
 	TASK_TEST
 } TaskRole;
 
+/* A task's group, where it has none: by is NULL, or has several values in it. */
+#define GROUP_NONE (-1)
+#define GROUP_SEVERAL (-2)
+
 typedef struct Task
 {
 	uint64		key;			/* 64-bit hash of the task key's text */
@@ -28,7 +32,7 @@ typedef struct Task
 								 * row to predict: those before the last of its
 								 * order_by values */
 	TaskRole	role;
-	int32		group;			/* value of the "by" column, or -1 */
+	int32		group;			/* value of the "by" column, or GROUP_... */
 } Task;
 
 typedef struct TaskSet

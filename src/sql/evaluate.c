@@ -208,8 +208,23 @@ report_tasks(const Panel *panel, int others)
 						 panel->n_too_short > 0 ? "Ask for fewer shots, train" : "Train")));
 }
 
+/* Tasks are grouped, not rows: says where those of a task differ. */
 static void
-evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, int way, bool by_group)
+report_groups(const Panel *panel, const char *by)
+{
+	int			several = 0;
+
+	for (int t = 0; t < panel->n_tasks; t++)
+		several += panel->tasks[t].task->group == GROUP_SEVERAL;
+	if (several > 0)
+		ereport(NOTICE,
+				(errmsg("column \"%s\", named in by, has several values within %d of %d test tasks", by, several, panel->n_tasks),
+				 errdetail("Groups are of tasks, and these are in none."),
+				 errhint("Evaluate on a SELECT of the rows of each value, or make the column a part of the task key in training.")));
+}
+
+static void
+evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, int way, const char *by)
 {
 	uint64		seed = model->components[0].spec.options.seed;
 	int			shots[32];
@@ -236,8 +251,10 @@ evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, 
 		ereport(NOTICE,
 				(errmsg("%d test tasks are too few for intervals, which take %d", independent, INTERVAL_TASKS),
 				 errhint("Train with a larger option test, or name a source with more tasks.")));
+	if (by)
+		report_groups(panel, by);
 	out->set = set;
-	evaluate_model(model, panel, shots, n_shots, seed, by_group, emit, out);
+	evaluate_model(model, panel, shots, n_shots, seed, by != NULL, emit, out);
 }
 
 /* Classes of the episodes to judge on: as many as in training, or fewer; 0: no episodes. */
@@ -337,7 +354,7 @@ meta_evaluate(PG_FUNCTION_ARGS)
 	{
 		if (!own)
 			unseen_are_test(set, model);
-		evaluate(&out, set, model, shots, way, by != NULL);
+		evaluate(&out, set, model, shots, way, load.by);
 	}
 	PG_FINALLY();
 	{
