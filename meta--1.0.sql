@@ -361,7 +361,7 @@ CREATE FUNCTION meta.evaluate(model text, source text DEFAULT NULL, shots intege
 				   difference float8, difference_lower float8, difference_upper float8, tasks bigint, "rows" bigint)
 	AS 'MODULE_PATHNAME', 'meta_evaluate' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 100;
 COMMENT ON FUNCTION meta.evaluate(text, text, integer[], text, integer) IS
-	'K-shot results on tasks the model never saw: adapted, prior (0 rows), and the baselines on the same query rows, with 95 % intervals over tasks; difference is to random_intercept, paired. source: default the model''s own; shots: default 0, 1, 5, 10; by: column whose values group the tasks; way: of N-way episodes, the classes of each, default as in training, or fewer';
+	'K-shot results on tasks the model never saw: adapted, prior (0 rows), and the baselines on the same query rows, with 95 % intervals over tasks; of N-way episodes, tasks counts episodes, and intervals are over these; difference is to random_intercept, paired. source: default the model''s own; shots: each number once, default 0, 1, 5, 10; by: column whose values group the tasks, one for each; way: of N-way episodes, the classes of each, default as in training, or fewer';
 
 ---------------------------------------------------------------------------
 -- views

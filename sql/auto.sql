@@ -58,6 +58,12 @@ WHERE task = 3;
 SELECT bool_and(meta.predict(meta.params(a.params), l) = meta.predict(a.params, l)) AS self_contained
 FROM (SELECT meta.adapt('number', l) AS params FROM lines l WHERE task = 3) a, lines l WHERE task = 4;
 
+-- rows of a day tie, and what can be told from the rest is: it is validated, calibrated and chosen by
+SELECT train('days', 'y', 'SELECT task, (nr - 1) / 8 AS nr, x, y FROM auto.lines');
+SELECT described ->> 'learner' AS learner, jsonb_array_length(choice -> 'learners') > 1 AS blended, described ? 'calibration' AS calibrated,
+	   (SELECT array_agg(k ORDER BY k::int) FROM jsonb_object_keys(choice -> 'weights') k) AS shots
+FROM choice WHERE name = 'days';
+
 -- few tasks, no validation tasks, no time: random_intercept, which needs none
 SELECT train('two', 'y', 'SELECT * FROM auto.lines WHERE task <= 2'), train('unjudged', 'y', more => '{"validation": 0}'),
 	   train('hurried', 'y', more => '{"time_limit": 0.001}');

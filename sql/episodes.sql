@@ -37,6 +37,12 @@ SELECT shots, f.value > r.value + 0.05 AS easier, f.value > 0.75 AS good FROM pg
 WHERE metric = 'accuracy' AND method = 'adapted' ORDER BY 1;
 SELECT bool_and(value < 0.6) AS good FROM pg_temp.fewer WHERE metric = 'log_loss' AND method = 'adapted';
 SELECT count(*) AS differences FROM (SELECT * FROM meta.evaluate('shapes', way => 4) EXCEPT TABLE pg_temp.results) d;
+-- intervals are over episodes, but episodes of a few classes are no measure of others
+SELECT (SELECT count(DISTINCT shape) FROM public.drawings WHERE id < last) AS classes, max(tasks) AS episodes,
+	   count(value) = count(*) AS figures, count(lower) + count(upper) > 0 AS intervals
+FROM (VALUES (500), (600)) v (last),
+	 LATERAL meta.evaluate('shapes', 'SELECT ''new '' || shape AS shape, x, y, z FROM public.drawings WHERE id < ' || last, '{1}', way => 2)
+GROUP BY last ORDER BY last;
 
 -- a few rows of three new shapes, by names of their own
 CREATE TABLE public.news (name text, shape text, x float8, y float8, z float8, learn bool);

@@ -85,6 +85,7 @@ COMMIT;
 -- the default number of shots is what the tasks have rows for
 SELECT array_agg(DISTINCT shots ORDER BY shots) AS shots FROM meta.evaluate('maml');
 SELECT array_agg(DISTINCT shots ORDER BY shots) AS shots FROM meta.evaluate('maml', source => 'SELECT * FROM evaluate.lines WHERE nr <= 6');
+-- each is evaluated once, in the order that they are given in
 SELECT array_agg(shots) AS shots FROM meta.evaluate('maml', shots => '{5,0,5}') WHERE method = 'prior' AND metric = 'mae';
 
 -- another source: which tasks are left out is told by their keys, whether they were in the model's source or not
@@ -111,6 +112,14 @@ SELECT by_value, tasks, "rows", lower <= value AND value <= upper AS interval, m
 FROM meta.evaluate('maml', shots => '{5}', by => 'klass') WHERE metric = 'rmse' AND method = 'adapted' ORDER BY 1;
 SELECT count(*), bool_and(e.value = r.value AND e.lower = r.lower) AS same_as_without FROM meta.evaluate('maml', shots => '{5}', by => 'klass') e
 	JOIN meta.evaluate('maml', shots => '{5}') r USING (shots, metric, method) WHERE e.by_value IS NULL;
+
+-- nor is a task of several values in one, and that is said; NULLs are no value
+SET client_min_messages = notice;
+SELECT by_value, tasks FROM meta.evaluate('maml', 'SELECT *, CASE WHEN task % 4 > 0 THEN task % 4 WHEN nr > 20 THEN 9 END AS one FROM evaluate.lines', '{5}', by => 'one')
+WHERE metric = 'rmse' AND method = 'adapted' ORDER BY 1;
+SELECT by_value, tasks FROM meta.evaluate('maml', 'SELECT *, CASE WHEN task % 4 > 0 THEN task % 4 ELSE nr % 3 END AS several FROM evaluate.lines', '{5}', by => 'several')
+WHERE metric = 'rmse' AND method = 'adapted' ORDER BY 1;
+SET client_min_messages = warning;
 
 -- a probability: better at 10 shots, and a probability indeed
 CALL meta.train('passed', 'lines', 'task', 'passed', features => 'x', order_by => 'nr', algorithm => 'maml',
@@ -160,6 +169,27 @@ CREATE TABLE exact AS
 CALL meta.train('exact', 'exact', 'student', 'score', order_by => 'nr', algorithm => 'alpaca',
 				options => '{"iterations": 1000, "patience": 0, "hidden": [], "meta_batch": 2, "shots": 5, "query": 2, "outer_lr": 0.01}');
 SELECT value < 0.1 AS exact FROM meta.evaluate('exact', shots => '{5}') WHERE metric = 'rmse' AND method = 'adapted';
+
+-- rows that tie in order_by are never parted: shots are what is left, and where rows are many, but tie, that is what is said
+CREATE VIEW days AS SELECT task, (nr - 1) / 6 AS day, 1 AS term, x, y FROM lines WHERE nr <= 12;
+\set quick '{"iterations": 5, "hidden": []}'
+CALL meta.train('days', 'days', 'task', 'y', features => 'x', order_by => 'term, day', algorithm => 'random_intercept', options => :'quick');
+CALL meta.train('terms', 'days', 'task', 'y', features => 'x', order_by => 'term', algorithm => 'random_intercept', options => :'quick');
+SELECT m.name, v.metrics ? 'validation_loss' AS validated, meta.describe(m.name) #> '{calibration,rows}' AS calibrated
+FROM meta.version v JOIN meta.model m ON m.id = v.model WHERE m.name IN ('days', 'terms') ORDER BY 1;
+SET client_min_messages = notice;
+\set VERBOSITY terse
+-- training says it, too (and here no more, as its seconds differ)
+CALL meta.train('bad', 'days', 'task', 'y', features => 'x', order_by => 'term, day', options => '{"shots": 12}');
+CALL meta.train('bad', 'days', 'task', 'y', features => 'x', order_by => 'term', options => '{"shots": 12}');
+\set VERBOSITY default
+SELECT shots, tasks, "rows" / tasks AS query FROM meta.evaluate('days') WHERE method = 'adapted' AND metric = 'rmse' ORDER BY 1;
+SELECT shots, tasks, "rows" / tasks AS query FROM meta.evaluate('terms') WHERE method = 'adapted' AND metric = 'rmse';
+SELECT shots, tasks, "rows" / tasks AS query FROM meta.evaluate('days', shots => '{6}') WHERE method = 'adapted' AND metric = 'rmse';
+SELECT * FROM meta.evaluate('days', shots => '{7}');
+SELECT shots, tasks, "rows" / tasks AS query FROM meta.evaluate('days', 'SELECT task, CASE WHEN task % 2 = 0 THEN day ELSE 0 END AS day, term, x, y FROM evaluate.days', '{5}')
+WHERE method = 'adapted' AND metric = 'rmse';
+SET client_min_messages = warning;
 
 -- A version is judged by the tasks that it has not seen, even while another training that draws other tasks
 -- has the model: were it by meta.model, its own training tasks would be among them.

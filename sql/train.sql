@@ -151,6 +151,8 @@ CALL meta.train('two tasks', 'SELECT * FROM answers WHERE student IN (1, 2)', 's
 CALL meta.train('one task', 'SELECT * FROM answers WHERE student = 1', 'student', 'score', features => 'x', options => '{"iterations": 5, "hidden": [4], "validation": 0, "test": 0}');
 CALL meta.train('single rows', 'SELECT * FROM answers WHERE nr = 1', 'student', 'score', features => 'x', options => '{"iterations": 5, "hidden": [4]}');
 CALL meta.train('no test', 'answers', 'student', 'score', features => 'x', order_by => 'nr', options => '{"iterations": 5, "hidden": [4], "validation": 0.2, "test": 0}');
+-- ... or to evaluate on
+SELECT * FROM meta.evaluate('no test');
 -- what nothing was kept aside for is not calibrated
 SELECT name, meta.describe(name) ? 'calibration' AS calibrated, meta.describe(name) ->> 'learner' AS learner FROM unnest(ARRAY['no test', 'one task', 'two tasks']) name;
 CALL meta.train('all tie', 'SELECT *, 1 AS same FROM answers', 'student', 'score', features => 'x', order_by => 'same', options => '{"iterations": 5, "hidden": [4]}');

@@ -56,6 +56,18 @@ name_in_list(const List *names, const char *name)
 }
 
 char *
+names_quoted(const List *names)
+{
+	StringInfoData out;
+	ListCell   *cell;
+
+	initStringInfo(&out);
+	foreach(cell, names)
+		appendStringInfo(&out, "%s\"%s\"", out.len > 0 ? ", " : "", (const char *) lfirst(cell));
+	return out.data;
+}
+
+char *
 column_hint(TupleDesc desc, const char *name)
 {
 	StringInfoData columns;

@@ -18,6 +18,9 @@ extern List *identifier_list(const char *text, const char *what);
 
 extern bool name_in_list(const List *names, const char *name);
 
+/* As a message has them: "a", "camelCase". */
+extern char *names_quoted(const List *names);
+
 /*
  * A hint for a name that no column of a row type has: the column that takes the
  * fewest edits, or else all of them.

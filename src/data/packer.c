@@ -52,6 +52,7 @@ struct Packer
 	/* the task being written */
 	Task		task;
 	int64		task_rows;
+	uint64		group;			/* hash of its "by" value */
 	int			max_tasks;
 
 	/* the run: rows of equal task and order_by values */
@@ -209,17 +210,12 @@ emit_row(Packer *packer, const char *record)
 
 /* ---- tasks ---- */
 
-/* The group of a task, from the hash that its first row carries. */
+/* The group of a hash that rows carry. */
 static int32
-task_group(Packer *packer, const char *record)
+find_group(Packer *packer, uint64 hash)
 {
-	uint64		hash;
-	LabelEntry *entry;
+	LabelEntry *entry = label_dict_find(packer->groups, hash);
 
-	memcpy(&hash, record + PACKED_TIES(packer->packed), sizeof(hash));
-	if (packer->groups == NULL || hash == LABEL_NULL)
-		return -1;
-	entry = label_dict_find(packer->groups, hash);
 	if (entry == NULL)
 		elog(ERROR, "a group is not in its dictionary");
 	if (entry->code == 0)
@@ -235,6 +231,19 @@ task_group(Packer *packer, const char *record)
 		entry->code = packer->n_groups;
 	}
 	return entry->code - 1;
+}
+
+/* A task's group is the one value of its rows, NULLs aside. */
+static void
+note_group(Packer *packer, const char *record)
+{
+	uint64		hash;
+
+	memcpy(&hash, record + PACKED_TIES(packer->packed), sizeof(hash));
+	if (hash == LABEL_NULL || hash == packer->group)
+		return;
+	packer->task.group = packer->group == LABEL_NULL ? find_group(packer, hash) : GROUP_SEVERAL;
+	packer->group = hash;
 }
 
 static void
@@ -259,6 +268,7 @@ end_task(Packer *packer)
 		set->tasks = repalloc_huge(set->tasks, sizeof(Task) * packer->max_tasks);
 	}
 	packer->task.rows = (int32) packer->task_rows;
+	packer->task.most_shots = packer->task.rows - 1 - packer->ties;
 	set->tasks[set->n_tasks++] = packer->task;
 	packer->task_rows = 0;
 }
@@ -272,8 +282,9 @@ begin_task(Packer *packer)
 	packer->task.key = pg_ntoh64(key);
 	packer->task.first = packer->set->n_rows;
 	packer->task.role = task_role(packer->task.key, packer->options);
-	packer->task.group = -1;
+	packer->task.group = GROUP_NONE;
 	packer->task_rows = 0;
+	packer->group = LABEL_NULL;
 }
 
 /* ---- runs ---- */
@@ -287,8 +298,9 @@ run_datum(Packer *packer, int64 i)
 static void
 emit_run_row(Packer *packer, const char *record, bool first)
 {
-	if (packer->task_rows++ == 0)
-		packer->task.group = task_group(packer, record);
+	packer->task_rows++;
+	if (packer->groups != NULL)
+		note_group(packer, record);
 	packer->ties = first || !packer->ordered ? 0 : packer->ties + 1;
 	emit_row(packer, record);
 }

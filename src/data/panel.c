@@ -16,29 +16,34 @@
 static int
 query_start(TaskSet *set, const Task *task, int max_shots)
 {
-	if (max_shots == 0 || max_shots >= task->rows || taskset_tie_start(set, task, max_shots) == max_shots)
+	if (max_shots == 0 || taskset_tie_start(set, task, max_shots) == max_shots)
 		return max_shots;
 	return taskset_tie_end(set, task, max_shots);
 }
 
 int
-panel_usable_shots(const TaskSet *set, TaskRole role, const int *shots, int n, double share)
+panel_usable_shots(const TaskSet *set, TaskRole role, const int *shots, int n, double share, int *without_ties)
 {
 	int			usable = 0;
 
+	*without_ties = 0;
 	for (int i = 0; i < n; i++)
 	{
 		int			enough = 0;
+		int			long_enough = 0;
 		int			all = 0;
 
 		for (int t = 0; t < set->n_tasks; t++)
 			if (set->tasks[t].role == role)
 			{
 				all++;
-				enough += set->tasks[t].rows > shots[i];
+				enough += set->tasks[t].most_shots >= shots[i];
+				long_enough += set->tasks[t].rows > shots[i];
 			}
 		if (all > 0 && enough >= share * all)
 			usable = shots[i];
+		if (all > 0 && long_enough >= share * all)
+			*without_ties = shots[i];
 	}
 	return usable;
 }
@@ -87,8 +92,10 @@ panel_create(TaskSet *set, TaskRole role, uint64 seed, int max_shots, int max_ta
 	for (int t = 0; t < set->n_tasks; t++)
 		if (set->tasks[t].role == role)
 		{
-			if (set->tasks[t].rows > max_shots)
+			if (set->tasks[t].most_shots >= max_shots)
 				candidates++;
+			else if (set->tasks[t].rows > max_shots)
+				panel->n_tied++;
 			else
 				panel->n_too_short++;
 		}
@@ -102,7 +109,7 @@ panel_create(TaskSet *set, TaskRole role, uint64 seed, int max_shots, int max_ta
 		const Task *task = &set->tasks[t];
 		PanelTask  *pt = &panel->tasks[panel->n_tasks];
 
-		if (task->role != role || task->rows <= max_shots || seen++ % stride != 0)
+		if (task->role != role || task->most_shots < max_shots || seen++ % stride != 0)
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		if (used + max_shots + Min(task->rows, max_query) > capacity)
@@ -114,11 +121,6 @@ panel_create(TaskSet *set, TaskRole role, uint64 seed, int max_shots, int max_ta
 		pt->classes = NULL;
 		pt->first_row = used;
 		pt->n_query = choose_task_rows(set, task, seed, max_shots, max_query, panel->rows + used);
-		if (pt->n_query <= 0)
-		{
-			panel->n_too_short++;	/* all that follows ties with the support */
-			continue;
-		}
 		used += max_shots + pt->n_query;
 		panel->n_query += pt->n_query;
 		panel->max_query = Max(panel->max_query, pt->n_query);

@@ -28,6 +28,8 @@ typedef struct Panel
 	int			n_tasks;
 	PanelTask  *tasks;
 	int			n_too_short;	/* tasks of the role without enough rows */
+	int			n_tied;			/* ... with enough, but all that follow the
+								 * support tie with it */
 	int			way;			/* classes of an episode, or 0 */
 	int			n_classes;		/* of N-way episodes: the tasks of the role with
 								 * enough */
@@ -37,8 +39,8 @@ typedef struct Panel
 } Panel;
 
 /*
- * Takes up to max_tasks tasks of the role (evenly spread by key) that have
- * more than max_shots rows; at most max_query query rows each.  For N-way
+ * Takes up to max_tasks tasks of the role (evenly spread by key) that have a
+ * row for the query after max_shots; at most max_query of each.  For N-way
  * episodes these are classes, of which episodes are drawn; none where there
  * are fewer than N.
  */
@@ -49,9 +51,11 @@ extern Panel *panel_thin(const Panel *panel, int max_tasks);
 
 /*
  * The largest of the candidate shots, ascending, that at least share of the
- * role's tasks have rows for (and one more).
+ * role's tasks have rows for (and one more that does not tie with them).  What
+ * it would be if no rows tied goes to *without_ties.
  */
-extern int	panel_usable_shots(const TaskSet *set, TaskRole role, const int *shots, int n, double share);
+extern int	panel_usable_shots(const TaskSet *set, TaskRole role, const int *shots, int n, double share,
+							   int *without_ties);
 
 /* Reads the first shots support rows / the query rows of a task. */
 extern void panel_support(const Panel *panel, const PanelTask *task, int shots, Rows *rows);

@@ -19,13 +19,20 @@ typedef enum TaskRole
 	TASK_TEST
 } TaskRole;
 
+/* A task's group, where it has none: by is NULL, or has several values in it. */
+#define GROUP_NONE (-1)
+#define GROUP_SEVERAL (-2)
+
 typedef struct Task
 {
 	uint64		key;			/* 64-bit hash of the task key's text */
 	int64		first;			/* number of its first row in the file */
 	int32		rows;
+	int32		most_shots;		/* its first rows that may be support and leave a
+								 * row to predict: those before the last of its
+								 * order_by values */
 	TaskRole	role;
-	int32		group;			/* value of the "by" column, or -1 */
+	int32		group;			/* value of the "by" column, or GROUP_... */
 } Task;
 
 typedef struct TaskSet

@@ -72,18 +72,29 @@ emit(void *context, const Figure *result)
 	tuplestore_putvalues(out->store, out->desc, values, nulls);
 }
 
-/* The shots argument, in its order; NULL: the usual ones, as far as tasks are long enough. */
+/*
+ * The shots argument, in its order, each number once; NULL: the usual ones, as
+ * far as tasks can be parted after them.
+ */
 static int
 read_shots(ArrayType *array, const TaskSet *set, int *shots, int max)
 {
 	Datum	   *elements;
 	bool	   *nulls;
 	int			n;
+	int			kept = 0;
 	int			usable;
+	int			without_ties;
 
 	if (array == NULL)
 	{
-		usable = panel_usable_shots(set, TASK_TEST, default_shots, lengthof(default_shots), DEFAULT_SHARE);
+		usable = panel_usable_shots(set, TASK_TEST, default_shots, lengthof(default_shots), DEFAULT_SHARE, &without_ties);
+		if (usable < without_ties)
+			ereport(NOTICE,
+					(errmsg("the default shots end with %d instead of %d, because rows of a task tie in order_by %s",
+							usable, without_ties, names_quoted(set->encoding->order_by)),
+					 errdetail("Rows that tie are never parted into support and query."),
+					 errhint("Train with a finer column in order_by, or a further one that breaks ties.")));
 		n = 0;
 		for (int i = 0; i < lengthof(default_shots) && default_shots[i] <= usable; i++)
 			/* without support, nothing is known of an episode's classes */
@@ -100,21 +111,54 @@ read_shots(ArrayType *array, const TaskSet *set, int *shots, int max)
 				 errmsg("shots must hold 1 to %d numbers, not %d", max, n)));
 	for (int i = 0; i < n; i++)
 	{
+		bool		repeated = false;
+
 		if (nulls[i] || DatumGetInt32(elements[i]) < 0 || DatumGetInt32(elements[i]) > MAX_SHOTS)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("shots must be numbers of support rows between 0 and %d, not %s", MAX_SHOTS,
 							nulls[i] ? "NULL" : psprintf("%d", DatumGetInt32(elements[i]))),
 					 errhint("For example shots => '{0,1,5,10}'.")));
-		shots[i] = DatumGetInt32(elements[i]);
-		if (shots[i] == 0 && set->encoding->way > 0)
+		for (int j = 0; j < kept; j++)
+			repeated |= shots[j] == DatumGetInt32(elements[i]);
+		if (repeated)
+			continue;
+		shots[kept++] = DatumGetInt32(elements[i]);
+		if (shots[kept - 1] == 0 && set->encoding->way > 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("an episode without support rows cannot be evaluated"),
 					 errdetail("Its classes are new ones each time, and nothing but their rows tells which is which."),
 					 errhint("Ask for shots of 1 or more.")));
 	}
-	return n;
+	return kept;
+}
+
+/* The way out where rows tie. */
+#define UNTIE "Ask for fewer shots, or train with a finer column in order_by, or a further one that breaks ties."
+
+static char *
+left_out(const Panel *panel, int others)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendStringInfo(&out, "%d tasks of training and validation, %d with too few rows for %d shots",
+					 others, panel->n_too_short, panel->max_shots);
+	if (panel->n_tied > 0)
+		appendStringInfo(&out, ", %d whose later rows tie with these in order_by %s", panel->n_tied,
+						 names_quoted(panel->set->encoding->order_by));
+	return out.data;
+}
+
+/* Where tasks are missing: what became of those that there are. */
+static int
+missing_detail(const Panel *panel, int others)
+{
+	if (panel->n_too_short == 0)
+		return errdetail("%d tasks belong to training and validation.", others);
+	return errdetail("%d tasks are test tasks with too few rows; %d belong to training and validation.",
+					 panel->n_too_short, others);
 }
 
 /* Says what N-way episodes are made of, whose classes the tasks are; an error if there are none. */
@@ -128,24 +172,66 @@ report_episodes(const Panel *panel, int others)
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("%d-way episodes need %d test tasks with more than %d rows, and there are %d",
 						way, way, panel->max_shots, panel->n_classes),
-				 errdetail("%d tasks are test tasks with too few rows; %d belong to training and validation.",
-						   panel->n_too_short, others),
-				 errhint("Ask for fewer shots or a smaller way, train with a larger option test, or name a source with more tasks.")));
+				 missing_detail(panel, others),
+				 errhint("%s with a larger option test, or name a source with more tasks.",
+						 panel->n_too_short > 0 ? "Ask for fewer shots or a smaller way, train" :
+						 panel->n_classes > 1 ? "Ask for a smaller way, train" : "Train")));
 	ereport(NOTICE,
 			(errmsg("%d episodes of %d out of %d test tasks, with %lld query rows", panel->n_tasks, way,
 					panel->n_classes, (long long) panel->n_query),
-			 errdetail("Left out: %d tasks of training and validation, %d with too few rows for %d shots.",
-					   others, panel->n_too_short, panel->max_shots)));
+			 errdetail("Left out: %s.", left_out(panel, others))));
+}
+
+/* Says what of the test tasks is looked at; an error if it is none. */
+static void
+report_tasks(const Panel *panel, int others)
+{
+	if (panel->n_tasks > 0)
+		ereport(NOTICE,
+				(errmsg("%d test tasks with %lld query rows", panel->n_tasks, (long long) panel->n_query),
+				 errdetail("Left out: %s.", left_out(panel, others)),
+				 panel->n_tied > 0 ? errhint(UNTIE) : 0));
+	else if (panel->n_tied > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("after %d shots no test task has rows left that do not tie with these in order_by %s",
+						panel->max_shots, names_quoted(panel->set->encoding->order_by)),
+				 errdetail("Rows that tie are never parted into support and query. Left out: %s.", left_out(panel, others)),
+				 errhint(UNTIE)));
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 panel->n_too_short == 0 ? errmsg("there are no test tasks") :
+				 errmsg("no test task has more than %d rows", panel->max_shots),
+				 missing_detail(panel, others),
+				 errhint("%s with a larger option test, or name a source with more tasks.",
+						 panel->n_too_short > 0 ? "Ask for fewer shots, train" : "Train")));
+}
+
+/* Tasks are grouped, not rows: says where those of a task differ. */
+static void
+report_groups(const Panel *panel, const char *by)
+{
+	int			several = 0;
+
+	for (int t = 0; t < panel->n_tasks; t++)
+		several += panel->tasks[t].task->group == GROUP_SEVERAL;
+	if (several > 0)
+		ereport(NOTICE,
+				(errmsg("column \"%s\", named in by, has several values within %d of %d test tasks", by, several, panel->n_tasks),
+				 errdetail("Groups are of tasks, and these are in none."),
+				 errhint("Evaluate on a SELECT of the rows of each value, or make the column a part of the task key in training.")));
 }
 
 static void
-evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, int way, bool by_group)
+evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, int way, const char *by)
 {
 	uint64		seed = model->components[0].spec.options.seed;
 	int			shots[32];
 	int			n_shots = read_shots(shots_array, set, shots, lengthof(shots));
 	int			max_shots = 0;
 	int			others = 0;
+	int			independent;
 	Panel	   *panel;
 
 	for (int i = 0; i < n_shots; i++)
@@ -158,25 +244,17 @@ evaluate(Output *out, TaskSet *set, const Model *model, ArrayType *shots_array, 
 		panel = panel_create(set, TASK_TEST, seed, max_shots, EVALUATE_TASKS, EVALUATE_QUERY);
 	if (way > 0)
 		report_episodes(panel, others);
-	else if (panel->n_tasks == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND),
-				 panel->n_too_short == 0 ? errmsg("there are no test tasks") :
-				 errmsg("no test task has more than %d rows", max_shots),
-				 errdetail("%d tasks are test tasks with too few rows; %d belong to training and validation.",
-						   panel->n_too_short, others),
-				 errhint("Ask for fewer shots, train with a larger option test, or name a source with more tasks.")));
 	else
+		report_tasks(panel, others);
+	independent = way > 0 ? panel->n_classes : panel->n_tasks;
+	if (independent < INTERVAL_TASKS)
 		ereport(NOTICE,
-				(errmsg("%d test tasks with %lld query rows", panel->n_tasks, (long long) panel->n_query),
-				 errdetail("Left out: %d tasks of training and validation, %d with too few rows for %d shots.",
-						   others, panel->n_too_short, max_shots)));
-	if (panel->n_tasks < INTERVAL_TASKS)
-		ereport(NOTICE,
-				(errmsg("%d test tasks are too few for intervals, which take %d", panel->n_tasks, INTERVAL_TASKS),
+				(errmsg("%d test tasks are too few for intervals, which take %d", independent, INTERVAL_TASKS),
 				 errhint("Train with a larger option test, or name a source with more tasks.")));
+	if (by)
+		report_groups(panel, by);
 	out->set = set;
-	evaluate_model(model, panel, shots, n_shots, seed, by_group, emit, out);
+	evaluate_model(model, panel, shots, n_shots, seed, by != NULL, emit, out);
 }
 
 /* Classes of the episodes to judge on: as many as in training, or fewer; 0: no episodes. */
@@ -206,7 +284,12 @@ group_column(const char *by)
 {
 	List	   *names = identifier_list(by, "by");
 
-	if (list_length(names) != 1)
+	if (names == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("by names no column"),
+				 errhint("Name the column whose values group the tasks, or leave by out.")));
+	if (list_length(names) > 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("by must be one column, not %d", list_length(names)),
@@ -271,7 +354,7 @@ meta_evaluate(PG_FUNCTION_ARGS)
 	{
 		if (!own)
 			unseen_are_test(set, model);
-		evaluate(&out, set, model, shots, way, by != NULL);
+		evaluate(&out, set, model, shots, way, load.by);
 	}
 	PG_FINALLY();
 	{

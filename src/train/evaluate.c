@@ -190,12 +190,20 @@ find_reference(const Evaluation *e)
 	return -1;
 }
 
+/* What intervals are over.  Of episodes any number can be drawn; it is their classes that are few. */
+static int
+independent_tasks(const Evaluation *e, const Members *members)
+{
+	return e->panel->way > 0 ? Min(e->panel->n_classes, members->n) : members->n;
+}
+
 /* The figures of one metric, (methods), whose replicates are sorted by it. */
 static void
 fill_figures(Evaluation *e, int shots, const Members *members, int metric, double values[][MAX_METRICS], Figure *figures)
 {
 	int			reference = find_reference(e);
 	double		differences[RESAMPLES];
+	int			independent = independent_tasks(e, members);
 	int64		rows = 0;
 
 	for (int i = 0; i < members->n; i++)
@@ -217,12 +225,12 @@ fill_figures(Evaluation *e, int shots, const Members *members, int metric, doubl
 			figure->difference = figure->value - values[reference][metric];
 			for (int b = 0; b < RESAMPLES; b++)
 				differences[b] = e->methods[m].replicates[metric][b] - e->methods[reference].replicates[metric][b];
-			interval(differences, RESAMPLES, members->n, &figure->difference_lower, &figure->difference_upper);
+			interval(differences, RESAMPLES, independent, &figure->difference_lower, &figure->difference_upper);
 		}
 	}
 	/* sorting comes last: differences need the replicates in order */
 	for (int m = 0; m < e->n_methods; m++)
-		interval(e->methods[m].replicates[metric], RESAMPLES, members->n, &figures[m].lower, &figures[m].upper);
+		interval(e->methods[m].replicates[metric], RESAMPLES, independent, &figures[m].lower, &figures[m].upper);
 }
 
 /*

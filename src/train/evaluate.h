@@ -8,7 +8,10 @@
 #include "nn/metrics.h"
 #include "train/score.h"
 
-/* Of fewer tasks no interval is given: drawn again and again from so few, it would be far too narrow. */
+/*
+ * Of fewer tasks, or of episodes of fewer classes, no interval is given: drawn
+ * again and again from so few, it would be far too narrow.
+ */
 #define INTERVAL_TASKS 5
 
 /* One figure. */
@@ -19,14 +22,15 @@ typedef struct Figure
 	const char *method;			/* "adapted", "prior", or a baseline */
 	int			group;			/* -1: all tasks */
 	double		value;
-	double		lower;			/* 95 % interval over tasks; NaN where the
-								 * metric is undefined, or tasks are few */
+	double		lower;			/* 95 % interval over tasks or episodes; NaN
+								 * where the metric is undefined, or tasks are
+								 * few */
 	double		upper;
 	double		difference;		/* to random_intercept, on the same tasks; NaN
 								 * for itself and where there is none */
 	double		difference_lower;
 	double		difference_upper;
-	int64		tasks;
+	int64		tasks;			/* or episodes */
 	int64		rows;
 } Figure;
 

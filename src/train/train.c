@@ -8,6 +8,7 @@
 #include "storage/shmem.h"
 #include "utils/memutils.h"
 
+#include "data/identifiers.h"
 #include "nn/conv_network.h"
 #include "store/options_json.h"
 #include "train/baselines.h"
@@ -34,17 +35,46 @@ static const int validation_shots[] = {0, 1, 3, 5, 10, 20};
 /* With fewer training tasks there is nothing to cross-fit. */
 #define MIN_CROSS_FIT_TASKS 8
 
+/* Tells where ties leave little to adapt on, or to judge adapting by. */
+static void
+notice_ties(const TaskSet *set, int highest, int without_ties)
+{
+	int			tasks = 0;
+	int			tied = 0;
+
+	for (int t = 0; t < set->n_tasks; t++)
+		if (set->tasks[t].role == TASK_TRAIN)
+		{
+			tasks++;
+			tied += set->tasks[t].rows > 1 && set->tasks[t].most_shots == 0;
+		}
+	if (tied > tasks / 2)
+		ereport(NOTICE,
+				(errmsg("in %d of %d tasks to train on, all rows tie in order_by %s", tied, tasks,
+						names_quoted(set->encoding->order_by)),
+				 errdetail("Rows that tie are never parted into support and query, so these tasks have no support rows."),
+				 errhint("Give order_by a finer column, or a further one that breaks ties.")));
+	else if (highest < without_ties)
+		ereport(NOTICE,
+				(errmsg("validation has up to %d support rows instead of %d, because rows of a task tie in order_by %s",
+						highest, without_ties, names_quoted(set->encoding->order_by)),
+				 errdetail("Rows that tie are never parted into support and query."),
+				 errhint("Give order_by a finer column, or a further one that breaks ties.")));
+}
+
 static void
 choose_validation(Training *training)
 {
 	TaskSet    *set = training->set;
 	const Options *options = &training->options;
 	Validation *validation = &training->validation;
+	int			without_ties;
 	int			highest = panel_usable_shots(set, TASK_VALIDATION, validation_shots, lengthof(validation_shots),
-											 VALIDATION_SHARE);
+											 VALIDATION_SHARE, &without_ties);
 	const Panel *panel;
 
 	highest = Min(highest, options->shots[1]);
+	notice_ties(set, highest, Min(without_ties, options->shots[1]));
 	panel = panel_create(set, TASK_VALIDATION, options->seed, highest, VALIDATION_TASKS, VALIDATION_QUERY);
 	for (int i = 0; i < lengthof(validation_shots); i++)
 		if (validation_shots[i] >= options->shots[0] && validation_shots[i] <= highest)
