@@ -135,6 +135,8 @@ CALL meta.train('bad', 'answers', 'student', 'score', options => '{"validation":
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"way": 5}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"seed": 1e17}');
 CALL meta.train('bad', 'answers', 'student', 'score', algorithm => 'mamal');
+CALL meta.train('bad', 'answers', 'student', 'score', algorithm => 'MAML');
+CALL meta.train('bad', 'answers', 'student', 'score', algorithm => 'gradient descent');
 -- the whole of what is allowed is there to be read
 SELECT count(*) > 25 AS options, count(*) FILTER (WHERE meaning = '') AS unexplained FROM meta.options;
 
@@ -199,6 +201,7 @@ SELECT count(*) > 0 AS evaluates FROM meta.evaluate('good', shots => '{0,1}');
 -- resume
 CALL meta.resume('none');
 CALL meta.resume('god');
+CALL meta.resume('GOOD');
 CALL meta.resume('good');
 
 -- evaluate

@@ -350,8 +350,8 @@ closest_name(const char *name)
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		char	   *candidate = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
-		int			edits = varstr_levenshtein_less_equal(name, length, candidate, (int) strlen(candidate),
-														  1, 1, 1, fewest, true);
+		int			edits = pg_strcasecmp(candidate, name) == 0 ? 0 :
+			varstr_levenshtein_less_equal(name, length, candidate, (int) strlen(candidate), 1, 1, 1, fewest, true);
 
 		if (edits < fewest || (edits == fewest && closest == NULL))
 		{
