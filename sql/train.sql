@@ -200,6 +200,20 @@ SELECT count(*) AS versions FROM meta.version v JOIN meta.model m ON m.id = v.mo
 SELECT value < 1 AS learned FROM meta.evaluate('hurried', shots => '{0}') WHERE method = 'prior' AND metric = 'rmse';
 DELETE FROM meta.model WHERE name = 'hurried';
 
+-- a name that exists may be in use for something else: that is told once the source is found to be fit, and not where columns are only written otherwise
+CREATE VIEW "Antworten" AS SELECT student, nr, x, passed, score AS "Punkte" FROM answers;
+\set diverges '{"iterations": 5, "hidden": [4], "inner_lr": 100, "inner_steps": 20}'
+CALL meta.train('purpose', '"Antworten"', 'student', '"Punkte"', features => 'x', algorithm => 'pooled', options => '{"iterations": 5, "hidden": [4]}');
+SET client_min_messages = notice;
+CALL meta.train('purpose', 'nowhere', 'student', 'passed');
+CALL meta.train('purpose', '"Antworten"', '"student"', ' "Punkte"', features => 'x', algorithm => 'maml', options => :'diverges');
+CALL meta.train('purpose', '"Antworten"', 'Student, "passed"', '"Punkte"', features => 'x', algorithm => 'maml', options => :'diverges');
+UPDATE meta.model SET task = '"passed", STUDENT' WHERE name = 'purpose';
+CALL meta.train('purpose', '"Antworten"', 'student,passed', '"Punkte"', features => 'x', algorithm => 'maml', options => :'diverges');
+SET client_min_messages = warning;
+DROP VIEW "Antworten";
+DELETE FROM meta.model WHERE name = 'purpose';
+
 -- where the call may not commit, one NOTICE says that there will be no checkpoint
 SET client_min_messages = notice;
 \set VERBOSITY terse

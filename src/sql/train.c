@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "data/identifiers.h"
 #include "data/source.h"
 #include "sql/call.h"
 #include "sql/request.h"
@@ -230,6 +231,20 @@ report_resumed(const Run *run, const Training *training)
 					phase->spec.options.iterations)));
 }
 
+/* A model of that name may be in use, where another target would go unnoticed. */
+static void
+notice_other_purpose(const ModelRow *before, const ModelRow *row)
+{
+	if (before == NULL || (same_identifiers(before->target, row->target) && same_identifiers(before->task, row->task)))
+		return;
+	ereport(NOTICE,
+			(errmsg("model \"%s\" exists, and is given another purpose", row->name),
+			 errdetail("So far it predicts %s by %s; its next version predicts %s by %s.",
+					   identifiers_quoted(before->target), identifiers_quoted(before->task),
+					   identifiers_quoted(row->target), identifiers_quoted(row->task)),
+			 errhint("Cancel the training, and choose another name, if the former is still in use.")));
+}
+
 /* Loads, trains and closes: what train and resume share. */
 static void
 load_and_run(Run *run, TrainRequest *request, const ModelRow *row, LoadRequest *load, const bytea *checkpoint)
@@ -248,6 +263,7 @@ load_and_run(Run *run, TrainRequest *request, const ModelRow *row, LoadRequest *
 			checkpoint_restore(training, checkpoint);
 			report_resumed(run, training);
 		}
+		notice_other_purpose(run->before, row);
 		run_training(run, training);
 	}
 	PG_FINALLY();
@@ -256,19 +272,6 @@ load_and_run(Run *run, TrainRequest *request, const ModelRow *row, LoadRequest *
 		taskset_close(set);
 	}
 	PG_END_TRY();
-}
-
-/* A model of that name may be in use, where another target would go unnoticed. */
-static void
-notice_other_purpose(const ModelRow *before, const ModelRow *row)
-{
-	if (before == NULL || (strcmp(before->target, row->target) == 0 && strcmp(before->task, row->task) == 0))
-		return;
-	ereport(NOTICE,
-			(errmsg("model \"%s\" exists, and is given another purpose", row->name),
-			 errdetail("So far it predicts \"%s\" by \"%s\"; its next version predicts \"%s\" by \"%s\".",
-					   before->target, before->task, row->target, row->task),
-			 errhint("Cancel the training, and choose another name, if the former is still in use.")));
 }
 
 /*
@@ -306,7 +309,6 @@ meta_train(PG_FUNCTION_ARGS)
 	row.source = source_qualify(row.source);
 	run.before = catalog_find(row.name);
 	run.model = catalog_claim(&row);
-	notice_other_purpose(run.before, &row);
 	load_and_run(&run, &request, &row, &load, NULL);
 	SPI_finish();
 	MemoryContextSwitchTo(old);
