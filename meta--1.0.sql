@@ -440,7 +440,7 @@ CREATE VIEW meta.training AS
 COMMENT ON VIEW meta.training IS 'Trainings that have not ended: running or interrupted, told by the lock that a training holds, with its last report.';
 COMMENT ON COLUMN meta.training.model IS 'name of the model';
 COMMENT ON COLUMN meta.training.owner IS 'its owner';
-COMMENT ON COLUMN meta.training.state IS 'running, or interrupted, which the option time_limit does, too: goes on with CALL meta.resume(model) where there is a checkpoint';
+COMMENT ON COLUMN meta.training.state IS 'running, in a transaction block until that ends; or interrupted, which the option time_limit does, too: goes on with CALL meta.resume(model) where there is a checkpoint';
 COMMENT ON COLUMN meta.training.pid IS 'process that trains it';
 COMMENT ON COLUMN meta.training.phase IS 'what was being trained at the last report';
 COMMENT ON COLUMN meta.training.iteration IS 'meta-iterations done at the last report';

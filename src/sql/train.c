@@ -57,7 +57,7 @@ typedef struct Run
 	int64		model;
 	const char *name;
 	ModelRow   *before;			/* what the model was; NULL: new, or not known */
-	bool		commits;
+	bool		commits;		/* and holds its lock by the session */
 	instr_time	start;
 	MemoryContext context;		/* that the call began in */
 	double		last_checkpoint;	/* seconds since start */
@@ -182,7 +182,8 @@ run_training(Run *run, Training *training)
 	else
 		catalog_drop_checkpoint(run->model);
 	commit(run);
-	training_unlock(run->model);
+	if (run->commits)
+		training_unlock(run->model, true);
 	ereport(NOTICE,
 			(errmsg("model \"%s\", version %d: trained with %s in %.1f s", run->name, version,
 					training->learner->name, seconds_since(run->start)),
@@ -308,7 +309,7 @@ meta_train(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(context);
 	row.source = source_qualify(row.source);
 	run.before = catalog_find(row.name);
-	run.model = catalog_claim(&row);
+	run.model = catalog_claim(&row, run.commits);
 	load_and_run(&run, &request, &row, &load, NULL);
 	SPI_finish();
 	MemoryContextSwitchTo(old);
@@ -333,7 +334,7 @@ meta_resume(PG_FUNCTION_ARGS)
 	SPI_connect_ext(run.commits ? SPI_OPT_NONATOMIC : 0);
 	MemoryContextSwitchTo(context);
 	row = stored_source(name);
-	training_lock(row->id, name);
+	training_lock(row->id, name, run.commits);
 	run.model = row->id;
 	checkpoint = catalog_load_checkpoint(row->id);
 	if (checkpoint == NULL)

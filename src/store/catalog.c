@@ -8,7 +8,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -43,12 +42,14 @@ training_tag(LOCKTAG *tag, int64 model)
 }
 
 static void
-raise_being_trained(const char *name)
+raise_being_trained(const char *name, bool unseen)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_IN_USE),
 			 errmsg("model \"%s\" is being trained", name),
+			 unseen ? errdetail("Another session trains a new model of that name, and has not committed anything of it yet.") :
 			 errdetail("Another session holds the lock of its training."),
+			 unseen ? errhint("Wait for it, or choose another name. SELECT pid FROM pg_locks WHERE classid = 'meta.model'::regclass shows processes that train.") :
 			 errhint("The view meta.training shows how far it is, and its process.")));
 }
 
@@ -64,36 +65,26 @@ lock_name(const char *name)
 	training_tag(&tag, (int64) hash_bytes64(name, strlen(name)));
 	tag.locktag_field4 = 1;
 	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		raise_being_trained(name);
+		raise_being_trained(name, true);
 }
 
 void
-training_lock(int64 model, const char *name)
-{
-	LOCKTAG		tag;
-	bool		session = !IsSubTransaction();
-
-	training_tag(&tag, model);
-	switch (LockAcquire(&tag, ExclusiveLock, session, true))
-	{
-		case LOCKACQUIRE_OK:
-			break;
-		case LOCKACQUIRE_ALREADY_HELD:
-		case LOCKACQUIRE_ALREADY_CLEAR:
-			LockRelease(&tag, ExclusiveLock, session);
-			break;
-		case LOCKACQUIRE_NOT_AVAIL:
-			raise_being_trained(name);
-	}
-}
-
-void
-training_unlock(int64 model)
+training_lock(int64 model, const char *name, bool session)
 {
 	LOCKTAG		tag;
 
 	training_tag(&tag, model);
-	LockRelease(&tag, ExclusiveLock, !IsSubTransaction());
+	if (LockAcquire(&tag, ExclusiveLock, session, true) == LOCKACQUIRE_NOT_AVAIL)
+		raise_being_trained(name, false);
+}
+
+void
+training_unlock(int64 model, bool session)
+{
+	LOCKTAG		tag;
+
+	training_tag(&tag, model);
+	LockRelease(&tag, ExclusiveLock, session);
 }
 
 /* ---- models ---- */
@@ -232,7 +223,7 @@ forget_reports(int64 id)
 }
 
 int64
-catalog_claim(const ModelRow *row)
+catalog_claim(const ModelRow *row, bool session)
 {
 	int64		id;
 
@@ -247,17 +238,17 @@ catalog_claim(const ModelRow *row)
 			 * have changed the row in a transaction that is still open, and
 			 * we are to be refused, not to wait for it.
 			 */
-			training_lock(id, row->name);
+			training_lock(id, row->name, session);
 			if (update_model(id, row))
 				break;
-			training_unlock(id);	/* dropped or renamed meanwhile */
+			training_unlock(id, session);	/* dropped or renamed meanwhile */
 			continue;
 		}
 		lock_name(row->name);
 		id = insert_model(row);
 		if (id != 0)
 		{
-			training_lock(id, row->name);
+			training_lock(id, row->name, session);
 			break;
 		}
 

@@ -41,21 +41,22 @@ extern ModelRow *catalog_find(const char *name);
  * did not end.  Returns the model's id.  A name that is another role's is an
  * error that says so.
  */
-extern int64 catalog_claim(const ModelRow *row);
+extern int64 catalog_claim(const ModelRow *row, bool session);
 
 /*
- * Takes the lock of a model's training until released, the backend ends, or
- * an error; refused at once (ERRCODE_OBJECT_IN_USE) when another backend has
- * it.  To take it again changes nothing: one release is enough.
+ * Takes the lock of a model's training; refused at once (ERRCODE_OBJECT_IN_USE)
+ * when another backend has it.
  *
- * No error path needs to release it.  It is held by the session, so that it
- * outlives the commits of a training, and PostgreSQL drops a session's locks
- * of this kind when a transaction aborts.  Inside a subtransaction, where no
- * training commits, it is held by the subtransaction and ends with it, if an
- * EXCEPTION block catches the error.
+ * A training that commits holds it by the session, so that it outlives the
+ * commits, until it is released.  One that does not holds it by the
+ * transaction, or the subtransaction if an EXCEPTION block catches an error,
+ * and releases nothing: as long as others do not see what it has written, they
+ * are to be refused, not to wait for its rows.  No error path needs to release
+ * either: PostgreSQL drops a session's locks of this kind, too, when a
+ * transaction aborts.
  */
-extern void training_lock(int64 model, const char *name);
-extern void training_unlock(int64 model);
+extern void training_lock(int64 model, const char *name, bool session);
+extern void training_unlock(int64 model, bool session);
 
 /* Stores a new version and drops those beyond keep; returns its number. */
 extern int32 catalog_add_version(int64 model, const bytea *params, const char *digest,
