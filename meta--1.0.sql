@@ -39,14 +39,14 @@ COMMENT ON CONSTRAINT model_name_length ON meta.model IS 'a name has 1 to 200 ch
 COMMENT ON COLUMN meta.model.id IS 'number of the model, which a rename does not change';
 COMMENT ON COLUMN meta.model.name IS 'name, unique in the database';
 COMMENT ON COLUMN meta.model.owner IS 'role whose members may use, retrain, rename and drop the model';
-COMMENT ON COLUMN meta.model.source IS 'table, view or SELECT that it was trained from; NULL for none';
+COMMENT ON COLUMN meta.model.source IS 'table, view or SELECT of the training that began last; NULL for none';
 COMMENT ON COLUMN meta.model.task IS 'task key: column names, parted by commas';
 COMMENT ON COLUMN meta.model.target IS 'column that is predicted';
 COMMENT ON COLUMN meta.model.features IS 'columns that are predicted from, as asked for; NULL: chosen automatically';
 COMMENT ON COLUMN meta.model.order_by IS 'columns that order the rows of a task; NULL: no order';
 COMMENT ON COLUMN meta.model.algorithm IS 'algorithm, see meta.algorithms';
 COMMENT ON COLUMN meta.model.options IS 'options that were given, see meta.options';
-COMMENT ON COLUMN meta.model.trained_by IS 'role that named the source; only this role runs the stored source again';
+COMMENT ON COLUMN meta.model.trained_by IS 'role that named the source; only this role runs it again, by meta.resume';
 COMMENT ON COLUMN meta.model.created IS 'when the name was first trained';
 
 CREATE TABLE meta.version (
@@ -56,6 +56,8 @@ CREATE TABLE meta.version (
 	params bytea NOT NULL,
 	trained timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	metrics jsonb NOT NULL DEFAULT '{}',
+	source text,
+	trained_by name NOT NULL DEFAULT current_user,
 	tasks bigint GENERATED ALWAYS AS ((metrics ->> 'tasks')::numeric::bigint) STORED,
 	"rows" bigint GENERATED ALWAYS AS ((metrics ->> 'rows')::numeric::bigint) STORED,
 	seconds float8 GENERATED ALWAYS AS ((metrics ->> 'seconds')::float8) STORED,
@@ -80,6 +82,8 @@ COMMENT ON COLUMN meta.version.digest IS 'first 128 bits of the SHA-256 of param
 COMMENT ON COLUMN meta.version.params IS 'the model as a safetensors file';
 COMMENT ON COLUMN meta.version.trained IS 'when training ended';
 COMMENT ON COLUMN meta.version.metrics IS 'what training measured and counted: numbers only';
+COMMENT ON COLUMN meta.version.source IS 'table, view or SELECT that it was trained from; NULL for none';
+COMMENT ON COLUMN meta.version.trained_by IS 'role that named the source; only this role runs it again, by meta.evaluate';
 COMMENT ON COLUMN meta.version.tasks IS 'tasks it was trained on';
 COMMENT ON COLUMN meta.version."rows" IS 'rows it was trained on';
 COMMENT ON COLUMN meta.version.seconds IS 'how long training took';
@@ -132,12 +136,17 @@ COMMENT ON COLUMN meta.checkpoint.state IS 'state of learner and optimiser';
 CREATE FUNCTION meta.model_guard() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'meta_model_guard' LANGUAGE C;
 REVOKE EXECUTE ON FUNCTION meta.model_guard() FROM PUBLIC;	-- nobody else's trigger; its own needs no right
-COMMENT ON FUNCTION meta.model_guard() IS 'trigger on meta.model: trained_by must be a role whose rights the current user has';
+COMMENT ON FUNCTION meta.model_guard() IS 'trigger on meta.model and meta.version: trained_by must be a role whose rights the current user has';
 
 CREATE TRIGGER guard
 	BEFORE INSERT OR UPDATE OF source, task, target, features, order_by, algorithm, options, trained_by
 	ON meta.model FOR EACH ROW EXECUTE FUNCTION meta.model_guard();
 COMMENT ON TRIGGER guard ON meta.model IS 'a source is stored in one''s own name only';
+
+CREATE TRIGGER guard
+	BEFORE INSERT OR UPDATE OF source, trained_by
+	ON meta.version FOR EACH ROW EXECUTE FUNCTION meta.model_guard();
+COMMENT ON TRIGGER guard ON meta.version IS 'a source is stored in one''s own name only';
 
 /* The owner may have been dropped: its name then matches no role, and the row is a superuser's. */
 ALTER TABLE meta.model ENABLE ROW LEVEL SECURITY;
@@ -171,6 +180,7 @@ GRANT SELECT, UPDATE, DELETE ON meta.model TO PUBLIC;
 GRANT INSERT (name, owner, source, task, target, features, order_by, algorithm, options, trained_by, created)
 	ON meta.model TO PUBLIC;
 GRANT SELECT, INSERT, DELETE ON meta.version, meta.history TO PUBLIC;
+GRANT UPDATE (source, trained_by) ON meta.version TO PUBLIC;
 GRANT SELECT, INSERT, UPDATE, DELETE ON meta.checkpoint TO PUBLIC;
 
 -- or pg_dump fails where a role that is no superuser runs it

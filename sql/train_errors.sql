@@ -256,6 +256,21 @@ CALL meta.train('teacher''s', 'answers', 'student', 'score', algorithm => 'poole
 RESET ROLE;
 SELECT owner, trained_by FROM meta.model WHERE name = 'teacher''s';
 SELECT * FROM meta.evaluate('teacher''s');
+-- a version's source is its own trainer's, whoever began to train since; what nobody is left to run is somebody else's to take over
+UPDATE meta.model SET trained_by = 'regress_meta_teacher';
+SET ROLE regress_meta_teacher;
+SELECT * FROM meta.evaluate('teacher''s');
+RESET ROLE;
+UPDATE meta.version SET trained_by = 'regress_meta_gone';
+UPDATE meta.model SET trained_by = 'regress_meta_gone';
+SET ROLE regress_meta_assistant;
+SELECT * FROM meta.evaluate('teacher''s');
+CALL meta.resume('teacher''s');
+UPDATE meta.version SET trained_by = current_user;
+SELECT count(*) > 0 AS evaluates FROM meta.evaluate('teacher''s', shots => '{0}');
+UPDATE meta.version SET source = NULL;
+SELECT * FROM meta.evaluate('teacher''s');
+RESET ROLE;
 
 DELETE FROM meta.model;
 DROP SCHEMA train_errors CASCADE;

@@ -56,6 +56,7 @@ typedef struct Run
 {
 	int64		model;
 	const char *name;
+	const char *source;
 	ModelRow   *before;			/* what the model was; NULL: new, or not known */
 	bool		commits;		/* and holds its lock by the session */
 	instr_time	start;
@@ -176,7 +177,7 @@ run_training(Run *run, Training *training)
 	params = model_encode(model);
 	params_digest(params, digest);
 	version = catalog_add_version(run->model, params, digest, training_metrics(training, seconds_since(run->start)),
-								  training->options.keep);
+								  run->source, training->options.keep);
 	if (run->rest)
 		catalog_save_checkpoint(run->model, run->rest);
 	else
@@ -309,6 +310,7 @@ meta_train(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(context);
 	row.source = source_qualify(row.source);
 	run.before = catalog_find(row.name);
+	run.source = row.source;
 	run.model = catalog_claim(&row, run.commits);
 	load_and_run(&run, &request, &row, &load, NULL);
 	SPI_finish();
@@ -336,6 +338,7 @@ meta_resume(PG_FUNCTION_ARGS)
 	row = stored_source(name);
 	training_lock(row->id, name, run.commits);
 	run.model = row->id;
+	run.source = row->source;
 	checkpoint = catalog_load_checkpoint(row->id);
 	if (checkpoint == NULL)
 		ereport(ERROR,

@@ -42,9 +42,11 @@ extern Jsonb *training_metrics(const Training *training, double seconds);
 extern int	training_detail(const Training *training);
 
 /*
- * The row of a model whose stored source the current user may run again: an
- * unknown name, no source, or another role's are errors.  Needs SPI.
+ * What the current user may run again: the row of a model, with the source of
+ * the training that began last; or the source of a model's version.  An
+ * unknown name, no source, or another role's are errors.  Need SPI.
  */
 extern ModelRow *stored_source(const char *name);
+extern char *version_source(const char *name, const char *digest);
 
 #endif							/* SQL_TRAINING_H */

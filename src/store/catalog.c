@@ -282,13 +282,14 @@ check_not_dropped(void)
 /* ---- versions ---- */
 
 int32
-catalog_add_version(int64 model, const bytea *params, const char *digest, Jsonb *metrics, int keep)
+catalog_add_version(int64 model, const bytea *params, const char *digest, Jsonb *metrics, const char *source,
+					int keep)
 {
 	static Statement insert = {
-		NULL, 4, {INT8OID, TEXTOID, BYTEAOID, JSONBOID},
-		"INSERT INTO meta.version (model, version, digest, params, metrics) "
+		NULL, 5, {INT8OID, TEXTOID, BYTEAOID, JSONBOID, TEXTOID},
+		"INSERT INTO meta.version (model, version, digest, params, metrics, source) "
 		"SELECT m.id, (SELECT coalesce(pg_catalog.max(v.version), 0) OPERATOR(pg_catalog.+) 1 "
-		"FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) m.id), $2, $3, $4 "
+		"FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) m.id), $2, $3, $4, $5 "
 		"FROM meta.model m WHERE m.id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF m RETURNING version"
 	};
 	static Statement drop = {
@@ -308,6 +309,7 @@ catalog_add_version(int64 model, const bytea *params, const char *digest, Jsonb 
 		argument_datum(&arguments, 3, JsonbPGetDatum(metrics));
 	else
 		argument_datum(&arguments, 3, DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+	argument_text(&arguments, 4, source);
 	statement_run(&insert, &arguments, false);
 	check_not_dropped();
 	version = DatumGetInt32(result_datum(1));
@@ -423,6 +425,30 @@ catalog_resolve(const char *name, int32 version, char *digest, bytea **params)
 	if (params != NULL)
 		*params = (bytea *) result_bytes(2, context);
 	SPI_freetuptable(SPI_tuptable);
+}
+
+char *
+catalog_source(const char *name, const char *digest, Oid *trained_by)
+{
+	static Statement find = {
+		NULL, 2, {TEXTOID, TEXTOID},
+		"SELECT v.source, v.trained_by FROM meta.model m JOIN meta.version v ON v.model OPERATOR(pg_catalog.=) m.id "
+		"WHERE m.name OPERATOR(pg_catalog.=) $1 AND v.digest OPERATOR(pg_catalog.=) $2 "
+		"ORDER BY v.version USING OPERATOR(pg_catalog.>) LIMIT 1"
+	};
+	MemoryContext context = CurrentMemoryContext;
+	Arguments	arguments;
+	char	   *source;
+
+	argument_text(&arguments, 0, name);
+	argument_text(&arguments, 1, digest);
+	statement_run(&find, &arguments, true);
+	if (SPI_processed == 0)
+		elog(ERROR, "version %s of model \"%s\" vanished", digest, name);
+	source = result_text(1, context);
+	*trained_by = get_role_oid(NameStr(*DatumGetName(result_datum(2))), true);
+	SPI_freetuptable(SPI_tuptable);
+	return source;
 }
 
 bytea *
@@ -553,9 +579,12 @@ catalog_forget_training(int64 model, const ModelRow *before)
 	{
 		ModelRow	row = *before;
 
-		/* Who may not speak for that role any more takes the source over. */
-		if (OidIsValid(row.trained_by) && !has_privs_of_role(GetUserId(), row.trained_by))
+		/* Who may not speak for that role cannot put its source back in its name, and is not to run it in their own. */
+		if (!OidIsValid(row.trained_by) || !has_privs_of_role(GetUserId(), row.trained_by))
+		{
 			row.trained_by = GetUserId();
+			row.source = NULL;
+		}
 		update_model(model, &row);
 	}
 }

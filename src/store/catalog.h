@@ -58,9 +58,12 @@ extern int64 catalog_claim(const ModelRow *row, bool session);
 extern void training_lock(int64 model, const char *name, bool session);
 extern void training_unlock(int64 model, bool session);
 
-/* Stores a new version and drops those beyond keep; returns its number. */
+/*
+ * Stores a new version, of a source that the current user named, and drops
+ * those beyond keep; returns its number.
+ */
 extern int32 catalog_add_version(int64 model, const bytea *params, const char *digest,
-								 Jsonb *metrics, int keep);
+								 Jsonb *metrics, const char *source, int keep);
 
 /*
  * The newest version of a name, or the one asked for (version > 0): its
@@ -68,6 +71,12 @@ extern int32 catalog_add_version(int64 model, const bytea *params, const char *d
  * (ERRCODE_UNDEFINED_OBJECT) whose hint names the closest visible model.
  */
 extern void catalog_resolve(const char *name, int32 version, char *digest, bytea **params);
+
+/*
+ * The source of a name's version with a digest, or NULL, and the role that
+ * named it, InvalidOid if it is no more.
+ */
+extern char *catalog_source(const char *name, const char *digest, Oid *trained_by);
 
 /* The bytes of the version with a digest, or NULL. */
 extern bytea *catalog_params_by_digest(const char *digest);
