@@ -119,7 +119,8 @@ COMMENT ON COLUMN meta.history.metric IS 'the metric that is compared, on valida
 CREATE TABLE meta.checkpoint (
 	model bigint PRIMARY KEY REFERENCES meta.model ON DELETE CASCADE,
 	saved timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-	state bytea NOT NULL
+	state bytea NOT NULL,
+	version integer
 );
 
 ALTER TABLE meta.checkpoint ALTER COLUMN state SET STORAGE EXTERNAL;
@@ -128,6 +129,7 @@ COMMENT ON TABLE meta.checkpoint IS 'What meta.resume goes on from: one row per 
 COMMENT ON COLUMN meta.checkpoint.model IS 'the model, meta.model.id';
 COMMENT ON COLUMN meta.checkpoint.saved IS 'when it was saved';
 COMMENT ON COLUMN meta.checkpoint.state IS 'state of learner and optimiser';
+COMMENT ON COLUMN meta.checkpoint.version IS 'newest version that the training has stored, where the option time_limit ended it; NULL for none';
 
 /*
  * Nobody may leave a source behind in another role's name, because it is
@@ -415,33 +417,7 @@ CREATE FUNCTION meta.training(OUT model text, OUT owner name, OUT state text, OU
 							  OUT iteration integer, OUT train_loss float8, OUT validation_loss float8,
 							  OUT metric float8, OUT reported timestamptz, OUT checkpoint timestamptz)
 	RETURNS SETOF record
-	AS $$
-	SELECT m.name, m.owner,
-		   CASE WHEN l.pid IS NOT NULL THEN 'running' ELSE 'interrupted' END,
-		   l.pid, h.phase, h.iteration, h.train_loss, h.validation_loss, h.metric, h.at, c.saved
-	FROM meta.model m
-		 LEFT JOIN meta.checkpoint c ON c.model OPERATOR(pg_catalog.=) m.id
-		 LEFT JOIN pg_catalog.pg_locks l
-			ON l.locktype OPERATOR(pg_catalog.=) 'object'
-			   AND l.database OPERATOR(pg_catalog.=)
-				   (SELECT d.oid FROM pg_catalog.pg_database d
-					WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
-			   AND l.classid OPERATOR(pg_catalog.=) 'meta.model'::pg_catalog.regclass::pg_catalog.oid
-			   AND l.objid OPERATOR(pg_catalog.=) (m.id OPERATOR(pg_catalog.&) 4294967295)::pg_catalog.oid
-			   AND l.objsubid OPERATOR(pg_catalog.=) 0
-			   AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'
-			   AND l.granted
-		 LEFT JOIN LATERAL
-			(SELECT r.* FROM meta.history r
-			 WHERE r.model OPERATOR(pg_catalog.=) m.id
-				   AND r.version OPERATOR(pg_catalog.>)
-					   (SELECT coalesce(pg_catalog.max(v.version), 0) FROM meta.version v
-						WHERE v.model OPERATOR(pg_catalog.=) m.id)
-			 ORDER BY r.version DESC, r.at DESC LIMIT 1) h ON true
-	WHERE l.pid IS NOT NULL
-		  OR c.model IS NOT NULL
-		  OR NOT EXISTS (SELECT FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) m.id)
-	$$ LANGUAGE sql STABLE ROWS 10;
+	AS 'MODULE_PATHNAME', 'meta_training' LANGUAGE C STABLE ROWS 10;
 COMMENT ON FUNCTION meta.training() IS 'the rows of the view meta.training';
 
 CREATE VIEW meta.training AS

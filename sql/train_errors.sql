@@ -252,6 +252,11 @@ SELECT bool_and(value IS NOT NULL) AS figures, count(lower) + count(upper) + cou
 FROM meta.evaluate('teacher''s', source => 'SELECT student + 1000 AS student, nr, x, skill, "answeredAt", score FROM answers WHERE student <= 4', shots => '{0}') WHERE method = 'pooled';
 SELECT count(*) = count(lower) AND count(*) = count(upper) AS intervals
 FROM meta.evaluate('teacher''s', source => 'SELECT student + 1000 AS student, nr, x, skill, "answeredAt", score FROM answers WHERE student <= 5', shots => '{0}') WHERE method = 'pooled';
+-- nor does a training that came to nothing make it one's own
+BEGIN;
+CALL meta.train('teacher''s', 'answers', 'student', 'score', algorithm => 'maml', options => '{"iterations": 5, "hidden": [], "time_limit": 0.001}');
+SELECT m.source, m.trained_by, m.algorithm, v.source AS source_of_version, v.trained_by FROM meta.model m JOIN meta.version v ON v.model = m.id;
+ROLLBACK;
 CALL meta.train('teacher''s', 'answers', 'student', 'score', algorithm => 'pooled', options => '{"iterations": 5, "hidden": []}');
 RESET ROLE;
 SELECT owner, trained_by FROM meta.model WHERE name = 'teacher''s';

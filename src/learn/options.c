@@ -154,7 +154,7 @@ const OptionInfo option_table[] = {
 	{"keep", OPTION_INTEGER, "3", 1, 1000000, NULL, FIELD(keep),
 	"Versions of a model that are kept.", ALL},
 	{"time_limit", OPTION_NUMBER, "0", 0, DAYS(365), NULL, FIELD(time_limit),
-	"Seconds after which training ends with the best so far; what is then fitted and calibrated takes its own time. meta.resume goes on for as long again. 0 is no limit.", ALL},
+	"Seconds after which training ends with the best so far, or with the version that there was, if the algorithm's turn has not come; what is then fitted and calibrated takes its own time. meta.resume goes on for as long again. 0 is no limit.", ALL},
 	{NULL}
 };
 

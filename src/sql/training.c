@@ -142,6 +142,12 @@ training_metrics(const Training *training, double seconds)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(scalars(training, seconds))));
 }
 
+bool
+training_early(const Training *training)
+{
+	return training->phase < training->first_candidate && training->first_candidate < training->n_phases;
+}
+
 int
 training_detail(const Training *training)
 {
@@ -149,7 +155,7 @@ training_detail(const Training *training)
 
 	if (training->choice_line)
 		return errdetail_internal("%s", training->choice_line);
-	if (training->phase < training->first_candidate && training->first_candidate < training->n_phases)
+	if (training_early(training))
 		return errdetail("The time was up in the phase \"%s\" at iteration %d of %d, before \"%s\" began.",
 						 training->phases[training->phase].name, training->phases[training->phase].iteration,
 						 training->phases[training->phase].spec.options.iterations, phase->name);

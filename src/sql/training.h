@@ -38,6 +38,12 @@ pg_noreturn extern void training_diverged(const Training *training);
 extern char *training_summary(const Training *training);
 extern Jsonb *training_metrics(const Training *training, double seconds);
 
+/*
+ * Whether a training that was stopped was so before the turn of the learner
+ * that was asked for: in the pooled network that it begins at.
+ */
+extern bool training_early(const Training *training);
+
 /* errdetail of the closing NOTICE. */
 extern int	training_detail(const Training *training);
 

@@ -319,6 +319,20 @@ catalog_add_version(int64 model, const bytea *params, const char *digest, Jsonb 
 	return version;
 }
 
+int32
+catalog_newest_version(int64 model)
+{
+	static Statement newest = {
+		NULL, 1, {INT8OID},
+		"SELECT coalesce(pg_catalog.max(v.version), 0) FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) $1"
+	};
+	Arguments	arguments;
+
+	argument_datum(&arguments, 0, Int64GetDatum(model));
+	statement_run(&newest, &arguments, false);
+	return DatumGetInt32(result_datum(1));
+}
+
 /*
  * The visible name that takes the fewest edits from an unknown one, or NULL
  * where none resembles it.
@@ -512,28 +526,32 @@ catalog_report(int64 model, TimestampTz at, const char *phase, int32 iteration, 
 }
 
 void
-catalog_save_checkpoint(int64 model, const bytea *state)
+catalog_save_checkpoint(int64 model, const bytea *state, int32 stored)
 {
 	static Statement save = {
-		NULL, 2, {INT8OID, BYTEAOID},
-		"INSERT INTO meta.checkpoint (model, state) "
-		"SELECT m.id, $2 FROM meta.model m WHERE m.id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF m "
-		"ON CONFLICT (model) DO UPDATE SET saved = pg_catalog.clock_timestamp(), state = excluded.state"
+		NULL, 3, {INT8OID, BYTEAOID, INT4OID},
+		"INSERT INTO meta.checkpoint (model, state, version) "
+		"SELECT m.id, $2, $3 FROM meta.model m WHERE m.id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF m "
+		"ON CONFLICT (model) DO UPDATE SET saved = pg_catalog.clock_timestamp(), state = excluded.state, "
+		"version = excluded.version"
 	};
 	Arguments	arguments;
 
 	argument_datum(&arguments, 0, Int64GetDatum(model));
 	argument_datum(&arguments, 1, PointerGetDatum(state));
+	argument_datum(&arguments, 2, Int32GetDatum(stored));
+	if (stored == 0)
+		arguments.nulls[2] = 'n';
 	statement_run(&save, &arguments, false);
 	check_not_dropped();
 }
 
 bytea *
-catalog_load_checkpoint(int64 model)
+catalog_load_checkpoint(int64 model, int32 *stored)
 {
 	static Statement load = {
 		NULL, 1, {INT8OID},
-		"SELECT c.state FROM meta.checkpoint c WHERE c.model OPERATOR(pg_catalog.=) $1"
+		"SELECT c.state, c.version FROM meta.checkpoint c WHERE c.model OPERATOR(pg_catalog.=) $1"
 	};
 	MemoryContext context = CurrentMemoryContext;
 	Arguments	arguments;
@@ -544,6 +562,7 @@ catalog_load_checkpoint(int64 model)
 	if (SPI_processed == 0)
 		return NULL;
 	state = (bytea *) result_bytes(1, context);
+	*stored = DatumGetInt32(result_datum(2));
 	SPI_freetuptable(SPI_tuptable);
 	return state;
 }
@@ -562,6 +581,21 @@ catalog_drop_checkpoint(int64 model)
 }
 
 void
+catalog_restore(int64 model, const ModelRow *before)
+{
+	ModelRow	row = *before;
+
+	/* Who may not speak for that role cannot put its source back in its name, and is not to run it in their own. */
+	if (!OidIsValid(row.trained_by) || !has_privs_of_role(GetUserId(), row.trained_by))
+	{
+		row.trained_by = GetUserId();
+		row.source = NULL;
+	}
+	update_model(model, &row);
+	forget_reports(model);
+}
+
+void
 catalog_forget_training(int64 model, const ModelRow *before)
 {
 	static Statement drop = {
@@ -574,17 +608,8 @@ catalog_forget_training(int64 model, const ModelRow *before)
 	catalog_drop_checkpoint(model);
 	argument_datum(&arguments, 0, Int64GetDatum(model));
 	statement_run(&drop, &arguments, false);
-	forget_reports(model);
 	if (before != NULL)
-	{
-		ModelRow	row = *before;
-
-		/* Who may not speak for that role cannot put its source back in its name, and is not to run it in their own. */
-		if (!OidIsValid(row.trained_by) || !has_privs_of_role(GetUserId(), row.trained_by))
-		{
-			row.trained_by = GetUserId();
-			row.source = NULL;
-		}
-		update_model(model, &row);
-	}
+		catalog_restore(model, before);
+	else
+		forget_reports(model);
 }

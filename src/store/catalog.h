@@ -65,6 +65,9 @@ extern void training_unlock(int64 model, bool session);
 extern int32 catalog_add_version(int64 model, const bytea *params, const char *digest,
 								 Jsonb *metrics, const char *source, int keep);
 
+/* The number of the newest version; 0: there is none. */
+extern int32 catalog_newest_version(int64 model);
+
 /*
  * The newest version of a name, or the one asked for (version > 0): its
  * digest, and with params not NULL the bytes.  An unknown name is an error
@@ -86,9 +89,12 @@ extern bool catalog_has_digest(const char *digest);
 extern void catalog_report(int64 model, TimestampTz at, const char *phase, int32 iteration, double train_loss,
 						   double validation_loss, double metric);
 
-/* The checkpoint of an interrupted training; NULL where there is none. */
-extern void catalog_save_checkpoint(int64 model, const bytea *state);
-extern bytea *catalog_load_checkpoint(int64 model);
+/*
+ * The checkpoint of an interrupted training, NULL where there is none; stored:
+ * the version that the training has stored already, or 0.
+ */
+extern void catalog_save_checkpoint(int64 model, const bytea *state, int32 stored);
+extern bytea *catalog_load_checkpoint(int64 model, int32 *stored);
 extern void catalog_drop_checkpoint(int64 model);
 
 /*
@@ -97,5 +103,11 @@ extern void catalog_drop_checkpoint(int64 model);
  * not known).
  */
 extern void catalog_forget_training(int64 model, const ModelRow *before);
+
+/*
+ * A training that changed nothing: the model's row is as it was before, but
+ * for another role's source, and there are no reports.
+ */
+extern void catalog_restore(int64 model, const ModelRow *before);
 
 #endif							/* STORE_CATALOG_H */
