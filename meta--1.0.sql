@@ -39,14 +39,14 @@ COMMENT ON CONSTRAINT model_name_length ON meta.model IS 'a name has 1 to 200 ch
 COMMENT ON COLUMN meta.model.id IS 'number of the model, which a rename does not change';
 COMMENT ON COLUMN meta.model.name IS 'name, unique in the database';
 COMMENT ON COLUMN meta.model.owner IS 'role whose members may use, retrain, rename and drop the model';
-COMMENT ON COLUMN meta.model.source IS 'table, view or SELECT that it was trained from; NULL for none';
+COMMENT ON COLUMN meta.model.source IS 'table, view or SELECT of the training that began last; NULL for none';
 COMMENT ON COLUMN meta.model.task IS 'task key: column names, parted by commas';
 COMMENT ON COLUMN meta.model.target IS 'column that is predicted';
 COMMENT ON COLUMN meta.model.features IS 'columns that are predicted from, as asked for; NULL: chosen automatically';
 COMMENT ON COLUMN meta.model.order_by IS 'columns that order the rows of a task; NULL: no order';
 COMMENT ON COLUMN meta.model.algorithm IS 'algorithm, see meta.algorithms';
 COMMENT ON COLUMN meta.model.options IS 'options that were given, see meta.options';
-COMMENT ON COLUMN meta.model.trained_by IS 'role that named the source; only this role runs the stored source again';
+COMMENT ON COLUMN meta.model.trained_by IS 'role that named the source; only this role runs it again, by meta.resume';
 COMMENT ON COLUMN meta.model.created IS 'when the name was first trained';
 
 CREATE TABLE meta.version (
@@ -56,6 +56,8 @@ CREATE TABLE meta.version (
 	params bytea NOT NULL,
 	trained timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	metrics jsonb NOT NULL DEFAULT '{}',
+	source text,
+	trained_by name NOT NULL DEFAULT current_user,
 	tasks bigint GENERATED ALWAYS AS ((metrics ->> 'tasks')::numeric::bigint) STORED,
 	"rows" bigint GENERATED ALWAYS AS ((metrics ->> 'rows')::numeric::bigint) STORED,
 	seconds float8 GENERATED ALWAYS AS ((metrics ->> 'seconds')::float8) STORED,
@@ -80,6 +82,8 @@ COMMENT ON COLUMN meta.version.digest IS 'first 128 bits of the SHA-256 of param
 COMMENT ON COLUMN meta.version.params IS 'the model as a safetensors file';
 COMMENT ON COLUMN meta.version.trained IS 'when training ended';
 COMMENT ON COLUMN meta.version.metrics IS 'what training measured and counted: numbers only';
+COMMENT ON COLUMN meta.version.source IS 'table, view or SELECT that it was trained from; NULL for none';
+COMMENT ON COLUMN meta.version.trained_by IS 'role that named the source; only this role runs it again, by meta.evaluate';
 COMMENT ON COLUMN meta.version.tasks IS 'tasks it was trained on';
 COMMENT ON COLUMN meta.version."rows" IS 'rows it was trained on';
 COMMENT ON COLUMN meta.version.seconds IS 'how long training took';
@@ -115,7 +119,8 @@ COMMENT ON COLUMN meta.history.metric IS 'the metric that is compared, on valida
 CREATE TABLE meta.checkpoint (
 	model bigint PRIMARY KEY REFERENCES meta.model ON DELETE CASCADE,
 	saved timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-	state bytea NOT NULL
+	state bytea NOT NULL,
+	version integer
 );
 
 ALTER TABLE meta.checkpoint ALTER COLUMN state SET STORAGE EXTERNAL;
@@ -124,6 +129,7 @@ COMMENT ON TABLE meta.checkpoint IS 'What meta.resume goes on from: one row per 
 COMMENT ON COLUMN meta.checkpoint.model IS 'the model, meta.model.id';
 COMMENT ON COLUMN meta.checkpoint.saved IS 'when it was saved';
 COMMENT ON COLUMN meta.checkpoint.state IS 'state of learner and optimiser';
+COMMENT ON COLUMN meta.checkpoint.version IS 'newest version that the training has stored, where the option time_limit ended it; NULL for none';
 
 /*
  * Nobody may leave a source behind in another role's name, because it is
@@ -132,12 +138,17 @@ COMMENT ON COLUMN meta.checkpoint.state IS 'state of learner and optimiser';
 CREATE FUNCTION meta.model_guard() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'meta_model_guard' LANGUAGE C;
 REVOKE EXECUTE ON FUNCTION meta.model_guard() FROM PUBLIC;	-- nobody else's trigger; its own needs no right
-COMMENT ON FUNCTION meta.model_guard() IS 'trigger on meta.model: trained_by must be a role whose rights the current user has';
+COMMENT ON FUNCTION meta.model_guard() IS 'trigger on meta.model and meta.version: trained_by must be a role whose rights the current user has';
 
 CREATE TRIGGER guard
 	BEFORE INSERT OR UPDATE OF source, task, target, features, order_by, algorithm, options, trained_by
 	ON meta.model FOR EACH ROW EXECUTE FUNCTION meta.model_guard();
 COMMENT ON TRIGGER guard ON meta.model IS 'a source is stored in one''s own name only';
+
+CREATE TRIGGER guard
+	BEFORE INSERT OR UPDATE OF source, trained_by
+	ON meta.version FOR EACH ROW EXECUTE FUNCTION meta.model_guard();
+COMMENT ON TRIGGER guard ON meta.version IS 'a source is stored in one''s own name only';
 
 /* The owner may have been dropped: its name then matches no role, and the row is a superuser's. */
 ALTER TABLE meta.model ENABLE ROW LEVEL SECURITY;
@@ -172,6 +183,7 @@ GRANT INSERT (name, owner, source, task, target, features, order_by, algorithm, 
 	  UPDATE (name, owner, source, task, target, features, order_by, algorithm, options, trained_by, created)
 	ON meta.model TO PUBLIC;
 GRANT SELECT, INSERT, DELETE ON meta.version, meta.history TO PUBLIC;
+GRANT UPDATE (source, trained_by) ON meta.version TO PUBLIC;
 GRANT SELECT, INSERT, UPDATE, DELETE ON meta.checkpoint TO PUBLIC;
 
 -- or pg_dump fails where a role that is no superuser runs it
@@ -406,33 +418,7 @@ CREATE FUNCTION meta.training(OUT model text, OUT owner name, OUT state text, OU
 							  OUT iteration integer, OUT train_loss float8, OUT validation_loss float8,
 							  OUT metric float8, OUT reported timestamptz, OUT checkpoint timestamptz)
 	RETURNS SETOF record
-	AS $$
-	SELECT m.name, m.owner,
-		   CASE WHEN l.pid IS NOT NULL THEN 'running' ELSE 'interrupted' END,
-		   l.pid, h.phase, h.iteration, h.train_loss, h.validation_loss, h.metric, h.at, c.saved
-	FROM meta.model m
-		 LEFT JOIN meta.checkpoint c ON c.model OPERATOR(pg_catalog.=) m.id
-		 LEFT JOIN pg_catalog.pg_locks l
-			ON l.locktype OPERATOR(pg_catalog.=) 'object'
-			   AND l.database OPERATOR(pg_catalog.=)
-				   (SELECT d.oid FROM pg_catalog.pg_database d
-					WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
-			   AND l.classid OPERATOR(pg_catalog.=) 'meta.model'::pg_catalog.regclass::pg_catalog.oid
-			   AND l.objid OPERATOR(pg_catalog.=) (m.id OPERATOR(pg_catalog.&) 4294967295)::pg_catalog.oid
-			   AND l.objsubid OPERATOR(pg_catalog.=) 0
-			   AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'
-			   AND l.granted
-		 LEFT JOIN LATERAL
-			(SELECT r.* FROM meta.history r
-			 WHERE r.model OPERATOR(pg_catalog.=) m.id
-				   AND r.version OPERATOR(pg_catalog.>)
-					   (SELECT coalesce(pg_catalog.max(v.version), 0) FROM meta.version v
-						WHERE v.model OPERATOR(pg_catalog.=) m.id)
-			 ORDER BY r.version DESC, r.at DESC LIMIT 1) h ON true
-	WHERE l.pid IS NOT NULL
-		  OR c.model IS NOT NULL
-		  OR NOT EXISTS (SELECT FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) m.id)
-	$$ LANGUAGE sql STABLE ROWS 10;
+	AS 'MODULE_PATHNAME', 'meta_training' LANGUAGE C STABLE ROWS 10;
 COMMENT ON FUNCTION meta.training() IS 'the rows of the view meta.training';
 
 CREATE VIEW meta.training AS
@@ -441,7 +427,7 @@ CREATE VIEW meta.training AS
 COMMENT ON VIEW meta.training IS 'Trainings that have not ended: running or interrupted, told by the lock that a training holds, with its last report.';
 COMMENT ON COLUMN meta.training.model IS 'name of the model';
 COMMENT ON COLUMN meta.training.owner IS 'its owner';
-COMMENT ON COLUMN meta.training.state IS 'running, or interrupted, which the option time_limit does, too: goes on with CALL meta.resume(model) where there is a checkpoint';
+COMMENT ON COLUMN meta.training.state IS 'running, in a transaction block until that ends; or interrupted, which the option time_limit does, too: goes on with CALL meta.resume(model) where there is a checkpoint';
 COMMENT ON COLUMN meta.training.pid IS 'process that trains it';
 COMMENT ON COLUMN meta.training.phase IS 'what was being trained at the last report';
 COMMENT ON COLUMN meta.training.iteration IS 'meta-iterations done at the last report';

@@ -96,6 +96,13 @@ UPDATE meta.model SET source = 'SELECT public.harmless()', trained_by = current_
 UPDATE meta.model SET trained_by = 'meta_ada';
 -- a role of which one is a member may be named
 UPDATE meta.model SET trained_by = 'meta_teachers' RETURNING trained_by;
+-- the same holds for the source of a version
+UPDATE meta.version SET source = 'SELECT public.evil()';
+INSERT INTO meta.version (model, version, digest, params, source, trained_by)
+	SELECT model, 2, digest, params, 'SELECT public.evil()', 'meta_ada' FROM meta.version;
+UPDATE meta.version SET source = 'SELECT public.harmless()', trained_by = current_user RETURNING trained_by;
+UPDATE meta.version SET trained_by = 'meta_ada';
+UPDATE meta.version SET metrics = '{}';
 
 -- interrupted, as no process holds the lock of its training
 INSERT INTO meta.checkpoint (model, state) SELECT id, '\x00' FROM meta.model;
@@ -155,6 +162,10 @@ SELECT DISTINCT k AS unknown FROM meta.algorithms, pg_catalog.jsonb_object_keys(
 BEGIN;
 ALTER SCHEMA meta RENAME TO learning;
 SELECT learning.params('scores');
+ROLLBACK;
+BEGIN;
+ALTER SCHEMA meta RENAME TO learning;
+SELECT * FROM learning.training;
 ROLLBACK;
 BEGIN;
 ALTER SCHEMA meta RENAME TO learning;

@@ -201,6 +201,66 @@ CALL meta.resume('hurried');
 SELECT count(*) AS versions FROM meta.version v JOIN meta.model m ON m.id = v.model WHERE name = 'hurried';
 SELECT value < 1 AS learned FROM meta.evaluate('hurried', shots => '{0}') WHERE method = 'prior' AND metric = 'rmse';
 DELETE FROM meta.model WHERE name = 'hurried';
+-- how far it has come is reported, though it is long until the first validation
+CALL meta.train('cut', 'answers', 'student', 'score', features => 'x', algorithm => 'pooled', options => '{"iterations": 10000000, "patience": 0, "time_limit": 0.05, "hidden": [4]}');
+SELECT state, phase, iteration = (metrics ->> 'iterations')::int AS last, validation_loss > 0 AS validated, reported IS NOT NULL AS reported
+FROM meta.training JOIN models ON name = model WHERE name = 'cut';
+CALL meta.resume('cut');
+SELECT state, phase, t.iteration = (metrics ->> 'iterations')::int AS last, max(h.version) AS version, count(*) = count(DISTINCT h.iteration) AS once
+FROM meta.training t JOIN models m ON name = t.model JOIN meta.model USING (name) JOIN meta.history h USING (phase) WHERE name = 'cut' AND m.version = 2 AND h.model = id GROUP BY 1, 2, 3;
+-- a training that begins anew has reported nothing yet
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON meta.history FOR EACH ROW EXECUTE FUNCTION refuse();
+\set SHOW_CONTEXT never
+CALL meta.train('cut', 'answers', 'student', 'score', features => 'x', algorithm => 'pooled', options => '{"iterations": 5, "hidden": [4], "checkpoint": 0}');
+\unset SHOW_CONTEXT
+DROP TRIGGER refuse ON meta.history;
+SELECT state, phase, reported, checkpoint IS NOT NULL AS checkpoint FROM meta.training WHERE model = 'cut';
+DELETE FROM meta.model WHERE name = 'cut';
+
+-- where the time was up before the algorithm's turn, a version that there is stays the newest
+\set early '{"iterations": 30, "patience": 0, "hidden": [4], "keep": 1}'
+CALL meta.train('early', 'answers', 'student', 'score', features => 'x', algorithm => 'maml', options => :'early');
+CREATE TABLE before AS SELECT v.digest, e.tasks, e.value FROM meta.version v JOIN meta.model m ON m.id = v.model, meta.evaluate('early', shots => '{1}') e WHERE name = 'early' AND method = 'adapted' AND metric = 'rmse';
+BEGIN;
+CALL meta.train('early', 'SELECT * FROM answers WHERE student > 30', 'student', 'score', features => 'x', algorithm => 'maml', options => jsonb :'early' || '{"time_limit": 0.001}');
+SELECT m.source, v.digest = b.digest AS same, (SELECT count(*) FROM meta.history h WHERE h.model = m.id AND h.version > 1) AS reports
+FROM meta.model m JOIN meta.version v ON v.model = m.id, before b WHERE name = 'early';
+COMMIT;
+CALL meta.train('early', 'SELECT * FROM answers WHERE student > 30', 'student', 'score', features => 'x', algorithm => 'maml', options => jsonb :'early' || '{"time_limit": 0.001}');
+SELECT state, phase, iteration, checkpoint IS NOT NULL AS checkpoint FROM meta.training WHERE model = 'early';
+-- ... and is evaluated on the source that it was trained from, not on the other one's
+SELECT m.source, v.version, v.source AS source_of_version, v.trained_by = current_user AS own, v.digest = b.digest AS same, e.tasks = b.tasks AND e.value = b.value AS as_before
+FROM meta.model m JOIN meta.version v ON v.model = m.id, before b, meta.evaluate('early', shots => '{1}') e WHERE name = 'early' AND method = 'adapted' AND metric = 'rmse';
+BEGIN;
+CALL meta.resume('early');
+COMMIT;
+UPDATE meta.model SET options = options - 'time_limit' WHERE name = 'early';
+CALL meta.resume('early');
+SELECT v.version, v.source, e.tasks < b.tasks AS fewer FROM meta.model m JOIN meta.version v ON v.model = m.id, before b, meta.evaluate('early', shots => '{1}') e WHERE name = 'early' AND method = 'adapted' AND metric = 'rmse';
+SELECT count(*) = count(DISTINCT (phase, iteration)) AS once FROM meta.history h JOIN meta.model m ON m.id = h.model WHERE name = 'early' AND h.version = 2;
+DROP TABLE before;
+DELETE FROM meta.model WHERE name = 'early';
+-- ... and where there is none, what there is is stored, and said to be no more
+CALL meta.train('O''Brien "x"', 'answers', 'student', 'score', features => 'x', algorithm => 'maml', options => jsonb :'early' || '{"time_limit": 0.001}');
+SELECT version, metrics ->> 'iterations' AS iterations FROM models WHERE name = 'O''Brien "x"';
+CALL meta.resume('O''Brien "x"');
+SELECT max(version) FROM models WHERE name = 'O''Brien "x"';
+DELETE FROM meta.model WHERE name = 'O''Brien "x"';
+
+-- a name that exists may be in use for something else: that is told once the source is found to be fit, and not where columns are only written otherwise
+CREATE VIEW "Antworten" AS SELECT student, nr, x, passed, score AS "Punkte" FROM answers;
+\set diverges '{"iterations": 5, "hidden": [4], "inner_lr": 100, "inner_steps": 20}'
+CALL meta.train('purpose', '"Antworten"', 'student', '"Punkte"', features => 'x', algorithm => 'pooled', options => '{"iterations": 5, "hidden": [4]}');
+SET client_min_messages = notice;
+CALL meta.train('purpose', 'nowhere', 'student', 'passed');
+CALL meta.train('purpose', '"Antworten"', '"student"', ' "Punkte"', features => 'x', algorithm => 'maml', options => :'diverges');
+CALL meta.train('purpose', '"Antworten"', 'Student, "passed"', '"Punkte"', features => 'x', algorithm => 'maml', options => :'diverges');
+UPDATE meta.model SET task = '"passed", STUDENT' WHERE name = 'purpose';
+CALL meta.train('purpose', '"Antworten"', 'student,passed', '"Punkte"', features => 'x', algorithm => 'maml', options => :'diverges');
+SET client_min_messages = warning;
+DROP VIEW "Antworten";
+DELETE FROM meta.model WHERE name = 'purpose';
 
 -- where the call may not commit, one NOTICE says that there will be no checkpoint
 SET client_min_messages = notice;

@@ -97,6 +97,9 @@ COMMIT;
 SELECT (meta.describe(meta.train(r, 'student', 'score', '{"iterations": 1000000, "patience": 0, "time_limit": 0.2, "hidden": [8]}'))
 		-> 'training' ->> 'iterations')::int < 1000000 AS early
 FROM public.exams r;
+-- ... and says so where that was before the algorithm's turn
+SELECT meta.train(r, 'student', 'score', '{"algorithm": "maml", "iterations": 30, "time_limit": 0.000001, "hidden": [8]}') IS NOT NULL AS trained
+FROM public.exams r;
 
 -- heeds a cancel
 SET statement_timeout = '300ms';

@@ -138,6 +138,8 @@ CALL meta.train('bad', 'answers', 'student', 'score', options => '{"validation":
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"way": 5}');
 CALL meta.train('bad', 'answers', 'student', 'score', options => '{"seed": 1e17}');
 CALL meta.train('bad', 'answers', 'student', 'score', algorithm => 'mamal');
+CALL meta.train('bad', 'answers', 'student', 'score', algorithm => 'MAML');
+CALL meta.train('bad', 'answers', 'student', 'score', algorithm => 'gradient descent');
 -- the whole of what is allowed is there to be read
 SELECT count(*) > 25 AS options, count(*) FILTER (WHERE meaning = '') AS unexplained FROM meta.options;
 
@@ -202,6 +204,7 @@ SELECT count(*) > 0 AS evaluates FROM meta.evaluate('good', shots => '{0,1}');
 -- resume
 CALL meta.resume('none');
 CALL meta.resume('god');
+CALL meta.resume('GOOD');
 CALL meta.resume('good');
 
 -- evaluate
@@ -252,10 +255,30 @@ SELECT bool_and(value IS NOT NULL) AS figures, count(lower) + count(upper) + cou
 FROM meta.evaluate('teacher''s', source => 'SELECT student + 1000 AS student, nr, x, skill, "answeredAt", score FROM answers WHERE student <= 4', shots => '{0}') WHERE method = 'pooled';
 SELECT count(*) = count(lower) AND count(*) = count(upper) AS intervals
 FROM meta.evaluate('teacher''s', source => 'SELECT student + 1000 AS student, nr, x, skill, "answeredAt", score FROM answers WHERE student <= 5', shots => '{0}') WHERE method = 'pooled';
+-- nor does a training that came to nothing make it one's own
+BEGIN;
+CALL meta.train('teacher''s', 'answers', 'student', 'score', algorithm => 'maml', options => '{"iterations": 5, "hidden": [], "time_limit": 0.001}');
+SELECT m.source, m.trained_by, m.algorithm, v.source AS source_of_version, v.trained_by FROM meta.model m JOIN meta.version v ON v.model = m.id;
+ROLLBACK;
 CALL meta.train('teacher''s', 'answers', 'student', 'score', algorithm => 'pooled', options => '{"iterations": 5, "hidden": []}');
 RESET ROLE;
 SELECT owner, trained_by FROM meta.model WHERE name = 'teacher''s';
 SELECT * FROM meta.evaluate('teacher''s');
+-- a version's source is its own trainer's, whoever began to train since; what nobody is left to run is somebody else's to take over
+UPDATE meta.model SET trained_by = 'regress_meta_teacher';
+SET ROLE regress_meta_teacher;
+SELECT * FROM meta.evaluate('teacher''s');
+RESET ROLE;
+UPDATE meta.version SET trained_by = 'regress_meta_gone';
+UPDATE meta.model SET trained_by = 'regress_meta_gone';
+SET ROLE regress_meta_assistant;
+SELECT * FROM meta.evaluate('teacher''s');
+CALL meta.resume('teacher''s');
+UPDATE meta.version SET trained_by = current_user;
+SELECT count(*) > 0 AS evaluates FROM meta.evaluate('teacher''s', shots => '{0}');
+UPDATE meta.version SET source = NULL;
+SELECT * FROM meta.evaluate('teacher''s');
+RESET ROLE;
 
 DELETE FROM meta.model;
 DROP SCHEMA train_errors CASCADE;

@@ -44,6 +44,36 @@ identifier_list(const char *text, const char *what)
 	return result;
 }
 
+/* The names of a list; false where it cannot be read, as may be of text that a table holds. */
+static bool
+read_identifiers(const char *text, List **names)
+{
+	return SplitIdentifierString(pstrdup(text), ',', names);
+}
+
+bool
+same_identifiers(const char *a, const char *b)
+{
+	List	   *names;
+	List	   *others;
+	ListCell   *cell;
+
+	if (!read_identifiers(a, &names) || !read_identifiers(b, &others) || list_length(names) != list_length(others))
+		return false;
+	foreach(cell, names)
+		if (!name_in_list(others, (const char *) lfirst(cell)))
+			return false;
+	return true;
+}
+
+char *
+identifiers_quoted(const char *text)
+{
+	List	   *names;
+
+	return read_identifiers(text, &names) ? names_quoted(names) : psprintf("\"%s\"", text);
+}
+
 bool
 name_in_list(const List *names, const char *name)
 {

@@ -16,6 +16,12 @@
  */
 extern List *identifier_list(const char *text, const char *what);
 
+/* Whether two such lists name the same columns, in any order. */
+extern bool same_identifiers(const char *a, const char *b);
+
+/* Such a list as messages have it: each name in double quotes. */
+extern char *identifiers_quoted(const char *text);
+
 extern bool name_in_list(const List *names, const char *name);
 
 /* As a message has them: "a", "camelCase". */

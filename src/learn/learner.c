@@ -40,6 +40,16 @@ learner_find(const char *name)
 	return NULL;
 }
 
+const char *
+learner_closest(const char *name)
+{
+	Closest		closest = {name, NULL, 0};
+
+	for (const Learner *const *l = learners; *l; l++)
+		closest_offer(&closest, (*l)->name);
+	return closest_found(&closest);
+}
+
 int
 learner_max_tensors(const Network *net)
 {

@@ -232,6 +232,9 @@ extern const Learner *const learners[];
 /* By name, or NULL. */
 extern const Learner *learner_find(const char *name);
 
+/* The name that is closest to a mistyped one, or NULL: see learn/options.h. */
+extern const char *learner_closest(const char *name);
+
 /* No learner has more tensors than this. */
 extern int	learner_max_tensors(const Network *net);
 

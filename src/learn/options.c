@@ -154,7 +154,7 @@ const OptionInfo option_table[] = {
 	{"keep", OPTION_INTEGER, "3", 1, 1000000, NULL, FIELD(keep),
 	"Versions of a model that are kept.", ALL},
 	{"time_limit", OPTION_NUMBER, "0", 0, DAYS(365), NULL, FIELD(time_limit),
-	"Seconds after which training ends with the best so far; what is then fitted and calibrated takes its own time. meta.resume goes on for as long again. 0 is no limit.", ALL},
+	"Seconds after which training ends with the best so far, or with the version that there was, if the algorithm's turn has not come; what is then fitted and calibrated takes its own time. meta.resume goes on for as long again. 0 is no limit.", ALL},
 	{NULL}
 };
 
@@ -208,23 +208,32 @@ edit_distance(const char *a, const char *b)
 	return rows[n % 3][m];
 }
 
+void
+closest_offer(Closest *closest, const char *name)
+{
+	int			edits = edit_distance(closest->mistyped, name);
+
+	if (closest->name == NULL || edits < closest->edits)
+	{
+		closest->name = name;
+		closest->edits = edits;
+	}
+}
+
+const char *
+closest_found(const Closest *closest)
+{
+	return closest->name && 2 * (size_t) closest->edits <= strlen(closest->mistyped) ? closest->name : NULL;
+}
+
 const char *
 option_closest(const char *name)
 {
-	const char *closest = NULL;
-	int			fewest = 0;
+	Closest		closest = {name, NULL, 0};
 
 	for (const OptionInfo *info = option_table; info->name != NULL; info++)
-	{
-		int			edits = edit_distance(name, info->name);
-
-		if (closest == NULL || edits < fewest)
-		{
-			closest = info->name;
-			fewest = edits;
-		}
-	}
-	return 2 * (size_t) fewest <= strlen(name) ? closest : NULL;
+		closest_offer(&closest, info->name);
+	return closest_found(&closest);
 }
 
 /* How many words a choice has. */

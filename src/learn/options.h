@@ -117,9 +117,21 @@ extern const OptionInfo option_table[];
 extern const OptionInfo *option_find(const char *name);
 
 /*
- * The valid name that takes the fewest edits from a mistyped one; NULL where
- * these are more than half of its letters.
+ * The name, of those in small letters that are offered one by one, that takes
+ * the fewest edits from a mistyped one; NULL where these are more than half of
+ * its letters.
  */
+typedef struct Closest
+{
+	const char *mistyped;
+	const char *name;			/* NULL: none was offered yet */
+	int			edits;
+} Closest;
+
+extern void closest_offer(Closest *closest, const char *name);
+extern const char *closest_found(const Closest *closest);
+
+/* The closest name of an option. */
 extern const char *option_closest(const char *name);
 
 /* Whether an algorithm learns or adapts otherwise by an option. */

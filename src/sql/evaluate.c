@@ -346,7 +346,7 @@ meta_evaluate(PG_FUNCTION_ARGS)
 				 errdetail("An episode is made of several tasks, which may be of several groups."),
 				 errhint("Leave out by, or evaluate on a source of each group.")));
 	if (own)
-		source = stored_source(name)->source;
+		source = version_source(name, digest);
 	else
 		source = source_qualify(source);
 	set = source_load(source, &load);

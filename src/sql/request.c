@@ -170,7 +170,10 @@ find_algorithm(const char *name)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown algorithm \"%s\"", name),
 			 errdetail("The algorithms are %s.", names.data),
-			 errhint("SELECT * FROM meta.algorithms tells when to take which.")));
+			 learner_closest(name) == NULL ?
+			 errhint("SELECT * FROM meta.algorithms tells when to take which.") :
+			 errhint("Perhaps you meant \"%s\". SELECT * FROM meta.algorithms tells when to take which.",
+					 learner_closest(name))));
 	return NULL;
 }
 

@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "data/identifiers.h"
 #include "data/source.h"
 #include "sql/call.h"
 #include "sql/request.h"
@@ -55,13 +56,18 @@ typedef struct Run
 {
 	int64		model;
 	const char *name;
+	const char *source;
 	ModelRow   *before;			/* what the model was; NULL: new, or not known */
-	bool		commits;
+	int32		stored;			/* version that the training it goes on with has
+								 * stored, or 0 */
+	bool		commits;		/* and holds its lock by the session */
 	instr_time	start;
 	MemoryContext context;		/* that the call began in */
 	double		last_checkpoint;	/* seconds since start */
 	bytea	   *rest;			/* a checkpoint of where time_limit ended it, or
 								 * NULL */
+	const Phase *cut;			/* that time_limit ended between two validations,
+								 * or NULL */
 	ProgressState progress;
 	int			n_reports;
 	Report		reports[MAX_REPORTS];
@@ -91,13 +97,23 @@ write_reports(Run *run)
 }
 
 static void
+add_report(Run *run, const Phase *phase)
+{
+	run->reports[run->n_reports++] = (Report) {
+		GetCurrentTimestamp(), phase->name, phase->iteration, phase->train_loss, phase->validation_loss, phase->metric
+	};
+	if (run->n_reports == MAX_REPORTS)
+		write_reports(run);
+}
+
+static void
 save_checkpoint(Run *run, const Training *training)
 {
 	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "meta checkpoint", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(own);
 
 	write_reports(run);
-	catalog_save_checkpoint(run->model, checkpoint_encode(training));
+	catalog_save_checkpoint(run->model, checkpoint_encode(training), run->stored);
 #ifdef META_DEBUG
 	/* a training of days saves thousands */
 	if (CurrentMemoryContext != own)
@@ -118,18 +134,13 @@ tick(void *context, const Training *training, const Phase *phase, bool validated
 
 	progress_notice(&run->progress, training, phase, now);
 	if (validated)
-	{
-		run->reports[run->n_reports++] = (Report) {
-			GetCurrentTimestamp(), phase->name, phase->iteration, phase->train_loss, phase->validation_loss,
-				phase->metric
-		};
-		if (run->n_reports == MAX_REPORTS)
-			write_reports(run);
-	}
+		add_report(run, phase);
 	if (run->commits && now - run->last_checkpoint >= options->checkpoint)
 		save_checkpoint(run, training);
 	if (options->time_limit <= 0 || now < options->time_limit)
 		return false;
+	if (!validated)
+		run->cut = phase;
 	if (run->commits)
 	{
 		MemoryContext old = MemoryContextSwitchTo(run->context);
@@ -141,6 +152,36 @@ tick(void *context, const Training *training, const Phase *phase, bool validated
 	return true;
 }
 
+/* Says how a training that time_limit ended can go on. */
+static int
+time_limit_hint(const Run *run)
+{
+	if (run->rest)
+		return errhint("The option time_limit ended it before its time: CALL meta.resume(%s) goes on from there.",
+					   quote_literal_cstr(run->name));
+	return errhint("The option time_limit ended it before its time: with a larger one it can learn more.");
+}
+
+/* Ends a training that has nothing to take the place of a version. */
+static void
+keep_version(Run *run, const Training *training, int32 version)
+{
+	if (run->rest)
+	{
+		write_reports(run);
+		catalog_save_checkpoint(run->model, run->rest, run->stored);
+	}
+	else if (run->before)
+		catalog_restore(run->model, run->before);
+	commit(run);
+	if (run->commits)
+		training_unlock(run->model, true);
+	ereport(WARNING,
+			(errmsg("model \"%s\" keeps version %d: not trained with %s yet", run->name, version, training->learner->name),
+			 training_detail(training),
+			 time_limit_hint(run)));
+}
+
 static void
 run_training(Run *run, Training *training)
 {
@@ -150,6 +191,7 @@ run_training(Run *run, Training *training)
 	bytea	   *params;
 	int32		version;
 	bool		ended;
+	bool		early;
 
 	if (run->commits)
 		save_checkpoint(run, training);
@@ -159,6 +201,14 @@ run_training(Run *run, Training *training)
 				 errhint("CALL it outside of BEGIN, functions and EXCEPTION blocks to be able to resume it.")));
 
 	ended = training_run(training, tick, run) || training->phases[training->phase].diverged;
+	if (run->cut)
+		add_report(run, run->cut);
+	early = !ended && training_early(training);
+	if (early && (version = catalog_newest_version(run->model)) > 0)
+	{
+		keep_version(run, training, version);
+		return;
+	}
 	write_reports(run);
 	if (training->phases[training->phase].diverged)
 	{
@@ -175,19 +225,20 @@ run_training(Run *run, Training *training)
 	params = model_encode(model);
 	params_digest(params, digest);
 	version = catalog_add_version(run->model, params, digest, training_metrics(training, seconds_since(run->start)),
-								  training->options.keep);
+								  run->source, training->options.keep);
 	if (run->rest)
-		catalog_save_checkpoint(run->model, run->rest);
+		catalog_save_checkpoint(run->model, run->rest, version);
 	else
 		catalog_drop_checkpoint(run->model);
 	commit(run);
-	training_unlock(run->model);
-	ereport(NOTICE,
-			(errmsg("model \"%s\", version %d: trained with %s in %.1f s", run->name, version,
+	if (run->commits)
+		training_unlock(run->model, true);
+	ereport(early ? WARNING : NOTICE,
+			(early ? errmsg("model \"%s\", version %d: not trained with %s yet", run->name, version, training->learner->name) :
+			 errmsg("model \"%s\", version %d: trained with %s in %.1f s", run->name, version,
 					training->learner->name, seconds_since(run->start)),
 			 training_detail(training),
-			 ended ? 0 : run->rest ? errhint("The option time_limit ended it before its time: CALL meta.resume('%s') goes on from there.", run->name) :
-			 errhint("The option time_limit ended it before its time: with a larger one it can learn more.")));
+			 ended ? 0 : time_limit_hint(run)));
 }
 
 static void
@@ -230,6 +281,20 @@ report_resumed(const Run *run, const Training *training)
 					phase->spec.options.iterations)));
 }
 
+/* A model of that name may be in use, where another target would go unnoticed. */
+static void
+notice_other_purpose(const ModelRow *before, const ModelRow *row)
+{
+	if (before == NULL || (same_identifiers(before->target, row->target) && same_identifiers(before->task, row->task)))
+		return;
+	ereport(NOTICE,
+			(errmsg("model \"%s\" exists, and is given another purpose", row->name),
+			 errdetail("So far it predicts %s by %s; its next version predicts %s by %s.",
+					   identifiers_quoted(before->target), identifiers_quoted(before->task),
+					   identifiers_quoted(row->target), identifiers_quoted(row->task)),
+			 errhint("Cancel the training, and choose another name, if the former is still in use.")));
+}
+
 /* Loads, trains and closes: what train and resume share. */
 static void
 load_and_run(Run *run, TrainRequest *request, const ModelRow *row, LoadRequest *load, const bytea *checkpoint)
@@ -248,6 +313,7 @@ load_and_run(Run *run, TrainRequest *request, const ModelRow *row, LoadRequest *
 			checkpoint_restore(training, checkpoint);
 			report_resumed(run, training);
 		}
+		notice_other_purpose(run->before, row);
 		run_training(run, training);
 	}
 	PG_FINALLY();
@@ -256,19 +322,6 @@ load_and_run(Run *run, TrainRequest *request, const ModelRow *row, LoadRequest *
 		taskset_close(set);
 	}
 	PG_END_TRY();
-}
-
-/* A model of that name may be in use, where another target would go unnoticed. */
-static void
-notice_other_purpose(const ModelRow *before, const ModelRow *row)
-{
-	if (before == NULL || (strcmp(before->target, row->target) == 0 && strcmp(before->task, row->task) == 0))
-		return;
-	ereport(NOTICE,
-			(errmsg("model \"%s\" exists, and is given another purpose", row->name),
-			 errdetail("So far it predicts \"%s\" by \"%s\"; its next version predicts \"%s\" by \"%s\".",
-					   before->target, before->task, row->target, row->task),
-			 errhint("Cancel the training, and choose another name, if the former is still in use.")));
 }
 
 /*
@@ -305,8 +358,8 @@ meta_train(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(context);
 	row.source = source_qualify(row.source);
 	run.before = catalog_find(row.name);
-	run.model = catalog_claim(&row);
-	notice_other_purpose(run.before, &row);
+	run.source = row.source;
+	run.model = catalog_claim(&row, run.commits);
 	load_and_run(&run, &request, &row, &load, NULL);
 	SPI_finish();
 	MemoryContextSwitchTo(old);
@@ -332,9 +385,10 @@ meta_resume(PG_FUNCTION_ARGS)
 	SPI_connect_ext(run.commits ? SPI_OPT_NONATOMIC : 0);
 	MemoryContextSwitchTo(context);
 	row = stored_source(name);
-	training_lock(row->id, name);
+	training_lock(row->id, name, run.commits);
 	run.model = row->id;
-	checkpoint = catalog_load_checkpoint(row->id);
+	run.source = row->source;
+	checkpoint = catalog_load_checkpoint(row->id, &run.stored);
 	if (checkpoint == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

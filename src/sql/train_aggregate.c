@@ -225,11 +225,13 @@ train(TrainRequest *request, TaskSet *set, MemoryContext result)
 	Model	   *model;
 	MemoryContext old;
 	bytea	   *params;
+	bool		ended;
+	bool		early;
 
 	INSTR_TIME_SET_CURRENT(progress.start);
 	request_settle(request, set);
 	training = training_create(request->learner, &request->options, set, request->candidates, request->n_candidates);
-	training_run(training, tick, &progress);
+	ended = training_run(training, tick, &progress);
 	if (training->phases[training->phase].diverged)
 		training_diverged(training);
 	model = training_finish(training);
@@ -238,9 +240,12 @@ train(TrainRequest *request, TaskSet *set, MemoryContext result)
 	old = MemoryContextSwitchTo(result);
 	params = model_encode(model);
 	MemoryContextSwitchTo(old);
-	ereport(NOTICE,
-			(errmsg("trained with %s in %.1f s", training->learner->name, seconds_since(progress.start)),
-			 training_detail(training)));
+	early = !ended && training_early(training);
+	ereport(early ? WARNING : NOTICE,
+			(early ? errmsg("not trained with %s yet", training->learner->name) :
+			 errmsg("trained with %s in %.1f s", training->learner->name, seconds_since(progress.start)),
+			 training_detail(training),
+			 early ? errhint("The option time_limit ended it before its time: with a larger one it can learn more.") : 0));
 	return params;
 }
 

@@ -142,6 +142,12 @@ training_metrics(const Training *training, double seconds)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(scalars(training, seconds))));
 }
 
+bool
+training_early(const Training *training)
+{
+	return training->phase < training->first_candidate && training->first_candidate < training->n_phases;
+}
+
 int
 training_detail(const Training *training)
 {
@@ -149,7 +155,7 @@ training_detail(const Training *training)
 
 	if (training->choice_line)
 		return errdetail_internal("%s", training->choice_line);
-	if (training->phase < training->first_candidate && training->first_candidate < training->n_phases)
+	if (training_early(training))
 		return errdetail("The time was up in the phase \"%s\" at iteration %d of %d, before \"%s\" began.",
 						 training->phases[training->phase].name, training->phases[training->phase].iteration,
 						 training->phases[training->phase].spec.options.iterations, phase->name);
@@ -165,6 +171,33 @@ training_detail(const Training *training)
 					 phase->iteration);
 }
 
+/* Raises where a source, to resume or to evaluate, is none, or is not the current user's to run. */
+static void
+check_source(const char *name, const char *source, Oid trained_by, bool resume)
+{
+	const char *role = GetUserNameFromId(trained_by, true);
+	const char *literal = quote_literal_cstr(name);
+	const char *otherwise = resume ? "CALL meta.train to train it anew" :
+		psprintf("name a source of your own: meta.evaluate(%s, source => '...')", literal);
+
+	if (source == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("model \"%s\" has no stored source", name),
+				 resume ? errhint("CALL meta.train to train it anew.") :
+				 errhint("Name the source: meta.evaluate(%s, source => '...').", literal)));
+	if (trained_by == GetUserId())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("the source of model \"%s\" is run only by the role that trained it", name),
+			 role ? errdetail("It was trained by \"%s\".", role) :
+			 errdetail("It was trained by a role that no longer exists."),
+			 role ? errhint("SET ROLE to that role, or %s.", otherwise) :
+			 errhint("If its source, in meta.%s, is to be trusted, set trained_by there to a role of yours; or %s.",
+					 resume ? "model" : "version", otherwise)));
+}
+
 ModelRow *
 stored_source(const char *name)
 {
@@ -177,17 +210,16 @@ stored_source(const char *name)
 		catalog_resolve(name, 0, digest, NULL); /* raises the error, with a hint */
 		elog(ERROR, "model \"%s\" vanished", name);
 	}
-	if (row->source == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("model \"%s\" has no stored source", name),
-				 errhint("Name the source: meta.evaluate(%s, source => '...').", quote_literal_cstr(name))));
-	if (row->trained_by != GetUserId())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("the source of model \"%s\" is run only by the role that trained it", name),
-				 errdetail("It was trained by \"%s\".", GetUserNameFromId(row->trained_by, true) ?
-						   GetUserNameFromId(row->trained_by, true) : "a role that no longer exists"),
-				 errhint("SET ROLE to that role, or name a source of your own.")));
+	check_source(name, row->source, row->trained_by, true);
 	return row;
+}
+
+char *
+version_source(const char *name, const char *digest)
+{
+	Oid			trained_by;
+	char	   *source = catalog_source(name, digest, &trained_by);
+
+	check_source(name, source, trained_by, false);
+	return source;
 }

@@ -38,13 +38,21 @@ pg_noreturn extern void training_diverged(const Training *training);
 extern char *training_summary(const Training *training);
 extern Jsonb *training_metrics(const Training *training, double seconds);
 
+/*
+ * Whether a training that was stopped was so before the turn of the learner
+ * that was asked for: in the pooled network that it begins at.
+ */
+extern bool training_early(const Training *training);
+
 /* errdetail of the closing NOTICE. */
 extern int	training_detail(const Training *training);
 
 /*
- * The row of a model whose stored source the current user may run again: an
- * unknown name, no source, or another role's are errors.  Needs SPI.
+ * What the current user may run again: the row of a model, with the source of
+ * the training that began last; or the source of a model's version.  An
+ * unknown name, no source, or another role's are errors.  Need SPI.
  */
 extern ModelRow *stored_source(const char *name);
+extern char *version_source(const char *name, const char *digest);
 
 #endif							/* SQL_TRAINING_H */

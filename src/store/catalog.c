@@ -8,7 +8,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -43,12 +42,14 @@ training_tag(LOCKTAG *tag, int64 model)
 }
 
 static void
-raise_being_trained(const char *name)
+raise_being_trained(const char *name, bool unseen)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_IN_USE),
 			 errmsg("model \"%s\" is being trained", name),
+			 unseen ? errdetail("Another session trains a new model of that name, and has not committed anything of it yet.") :
 			 errdetail("Another session holds the lock of its training."),
+			 unseen ? errhint("Wait for it, or choose another name. SELECT pid FROM pg_locks WHERE classid = 'meta.model'::regclass shows processes that train.") :
 			 errhint("The view meta.training shows how far it is, and its process.")));
 }
 
@@ -64,36 +65,26 @@ lock_name(const char *name)
 	training_tag(&tag, (int64) hash_bytes64(name, strlen(name)));
 	tag.locktag_field4 = 1;
 	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		raise_being_trained(name);
+		raise_being_trained(name, true);
 }
 
 void
-training_lock(int64 model, const char *name)
-{
-	LOCKTAG		tag;
-	bool		session = !IsSubTransaction();
-
-	training_tag(&tag, model);
-	switch (LockAcquire(&tag, ExclusiveLock, session, true))
-	{
-		case LOCKACQUIRE_OK:
-			break;
-		case LOCKACQUIRE_ALREADY_HELD:
-		case LOCKACQUIRE_ALREADY_CLEAR:
-			LockRelease(&tag, ExclusiveLock, session);
-			break;
-		case LOCKACQUIRE_NOT_AVAIL:
-			raise_being_trained(name);
-	}
-}
-
-void
-training_unlock(int64 model)
+training_lock(int64 model, const char *name, bool session)
 {
 	LOCKTAG		tag;
 
 	training_tag(&tag, model);
-	LockRelease(&tag, ExclusiveLock, !IsSubTransaction());
+	if (LockAcquire(&tag, ExclusiveLock, session, true) == LOCKACQUIRE_NOT_AVAIL)
+		raise_being_trained(name, false);
+}
+
+void
+training_unlock(int64 model, bool session)
+{
+	LOCKTAG		tag;
+
+	training_tag(&tag, model);
+	LockRelease(&tag, ExclusiveLock, session);
 }
 
 /* ---- models ---- */
@@ -232,7 +223,7 @@ forget_reports(int64 id)
 }
 
 int64
-catalog_claim(const ModelRow *row)
+catalog_claim(const ModelRow *row, bool session)
 {
 	int64		id;
 
@@ -247,17 +238,17 @@ catalog_claim(const ModelRow *row)
 			 * have changed the row in a transaction that is still open, and
 			 * we are to be refused, not to wait for it.
 			 */
-			training_lock(id, row->name);
+			training_lock(id, row->name, session);
 			if (update_model(id, row))
 				break;
-			training_unlock(id);	/* dropped or renamed meanwhile */
+			training_unlock(id, session);	/* dropped or renamed meanwhile */
 			continue;
 		}
 		lock_name(row->name);
 		id = insert_model(row);
 		if (id != 0)
 		{
-			training_lock(id, row->name);
+			training_lock(id, row->name, session);
 			break;
 		}
 
@@ -291,13 +282,14 @@ check_not_dropped(void)
 /* ---- versions ---- */
 
 int32
-catalog_add_version(int64 model, const bytea *params, const char *digest, Jsonb *metrics, int keep)
+catalog_add_version(int64 model, const bytea *params, const char *digest, Jsonb *metrics, const char *source,
+					int keep)
 {
 	static Statement insert = {
-		NULL, 4, {INT8OID, TEXTOID, BYTEAOID, JSONBOID},
-		"INSERT INTO meta.version (model, version, digest, params, metrics) "
+		NULL, 5, {INT8OID, TEXTOID, BYTEAOID, JSONBOID, TEXTOID},
+		"INSERT INTO meta.version (model, version, digest, params, metrics, source) "
 		"SELECT m.id, (SELECT coalesce(pg_catalog.max(v.version), 0) OPERATOR(pg_catalog.+) 1 "
-		"FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) m.id), $2, $3, $4 "
+		"FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) m.id), $2, $3, $4, $5 "
 		"FROM meta.model m WHERE m.id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF m RETURNING version"
 	};
 	static Statement drop = {
@@ -317,6 +309,7 @@ catalog_add_version(int64 model, const bytea *params, const char *digest, Jsonb 
 		argument_datum(&arguments, 3, JsonbPGetDatum(metrics));
 	else
 		argument_datum(&arguments, 3, DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+	argument_text(&arguments, 4, source);
 	statement_run(&insert, &arguments, false);
 	check_not_dropped();
 	version = DatumGetInt32(result_datum(1));
@@ -324,6 +317,20 @@ catalog_add_version(int64 model, const bytea *params, const char *digest, Jsonb 
 	argument_datum(&arguments, 1, Int32GetDatum(Max(keep, 1)));
 	statement_run(&drop, &arguments, false);
 	return version;
+}
+
+int32
+catalog_newest_version(int64 model)
+{
+	static Statement newest = {
+		NULL, 1, {INT8OID},
+		"SELECT coalesce(pg_catalog.max(v.version), 0) FROM meta.version v WHERE v.model OPERATOR(pg_catalog.=) $1"
+	};
+	Arguments	arguments;
+
+	argument_datum(&arguments, 0, Int64GetDatum(model));
+	statement_run(&newest, &arguments, false);
+	return DatumGetInt32(result_datum(1));
 }
 
 /*
@@ -350,8 +357,8 @@ closest_name(const char *name)
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		char	   *candidate = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
-		int			edits = varstr_levenshtein_less_equal(name, length, candidate, (int) strlen(candidate),
-														  1, 1, 1, fewest, true);
+		int			edits = pg_strcasecmp(candidate, name) == 0 ? 0 :
+			varstr_levenshtein_less_equal(name, length, candidate, (int) strlen(candidate), 1, 1, 1, fewest, true);
 
 		if (edits < fewest || (edits == fewest && closest == NULL))
 		{
@@ -434,6 +441,30 @@ catalog_resolve(const char *name, int32 version, char *digest, bytea **params)
 	SPI_freetuptable(SPI_tuptable);
 }
 
+char *
+catalog_source(const char *name, const char *digest, Oid *trained_by)
+{
+	static Statement find = {
+		NULL, 2, {TEXTOID, TEXTOID},
+		"SELECT v.source, v.trained_by FROM meta.model m JOIN meta.version v ON v.model OPERATOR(pg_catalog.=) m.id "
+		"WHERE m.name OPERATOR(pg_catalog.=) $1 AND v.digest OPERATOR(pg_catalog.=) $2 "
+		"ORDER BY v.version USING OPERATOR(pg_catalog.>) LIMIT 1"
+	};
+	MemoryContext context = CurrentMemoryContext;
+	Arguments	arguments;
+	char	   *source;
+
+	argument_text(&arguments, 0, name);
+	argument_text(&arguments, 1, digest);
+	statement_run(&find, &arguments, true);
+	if (SPI_processed == 0)
+		elog(ERROR, "version %s of model \"%s\" vanished", digest, name);
+	source = result_text(1, context);
+	*trained_by = get_role_oid(NameStr(*DatumGetName(result_datum(2))), true);
+	SPI_freetuptable(SPI_tuptable);
+	return source;
+}
+
 bytea *
 catalog_params_by_digest(const char *digest)
 {
@@ -495,28 +526,32 @@ catalog_report(int64 model, TimestampTz at, const char *phase, int32 iteration, 
 }
 
 void
-catalog_save_checkpoint(int64 model, const bytea *state)
+catalog_save_checkpoint(int64 model, const bytea *state, int32 stored)
 {
 	static Statement save = {
-		NULL, 2, {INT8OID, BYTEAOID},
-		"INSERT INTO meta.checkpoint (model, state) "
-		"SELECT m.id, $2 FROM meta.model m WHERE m.id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF m "
-		"ON CONFLICT (model) DO UPDATE SET saved = pg_catalog.clock_timestamp(), state = excluded.state"
+		NULL, 3, {INT8OID, BYTEAOID, INT4OID},
+		"INSERT INTO meta.checkpoint (model, state, version) "
+		"SELECT m.id, $2, $3 FROM meta.model m WHERE m.id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF m "
+		"ON CONFLICT (model) DO UPDATE SET saved = pg_catalog.clock_timestamp(), state = excluded.state, "
+		"version = excluded.version"
 	};
 	Arguments	arguments;
 
 	argument_datum(&arguments, 0, Int64GetDatum(model));
 	argument_datum(&arguments, 1, PointerGetDatum(state));
+	argument_datum(&arguments, 2, Int32GetDatum(stored));
+	if (stored == 0)
+		arguments.nulls[2] = 'n';
 	statement_run(&save, &arguments, false);
 	check_not_dropped();
 }
 
 bytea *
-catalog_load_checkpoint(int64 model)
+catalog_load_checkpoint(int64 model, int32 *stored)
 {
 	static Statement load = {
 		NULL, 1, {INT8OID},
-		"SELECT c.state FROM meta.checkpoint c WHERE c.model OPERATOR(pg_catalog.=) $1"
+		"SELECT c.state, c.version FROM meta.checkpoint c WHERE c.model OPERATOR(pg_catalog.=) $1"
 	};
 	MemoryContext context = CurrentMemoryContext;
 	Arguments	arguments;
@@ -527,6 +562,7 @@ catalog_load_checkpoint(int64 model)
 	if (SPI_processed == 0)
 		return NULL;
 	state = (bytea *) result_bytes(1, context);
+	*stored = DatumGetInt32(result_datum(2));
 	SPI_freetuptable(SPI_tuptable);
 	return state;
 }
@@ -545,6 +581,21 @@ catalog_drop_checkpoint(int64 model)
 }
 
 void
+catalog_restore(int64 model, const ModelRow *before)
+{
+	ModelRow	row = *before;
+
+	/* Who may not speak for that role cannot put its source back in its name, and is not to run it in their own. */
+	if (!OidIsValid(row.trained_by) || !has_privs_of_role(GetUserId(), row.trained_by))
+	{
+		row.trained_by = GetUserId();
+		row.source = NULL;
+	}
+	update_model(model, &row);
+	forget_reports(model);
+}
+
+void
 catalog_forget_training(int64 model, const ModelRow *before)
 {
 	static Statement drop = {
@@ -557,14 +608,8 @@ catalog_forget_training(int64 model, const ModelRow *before)
 	catalog_drop_checkpoint(model);
 	argument_datum(&arguments, 0, Int64GetDatum(model));
 	statement_run(&drop, &arguments, false);
-	forget_reports(model);
 	if (before != NULL)
-	{
-		ModelRow	row = *before;
-
-		/* Who may not speak for that role any more takes the source over. */
-		if (OidIsValid(row.trained_by) && !has_privs_of_role(GetUserId(), row.trained_by))
-			row.trained_by = GetUserId();
-		update_model(model, &row);
-	}
+		catalog_restore(model, before);
+	else
+		forget_reports(model);
 }

@@ -327,6 +327,12 @@ mean_loss(const BlendFit *fit, int part)
 }
 
 static void
+append_difference(StringInfo line, double loss, double safe)
+{
+	appendStringInfo(line, "%.1f %% %s", 100 * fabs(1 - loss / safe), loss > safe ? "above" : "below");
+}
+
+static void
 note_choice(const BlendFit *fit, int n_trained)
 {
 	Training   *training = fit->training;
@@ -363,11 +369,14 @@ note_choice(const BlendFit *fit, int n_trained)
 		for (int i = 0; i < fit->n_parts; i++)
 			appendStringInfo(&line, "%s%s", i == 0 ? "" : i == fit->n_parts - 1 ? " and " : ", ",
 							 fit->parts[i].learner->name);
-		appendStringInfo(&line, " blended: on %d validation tasks the loss is %.1f %% below that of random_intercept alone (",
-						 fit->n_tasks, 100 * (1 - mean_loss(fit, -1) / safe));
+		appendStringInfo(&line, " blended: on %d validation tasks the loss is ", fit->n_tasks);
+		append_difference(&line, mean_loss(fit, -1), safe);
+		appendStringInfoString(&line, " that of random_intercept alone (");
 		for (int i = 0; i < fit->n_parts - 1; i++)
-			appendStringInfo(&line, "%s%s alone: %+.1f %%", i > 0 ? ", " : "", fit->parts[i].learner->name,
-							 100 * (mean_loss(fit, i) / safe - 1));
+		{
+			appendStringInfo(&line, "%s%s alone: ", i > 0 ? ", " : "", fit->parts[i].learner->name);
+			append_difference(&line, mean_loss(fit, i), safe);
+		}
 		appendStringInfoString(&line, ").");
 	}
 	training->choice_line = line.data;

@@ -40,7 +40,7 @@ $node->safe_psql(
 });
 
 my %queries = (
-	'the models' => q{SELECT m.name, m.owner, m.trained_by, m.source, m.options, m.created, v.version, v.digest, v.trained, v.metrics, md5(v.params)
+	'the models' => q{SELECT m.name, m.owner, m.trained_by, m.source, m.options, m.created, v.version, v.digest, v.trained, v.metrics, v.source, v.trained_by, md5(v.params)
 		FROM meta.model m LEFT JOIN meta.version v ON v.model = m.id ORDER BY 1, 7},
 	'their history' => q{SELECT m.name, h.* FROM meta.history h JOIN meta.model m ON m.id = h.model ORDER BY m.name, h.version, h.at},
 	'what is interrupted' => q{SELECT model, state, phase, iteration, checkpoint FROM meta.training},
