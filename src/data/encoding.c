@@ -388,12 +388,6 @@ deviation_of(JsonbValue *value)
 	return positive_of(value, "a deviation");
 }
 
-static int
-compare_labels(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *) a, *(const char *const *) b);
-}
-
 static bool
 occurs_twice(char **labels, int n)
 {
@@ -401,7 +395,7 @@ occurs_twice(char **labels, int n)
 	bool		twice = false;
 
 	memcpy(sorted, labels, sizeof(char *) * n);
-	qsort(sorted, n, sizeof(char *), compare_labels);
+	qsort(sorted, n, sizeof(char *), pg_qsort_strcmp);
 	for (int i = 1; i < n; i++)
 		twice |= strcmp(sorted[i - 1], sorted[i]) == 0;
 	pfree(sorted);

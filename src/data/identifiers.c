@@ -10,10 +10,16 @@
 
 #include "data/identifiers.h"
 
+/* The names of a list; false where it cannot be read. */
+static bool
+read_identifiers(const char *text, List **names)
+{
+	return SplitIdentifierString(pstrdup(text), ',', names);
+}
+
 List *
 identifier_list(const char *text, const char *what)
 {
-	char	   *copy;
 	List	   *names;
 	List	   *result = NIL;
 	ListCell   *cell;
@@ -21,8 +27,7 @@ identifier_list(const char *text, const char *what)
 	if (text == NULL || text[strspn(text, " \t\r\n\f\v")] == '\0')
 		return NIL;
 
-	copy = pstrdup(text);
-	if (!SplitIdentifierString(copy, ',', &names))
+	if (!read_identifiers(text, &names))
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("invalid list of columns for %s: %s", what, text),
@@ -37,18 +42,10 @@ identifier_list(const char *text, const char *what)
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_COLUMN),
 					 errmsg("column \"%s\" stands twice in the list for %s", name, what)));
-		result = lappend(result, pstrdup(name));
+		result = lappend(result, name);
 	}
-	pfree(copy);
 	list_free(names);
 	return result;
-}
-
-/* The names of a list; false where it cannot be read, as may be of text that a table holds. */
-static bool
-read_identifiers(const char *text, List **names)
-{
-	return SplitIdentifierString(pstrdup(text), ',', names);
 }
 
 bool

@@ -29,7 +29,6 @@ typedef struct CacheEntry
 	dlist_node	node;			/* in entries, most recently used first */
 	MemoryContext context;		/* holds this entry and its model */
 	const Model *model;
-	Size		size;
 	int			pins;
 } CacheEntry;
 
@@ -55,16 +54,17 @@ cache_trim(void)
 	dlist_foreach_modify(iter, &entries)
 	{
 		CacheEntry *entry = dlist_container(CacheEntry, node, iter.cur);
+		Size		size;
 
 		if (entry->pins > 0)
 			continue;
-		/* labels are entered when they are first read by */
-		entry->size = MemoryContextMemAllocated(entry->context, true);
-		bytes += entry->size;
+		/* it grows: labels are entered when they are first read by */
+		size = MemoryContextMemAllocated(entry->context, true);
+		bytes += size;
 		models++;
 		if (models > CACHE_MODELS || bytes > CACHE_BYTES)
 		{
-			bytes -= entry->size;
+			bytes -= size;
 			models--;
 			dlist_delete(&entry->node);
 			MemoryContextDelete(entry->context);

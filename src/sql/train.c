@@ -81,6 +81,15 @@ commit(const Run *run)
 		SPI_commit();
 }
 
+/* Commits the last of it, and lets others train; in a transaction block, they can when that has ended. */
+static void
+close_run(const Run *run)
+{
+	commit(run);
+	if (run->commits)
+		training_unlock(run->model, true);
+}
+
 /* Writes what has been reported; from here on there are no workers until training goes on. */
 static void
 write_reports(Run *run)
@@ -173,9 +182,7 @@ keep_version(Run *run, const Training *training, int32 version)
 	}
 	else if (run->before)
 		catalog_restore(run->model, run->before);
-	commit(run);
-	if (run->commits)
-		training_unlock(run->model, true);
+	close_run(run);
 	ereport(WARNING,
 			(errmsg("model \"%s\" keeps version %d: not trained with %s yet", run->name, version, training->learner->name),
 			 training_detail(training),
@@ -230,9 +237,7 @@ run_training(Run *run, Training *training)
 		catalog_save_checkpoint(run->model, run->rest, version);
 	else
 		catalog_drop_checkpoint(run->model);
-	commit(run);
-	if (run->commits)
-		training_unlock(run->model, true);
+	close_run(run);
 	ereport(early ? WARNING : NOTICE,
 			(early ? errmsg("model \"%s\", version %d: not trained with %s yet", run->name, version, training->learner->name) :
 			 errmsg("model \"%s\", version %d: trained with %s in %.1f s", run->name, version,

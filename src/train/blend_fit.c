@@ -432,7 +432,7 @@ choose_one(Training *training, Component *component)
 void
 blend_fit(Training *training, Component *component)
 {
-	BlendFit			fit = {0};
+	BlendFit	fit = {0};
 	int			n_trained;
 	bool		finite = true;
 

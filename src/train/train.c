@@ -35,6 +35,9 @@ static const int validation_shots[] = {0, 1, 3, 5, 10, 20};
 /* With fewer training tasks there is nothing to cross-fit. */
 #define MIN_CROSS_FIT_TASKS 8
 
+/* The way out where rows tie. */
+#define UNTIE "Give order_by a finer column, or a further one that breaks ties."
+
 /* Tells where ties leave little to adapt on, or to judge adapting by. */
 static void
 notice_ties(const TaskSet *set, int highest, int without_ties)
@@ -53,13 +56,13 @@ notice_ties(const TaskSet *set, int highest, int without_ties)
 				(errmsg("in %d of %d tasks to train on, all rows tie in order_by %s", tied, tasks,
 						names_quoted(set->encoding->order_by)),
 				 errdetail("Rows that tie are never parted into support and query, so these tasks have no support rows."),
-				 errhint("Give order_by a finer column, or a further one that breaks ties.")));
+				 errhint(UNTIE)));
 	else if (highest < without_ties)
 		ereport(NOTICE,
 				(errmsg("validation has up to %d support rows instead of %d, because rows of a task tie in order_by %s",
 						highest, without_ties, names_quoted(set->encoding->order_by)),
 				 errdetail("Rows that tie are never parted into support and query."),
-				 errhint("Give order_by a finer column, or a further one that breaks ties.")));
+				 errhint(UNTIE)));
 }
 
 static void

@@ -46,15 +46,22 @@ visit_strides(const TaskSet *set)
 	return strides;
 }
 
+static void
+visit_tasks(TaskSet *set, const Strides *strides, TaskVisit visit, void *context)
+{
+	int			seen = 0;
+
+	for (int t = 0; t < set->n_tasks; t++)
+		if (set->tasks[t].role == TASK_TRAIN && seen++ % strides->tasks == 0)
+			visit(context, &set->tasks[t]);
+}
+
 void
 visit_training_tasks(TaskSet *set, TaskVisit visit, void *context)
 {
 	Strides		strides = visit_strides(set);
-	int			seen = 0;
 
-	for (int t = 0; t < set->n_tasks; t++)
-		if (set->tasks[t].role == TASK_TRAIN && seen++ % strides.tasks == 0)
-			visit(context, &set->tasks[t]);
+	visit_tasks(set, &strides, visit, context);
 }
 
 int
@@ -116,7 +123,7 @@ visit_training_rows(TaskSet *set, RowsVisit visit, void *context)
 	};
 
 	rows_allocate(&walk.rows, set->encoding->width, 1, walk.chunk);
-	visit_training_tasks(set, walk_rows, &walk);
+	visit_tasks(set, &walk.strides, walk_rows, &walk);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(own);
 }
